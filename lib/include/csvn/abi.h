@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The C ABI between the helper library and src/ffi: integers and caller-owned buffers, nothing else.
+ *
+ * Objects are handles: non-negative ints with a generation in them, so that a stale one is an error (-EBADF), never another
+ * object. Every function returns a value >= 0, or a negative errno. All functions may be called from any thread;
+ * csvn_events_wait() is the only one that blocks (csvn_plane_close() joins the data-plane thread, which never
+ * blocks for long).
+ *
+ * A *plane* is one data plane: its thread, its event queue and all other objects. A *session* is a front-end's
+ * connection, a *device* is the virtqueues and circuit routes of one VM.
+ */
+#ifndef CSVN_ABI_H
+#define CSVN_ABI_H
+
+#include <stdint.h>
+
+#define CSVN_ABI_VERSION 1u
+
+#define CSVN_EXPORT __attribute__((visibility("default")))
+
+#define CSVN_MESSAGE_MAX 4096u /* payload bytes of a vhost-user message */
+#define CSVN_MESSAGE_FDS 8u /* descriptors with one message */
+
+/* Kinds of events to TypeScript. */
+enum csvn_event_kind {
+	CSVN_EVENT_ACCEPTED = 1, /* handle: session, aux: listener; csvn_event_accepted */
+	CSVN_EVENT_MESSAGE = 2, /* handle: session; csvn_event_message and the payload */
+	CSVN_EVENT_BACKEND_MESSAGE = 3, /* the same, from the back-end channel */
+	CSVN_EVENT_SESSION_END = 4, /* handle: session, aux: errno or 0 for end of file; text */
+	CSVN_EVENT_BACKEND_END = 5, /* handle: session, aux: errno; the back-end channel is closed; text */
+	CSVN_EVENT_CONTROL = 6, /* handle: device, aux: ticket; csvn_event_control and the request's bytes */
+	CSVN_EVENT_DEVICE_FAULT = 7, /* handle: device, aux: queue << 16 | errno; text */
+};
+
+/* Events lie one after another in the buffer, each at a multiple of 8. */
+struct csvn_event_header {
+	uint32_t length; /* of the whole event, bytes, before padding to a multiple of 8 */
+	uint32_t kind;
+	int32_t handle;
+	uint32_t aux;
+};
+
+struct csvn_event_accepted {
+	int32_t pid; /* peer credentials (SO_PEERCRED) */
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t reserved;
+};
+
+struct csvn_event_message {
+	uint32_t request;
+	uint32_t flags;
+	uint32_t size; /* payload bytes */
+	uint32_t descriptors; /* how many of fds are valid; they belong to the receiver of the event */
+	int32_t fds[CSVN_MESSAGE_FDS];
+};
+
+struct csvn_event_control {
+	uint32_t size; /* bytes that the driver sent; at most CSVN_RECORD_MAX of them follow */
+	uint32_t room; /* bytes for the response */
+};
+
+/* A region of guest memory, as in SET_MEM_TABLE. */
+struct csvn_region {
+	uint64_t guest; /* guest-physical address */
+	uint64_t size; /* bytes */
+	uint64_t user; /* address in the front-end's process */
+	uint64_t offset; /* in the file */
+	int32_t fd; /* not taken over: the caller closes it */
+	uint32_t reserved;
+};
+
+/* A virtqueue that is to be started. Addresses are the front-end's user addresses. Descriptors are taken over. */
+struct csvn_queue_setup {
+	uint64_t features; /* negotiated virtio feature bits */
+	uint64_t desc;
+	uint64_t used;
+	uint64_t avail;
+	uint32_t index;
+	uint32_t size; /* entries */
+	uint32_t base; /* next available index */
+	int32_t kick;
+	int32_t call; /* -1: the front-end polls */
+	uint32_t reserved;
+};
+
+/* What csvn_counters() fills in, in this order. Totals since the plane was opened, but for the last ones. */
+struct csvn_counters {
+	uint64_t events; /* delivered to TypeScript */
+	uint64_t parks; /* times that TypeScript waited for an event */
+	uint64_t doorbells; /* circuit ids taken from doorbell queues */
+	uint64_t wakes; /* circuit ids put on wake queues */
+	uint64_t strays; /* doorbells for circuits that are not there */
+	uint64_t calls; /* interrupts sent to drivers */
+	uint64_t requests; /* taken from control queues */
+	uint64_t announcements; /* put on event queues */
+	uint64_t stalls; /* times that a queue waited because the event queue was full */
+	uint64_t sessions; /* now */
+	uint64_t devices; /* now */
+	uint64_t routes; /* now */
+};
+
+CSVN_EXPORT uint32_t csvn_abi_version(void);
+
+CSVN_EXPORT int csvn_plane_open(uint32_t event_bytes);
+CSVN_EXPORT int csvn_plane_close(int plane);
+CSVN_EXPORT int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes);
+
+/* Copy whole events to buffer: their bytes, 0 when there are none. wait() parks until there are some, wake() or timeout. */
+CSVN_EXPORT int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes);
+CSVN_EXPORT int csvn_events_wait(int plane, uint8_t *buffer, uint32_t bytes, int32_t timeout_ms);
+CSVN_EXPORT int csvn_events_wake(int plane);
+
+/* A listening unix socket at path, with these permission bits. A dead socket in its place is replaced, a live one is -EADDRINUSE. */
+CSVN_EXPORT int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes, uint32_t mode);
+CSVN_EXPORT int csvn_unlisten(int plane, int listener);
+
+CSVN_EXPORT int csvn_session_send(int plane, int session, const uint8_t *bytes, uint32_t count, int fd);
+CSVN_EXPORT int csvn_session_close(int plane, int session);
+/* Take the back-end channel's descriptor over, and talk on it. */
+CSVN_EXPORT int csvn_backend_attach(int plane, int session, int fd);
+CSVN_EXPORT int csvn_backend_send(int plane, int session, const uint8_t *bytes, uint32_t count, int fd);
+
+CSVN_EXPORT int csvn_device_open(int plane);
+CSVN_EXPORT int csvn_device_close(int plane, int device);
+CSVN_EXPORT int csvn_device_memory(int plane, int device, const struct csvn_region *regions, uint32_t count);
+CSVN_EXPORT int csvn_queue_start(int plane, int device, const struct csvn_queue_setup *setup);
+CSVN_EXPORT int csvn_queue_set_call(int plane, int device, uint32_t queue, int fd);
+CSVN_EXPORT int csvn_queue_stop(int plane, int device, uint32_t queue); /* returns the next available index */
+/* Answer the request with that ticket. */
+CSVN_EXPORT int csvn_device_reply(int plane, int device, uint32_t ticket, const uint8_t *bytes, uint32_t count);
+/* Put an announcement on the event queue, at once or when the driver posts a buffer. -ENOBUFS: too many are waiting. */
+CSVN_EXPORT int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count);
+
+/* Doorbells of a circuit id of one device wake an id of another. Both directions are set or removed at once. */
+CSVN_EXPORT int csvn_route_add(int plane, int device, uint32_t id, int peer, uint32_t peer_id);
+CSVN_EXPORT int csvn_route_remove(int plane, int device, uint32_t id);
+
+/* A sealed memfd of this many bytes. */
+CSVN_EXPORT int csvn_arena_create(uint64_t bytes);
+CSVN_EXPORT int csvn_arena_stamp(int fd, const uint8_t *bytes, uint32_t count); /* write at offset 0 */
+CSVN_EXPORT int csvn_arena_punch(int fd, uint64_t offset, uint64_t bytes); /* give pages back; they read zero */
+CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
+
+CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
+CSVN_EXPORT int csvn_fd_close(int fd);
+
+#endif

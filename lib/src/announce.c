@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* The event queue: announcements to the driver, kept in order until it posts buffers for them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+
+#define FIRST_CAPACITY 64u
+
+void announce_clear(struct device *d)
+{
+	d->announcement_first = d->announcement_count = 0;
+}
+
+static int grow(struct device *d)
+{
+	uint32_t capacity = d->announcement_capacity ? d->announcement_capacity * 2 : FIRST_CAPACITY;
+	struct announcement *a;
+
+	if (d->announcement_capacity >= ANNOUNCEMENTS_MAX)
+		return -ENOBUFS;
+	a = calloc(capacity, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < d->announcement_count; i++)
+		a[i] = d->announcements[(d->announcement_first + i) % d->announcement_capacity];
+	free(d->announcements);
+	d->announcements = a;
+	d->announcement_capacity = capacity;
+	d->announcement_first = 0;
+	return 0;
+}
+
+void announce_flush(struct plane *p, struct device *d)
+{
+	struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
+	const char *why = "";
+	struct chain chain;
+	int rc = 0;
+
+	while (d->announcement_count) {
+		const struct announcement *a = &d->announcements[d->announcement_first];
+
+		rc = virtqueue_take(q, &d->memory, &chain, &why);
+		if (rc == 0 && virtqueue_rest(q))
+			continue;
+		if (rc <= 0)
+			break;
+		if (chain.writable_bytes < CSVN_RECORD_MAX) {
+			why = "buffer on the event queue is too small";
+			rc = -EPROTO;
+			break;
+		}
+		if (chain_write(&chain, &d->memory, a->bytes, a->count) < 0) {
+			why = "buffer on the event queue is outside guest memory";
+			rc = -EPROTO;
+			break;
+		}
+		virtqueue_give(q, chain.head, a->count);
+		p->counters.announcements++;
+		d->announcement_first = (d->announcement_first + 1) % d->announcement_capacity;
+		d->announcement_count--;
+	}
+	if (rc < 0)
+		device_fault(p, d, CSVN_QUEUE_EVENT, rc, why);
+	else if (virtqueue_signal(q))
+		p->counters.calls++;
+}
+
+int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count)
+{
+	struct plane *p;
+	struct device *d;
+	int rc = -EBADF;
+
+	if (count > CSVN_RECORD_MAX)
+		return -EMSGSIZE;
+	p = plane_enter(plane);
+	if (!p)
+		return rc;
+	d = handle_get(&p->devices, device);
+	if (d) {
+		struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
+
+		rc = !q->running || q->broken ? -ESHUTDOWN : 0;
+		if (rc == 0 && d->announcement_count == d->announcement_capacity)
+			rc = grow(d);
+		if (rc == 0) {
+			uint32_t at = (d->announcement_first + d->announcement_count++) % d->announcement_capacity;
+
+			d->announcements[at].count = count;
+			memcpy(d->announcements[at].bytes, bytes, count);
+			announce_flush(p, d);
+		}
+	}
+	plane_leave(p);
+	return rc;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Arenas: sealed memfds. The data plane itself never maps them; VMs that talk directly share them. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "csvn/abi.h"
+#include "csvn/circuit.h"
+
+int csvn_arena_create(uint64_t bytes)
+{
+	int fd;
+
+	if (bytes == 0 || bytes % CSVN_PAGE || bytes > INT64_MAX)
+		return -EINVAL;
+	fd = memfd_create("csvn-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	/* A mapped file that shrinks kills whoever touches it. */
+	if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int csvn_arena_stamp(int fd, const uint8_t *bytes, uint32_t count)
+{
+	ssize_t n = pwrite(fd, bytes, count, 0);
+
+	return n < 0 ? -errno : (uint32_t)n == count ? 0 : -EIO;
+}
+
+int csvn_arena_punch(int fd, uint64_t offset, uint64_t bytes)
+{
+	if (offset > INT64_MAX || bytes > INT64_MAX)
+		return -EINVAL;
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes) < 0 ? -errno : 0;
+}
+
+int csvn_arena_pages(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? -errno : (int)((uint64_t)st.st_blocks * 512 / CSVN_PAGE);
+}
+
+int csvn_fd_identity(int fd, uint64_t *device_and_inode)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	device_and_inode[0] = st.st_dev;
+	device_and_inode[1] = st.st_ino;
+	return 0;
+}
+
+int csvn_fd_close(int fd)
+{
+	return close(fd) < 0 ? -errno : 0;
+}

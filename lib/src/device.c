@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+void device_fault(struct plane *p, struct device *d, uint32_t queue, int rc, const char *why)
+{
+	d->queues[queue].broken = true;
+	plane_event_text(p, CSVN_EVENT_DEVICE_FAULT, d->handle, queue << 16 | (uint32_t)-rc, why);
+}
+
+void device_kicked(struct plane *p, struct device *d, uint32_t queue)
+{
+	struct virtqueue *q = &d->queues[queue];
+	uint64_t ignored;
+	ssize_t n;
+
+	if (q->kick < 0)
+		return;
+	/* The front-end may have sent any descriptor: one that cannot be read empty is not to keep the thread busy. */
+	n = read(q->kick, &ignored, sizeof(ignored));
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		plane_unwatch(p, q->kick);
+		device_fault(p, d, queue, -EIO, "kick descriptor cannot be read");
+		return;
+	}
+	switch (queue) {
+	case CSVN_QUEUE_CONTROL:
+		control_kicked(p, d);
+		break;
+	case CSVN_QUEUE_EVENT:
+		announce_flush(p, d);
+		break;
+	case CSVN_QUEUE_DOORBELL:
+		doorbell_kicked(p, d);
+		break;
+	case CSVN_QUEUE_WAKE:
+		wake_flush(p, d);
+		break;
+	}
+}
+
+void device_resume(struct plane *p, struct device *d)
+{
+	if (d->stalled) {
+		d->stalled = false;
+		control_kicked(p, d);
+	}
+}
+
+static void stop_queue(struct plane *p, struct device *d, uint32_t queue)
+{
+	struct virtqueue *q = &d->queues[queue];
+
+	if (q->kick >= 0)
+		plane_unwatch(p, q->kick);
+	if (queue == CSVN_QUEUE_CONTROL) {
+		d->stalled = false;
+		d->control_generation++;
+		free(d->requests);
+		d->requests = NULL;
+	}
+	if (queue == CSVN_QUEUE_EVENT)
+		announce_clear(d);
+}
+
+void device_destroy(struct plane *p, struct device *d)
+{
+	handle_remove(&p->devices, d->handle);
+	for (uint32_t i = 0; i < CSVN_QUEUES; i++) {
+		stop_queue(p, d, i);
+		(void)virtqueue_stop(&d->queues[i]);
+	}
+	p->counters.routes -= d->routes.count;
+	route_table_free(&d->routes);
+	memory_unmap(&d->memory);
+	free(d->announcements);
+	free(d);
+}
+
+int csvn_device_open(int plane)
+{
+	struct plane *p = plane_enter(plane);
+	struct device *d;
+	int rc = -ENOMEM;
+
+	if (!p)
+		return -EBADF;
+	d = calloc(1, sizeof(*d));
+	if (d) {
+		for (uint32_t i = 0; i < CSVN_QUEUES; i++)
+			virtqueue_init(&d->queues[i]);
+		rc = d->handle = handle_add(&p->devices, d);
+		if (rc < 0)
+			free(d);
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_device_close(int plane, int device)
+{
+	struct plane *p = plane_enter(plane);
+	struct device *d;
+
+	if (!p)
+		return -EBADF;
+	d = handle_get(&p->devices, device);
+	if (d)
+		device_destroy(p, d);
+	plane_leave(p);
+	return d ? 0 : -EBADF;
+}
+
+static int set_memory(struct plane *p, struct device *d, const struct csvn_region *regions, uint32_t count)
+{
+	struct memory before = d->memory;
+	struct memory next;
+	int rc;
+
+	if (memory_same(&before, regions, count))
+		return 0;
+	rc = memory_map(&next, regions, count);
+	if (rc < 0)
+		return rc;
+	d->memory = next;
+	for (uint32_t i = 0; i < CSVN_QUEUES; i++) {
+		struct virtqueue *q = &d->queues[i];
+
+		if (!q->running)
+			continue;
+		if (virtqueue_rebase(q, &d->memory) < 0) {
+			plane_unwatch(p, q->kick);
+			device_fault(p, d, i, -EFAULT, "rings are outside the new memory table");
+			q->running = false;
+		}
+	}
+	memory_unmap(&before);
+	return 0;
+}
+
+int csvn_device_memory(int plane, int device, const struct csvn_region *regions, uint32_t count)
+{
+	struct plane *p = plane_enter(plane);
+	struct device *d;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	d = handle_get(&p->devices, device);
+	if (d)
+		rc = set_memory(p, d, regions, count);
+	plane_leave(p);
+	return rc;
+}
+
+/* The file's flags are the front-end's too, but it does not block on eventfds; and whatever it sent must not block us. */
+static int never_block(int fd)
+{
+	return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int start_queue(struct plane *p, struct device *d, const struct csvn_queue_setup *setup)
+{
+	struct virtqueue *q = &d->queues[setup->index];
+	int rc;
+
+	if (q->running) {
+		stop_queue(p, d, setup->index);
+		(void)virtqueue_stop(q);
+	}
+	rc = virtqueue_start(q, &d->memory, setup);
+	if (rc < 0)
+		return rc;
+	if (setup->index == CSVN_QUEUE_CONTROL) {
+		d->requests = calloc(VIRTQUEUE_SIZE_MAX, sizeof(*d->requests));
+		if (!d->requests)
+			rc = -ENOMEM;
+	}
+	if (rc == 0)
+		rc = never_block(q->kick);
+	if (rc == 0 && q->call >= 0)
+		rc = never_block(q->call);
+	if (rc == 0)
+		rc = plane_watch(p, q->kick, WATCH_KICK, d->handle, setup->index);
+	if (rc == 0) {
+		/* What came before the start is looked at now. */
+		(void)eventfd_write(q->kick, 1);
+		return 0;
+	}
+	stop_queue(p, d, setup->index);
+	(void)virtqueue_stop(q);
+	return rc;
+}
+
+int csvn_queue_start(int plane, int device, const struct csvn_queue_setup *setup)
+{
+	struct plane *p = plane_enter(plane);
+	struct device *d = p ? handle_get(&p->devices, device) : NULL;
+	int rc = d ? -EINVAL : -EBADF;
+
+	if (d && setup->index < CSVN_QUEUES) {
+		rc = start_queue(p, d, setup);
+	} else {
+		if (setup->kick >= 0)
+			close(setup->kick);
+		if (setup->call >= 0)
+			close(setup->call);
+	}
+	if (p)
+		plane_leave(p);
+	return rc;
+}
+
+int csvn_queue_set_call(int plane, int device, uint32_t queue, int fd)
+{
+	struct plane *p = plane_enter(plane);
+	struct device *d = p ? handle_get(&p->devices, device) : NULL;
+	int rc = d ? -EINVAL : -EBADF;
+
+	if (d && queue < CSVN_QUEUES && d->queues[queue].running && (fd < 0 || never_block(fd) == 0)) {
+		struct virtqueue *q = &d->queues[queue];
+
+		if (q->call >= 0)
+			close(q->call);
+		q->call = fd;
+		/* An interrupt may have gone to the old descriptor. */
+		if (fd >= 0)
+			(void)eventfd_write(fd, 1);
+		rc = 0;
+	} else if (fd >= 0) {
+		close(fd);
+	}
+	if (p)
+		plane_leave(p);
+	return rc;
+}
+
+int csvn_queue_stop(int plane, int device, uint32_t queue)
+{
+	struct plane *p = plane_enter(plane);
+	struct device *d = p ? handle_get(&p->devices, device) : NULL;
+	int rc = d ? -EINVAL : -EBADF;
+
+	if (d && queue < CSVN_QUEUES) {
+		stop_queue(p, d, queue);
+		rc = virtqueue_stop(&d->queues[queue]);
+	}
+	if (p)
+		plane_leave(p);
+	return rc;
+}

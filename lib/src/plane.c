@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "plane.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "session.h"
+
+#define BATCH 64 /* descriptors handled under one hold of the lock */
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t registry_idle = PTHREAD_COND_INITIALIZER;
+static struct handle_table registry = { .limit = PLANES_MAX };
+
+struct plane *plane_enter(int handle)
+{
+	struct plane *p;
+
+	pthread_mutex_lock(&registry_lock);
+	p = handle_get(&registry, handle);
+	if (p)
+		p->users++;
+	pthread_mutex_unlock(&registry_lock);
+	if (p)
+		pthread_mutex_lock(&p->lock);
+	return p;
+}
+
+void plane_leave(struct plane *p)
+{
+	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_lock(&registry_lock);
+	if (--p->users == 0)
+		pthread_cond_broadcast(&registry_idle);
+	pthread_mutex_unlock(&registry_lock);
+}
+
+bool plane_admits(struct plane *p, struct burst *b, uint32_t bytes)
+{
+	if (b->epoch != p->epoch) {
+		b->epoch = p->epoch;
+		b->count = 0;
+	}
+	if (b->count >= EVENT_BURST || !event_queue_has_room(&p->events, bytes)) {
+		p->stalled = true;
+		p->counters.stalls++;
+		return false;
+	}
+	b->count++;
+	return true;
+}
+
+void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
+		 struct event_part b)
+{
+	/* Without memory for a few bytes there is nothing left to say it with. */
+	if (event_queue_put(&p->events, kind, handle, aux, a, b) < 0)
+		abort();
+	pthread_cond_broadcast(&p->changed);
+}
+
+void plane_event_text(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, const char *text)
+{
+	plane_event(p, kind, handle, aux, (struct event_part){ text, (uint32_t)strlen(text) },
+		    (struct event_part){ NULL, 0 });
+}
+
+static uint64_t watch_data(enum watch what, int handle, uint32_t aux)
+{
+	return (uint64_t)what << 56 | (uint64_t)(aux & 0xff) << 48 | (uint32_t)handle;
+}
+
+int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u64 = watch_data(what, handle, aux) };
+
+	return epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+void plane_unwatch(struct plane *p, int fd)
+{
+	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause)
+{
+	struct epoll_event e = { .events = pause ? 0 : EPOLLIN, .data.u64 = watch_data(what, handle, 0) };
+
+	(void)epoll_ctl(p->epoll, EPOLL_CTL_MOD, fd, &e);
+}
+
+/* There is room for events again: let those go on that stopped, each in its turn. */
+static void resume(struct plane *p)
+{
+	struct session *s;
+	struct device *d;
+
+	if (!p->stalled)
+		return;
+	p->stalled = false;
+	handle_for_each(&p->devices, i, d)
+		device_resume(p, d);
+	handle_for_each(&p->sessions, i, s)
+		session_resume(p, s);
+}
+
+static void dispatch(struct plane *p, uint64_t data)
+{
+	int handle = (int)(uint32_t)data;
+	struct session *s;
+	struct device *d;
+	eventfd_t ignored;
+
+	switch ((enum watch)(data >> 56)) {
+	case WATCH_WAKE:
+		(void)eventfd_read(p->wake, &ignored);
+		resume(p);
+		break;
+	case WATCH_LISTENER:
+		listener_accept(p, handle);
+		break;
+	case WATCH_SESSION:
+		s = handle_get(&p->sessions, handle);
+		if (s)
+			session_read(p, s);
+		break;
+	case WATCH_BACKEND:
+		s = handle_get(&p->sessions, handle);
+		if (s)
+			session_read_backend(p, s);
+		break;
+	case WATCH_KICK:
+		d = handle_get(&p->devices, handle);
+		if (d)
+			device_kicked(p, d, data >> 48 & 0xff);
+		break;
+	}
+}
+
+static void *run(void *arg)
+{
+	struct plane *p = arg;
+	struct epoll_event ready[BATCH];
+	bool closing = false;
+
+	while (!closing) {
+		int n = epoll_wait(p->epoll, ready, BATCH, -1);
+
+		pthread_mutex_lock(&p->lock);
+		for (int i = 0; i < n; i++)
+			dispatch(p, ready[i].data.u64);
+		closing = p->closing;
+		pthread_mutex_unlock(&p->lock);
+	}
+	return NULL;
+}
+
+static void destroy(struct plane *p)
+{
+	struct listener *l;
+	struct session *s;
+	struct device *d;
+
+	handle_for_each(&p->devices, i, d)
+		device_destroy(p, d);
+	handle_for_each(&p->sessions, i, s)
+		session_destroy(p, s);
+	handle_for_each(&p->listeners, i, l)
+		listener_destroy(p, l);
+	handle_table_free(&p->devices);
+	handle_table_free(&p->sessions);
+	handle_table_free(&p->listeners);
+	event_queue_free(&p->events);
+	if (p->epoll >= 0)
+		close(p->epoll);
+	if (p->wake >= 0)
+		close(p->wake);
+	pthread_cond_destroy(&p->changed);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+static int start_thread(struct plane *p)
+{
+	sigset_t all, before;
+	int rc;
+
+	/* Signals are for the process that loaded the library. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&p->thread, NULL, run, p);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -rc;
+}
+
+int csvn_plane_open(uint32_t event_bytes)
+{
+	struct plane *p;
+	pthread_condattr_t clock;
+	int rc, handle;
+
+	if (event_bytes < 65536 || event_bytes > 1u << 30)
+		return -EINVAL;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->changed, &clock);
+	pthread_condattr_destroy(&clock);
+	handle_table_init(&p->listeners, LISTENERS_MAX);
+	handle_table_init(&p->sessions, SESSIONS_MAX);
+	handle_table_init(&p->devices, DEVICES_MAX);
+	p->epoch = 1;
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = p->epoll < 0 || p->wake < 0 ? -errno : event_queue_init(&p->events, event_bytes);
+	if (rc == 0)
+		rc = plane_watch(p, p->wake, WATCH_WAKE, 0, 0);
+	if (rc == 0)
+		rc = start_thread(p);
+	if (rc < 0) {
+		destroy(p);
+		return rc;
+	}
+	pthread_mutex_lock(&registry_lock);
+	handle = handle_add(&registry, p);
+	pthread_mutex_unlock(&registry_lock);
+	if (handle < 0) {
+		p->closing = true;
+		(void)eventfd_write(p->wake, 1);
+		pthread_join(p->thread, NULL);
+		destroy(p);
+	}
+	return handle;
+}
+
+int csvn_plane_close(int handle)
+{
+	struct plane *p;
+
+	pthread_mutex_lock(&registry_lock);
+	p = handle_remove(&registry, handle);
+	pthread_mutex_unlock(&registry_lock);
+	if (!p)
+		return -EBADF;
+	pthread_mutex_lock(&p->lock);
+	p->closing = true;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+	(void)eventfd_write(p->wake, 1);
+	pthread_join(p->thread, NULL);
+	pthread_mutex_lock(&registry_lock);
+	while (p->users)
+		pthread_cond_wait(&registry_idle, &registry_lock);
+	pthread_mutex_unlock(&registry_lock);
+	destroy(p);
+	return 0;
+}
+
+static int take(struct plane *p, uint8_t *buffer, uint32_t bytes)
+{
+	uint32_t taken = event_queue_take(&p->events, buffer, bytes, &p->counters.events);
+
+	if (taken) {
+		p->epoch++;
+		if (p->stalled)
+			(void)eventfd_write(p->wake, 1);
+	}
+	return (int)taken;
+}
+
+int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
+{
+	struct plane *p = plane_enter(plane);
+	int n;
+
+	if (!p)
+		return -EBADF;
+	n = take(p, buffer, bytes);
+	plane_leave(p);
+	return n;
+}
+
+int csvn_events_wait(int plane, uint8_t *buffer, uint32_t bytes, int32_t timeout_ms)
+{
+	struct plane *p = plane_enter(plane);
+	struct timespec until;
+	int n, rc = 0;
+
+	if (!p)
+		return -EBADF;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (timeout_ms % 1000) * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	p->counters.parks++;
+	while (!p->events.used && !p->woken && !p->closing && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&p->changed, &p->lock, &until);
+	p->woken = false;
+	n = take(p, buffer, bytes);
+	plane_leave(p);
+	return n;
+}
+
+int csvn_events_wake(int plane)
+{
+	struct plane *p = plane_enter(plane);
+
+	if (!p)
+		return -EBADF;
+	p->woken = true;
+	pthread_cond_broadcast(&p->changed);
+	plane_leave(p);
+	return 0;
+}
+
+int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes)
+{
+	struct plane *p;
+
+	if (bytes != sizeof(*out))
+		return -EINVAL;
+	p = plane_enter(plane);
+	if (!p)
+		return -EBADF;
+	*out = p->counters;
+	out->sessions = p->sessions.count;
+	out->devices = p->devices.count;
+	plane_leave(p);
+	return 0;
+}
+
+uint32_t csvn_abi_version(void)
+{
+	return CSVN_ABI_VERSION;
+}

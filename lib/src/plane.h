@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A data plane: one thread that waits on every descriptor of the switch (listening sockets, front-ends, kicks), and the objects
+ * that it works on.
+ *
+ * Locking: plane->lock guards everything in it. The thread holds it while it handles a batch of what epoll gave,
+ * callers from TypeScript while they change or complete something; neither does anything under it that can block. So a
+ * response goes from TypeScript straight to the guest, without a hop to the thread.
+ */
+#ifndef CSVN_PLANE_H
+#define CSVN_PLANE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "csvn/abi.h"
+#include "event_queue.h"
+#include "handle.h"
+
+#define PLANES_MAX 256u
+#define LISTENERS_MAX 1024u
+#define SESSIONS_MAX 4096u
+#define DEVICES_MAX 4096u
+
+/* Events that one object may queue before TypeScript has taken some: nobody fills the queue for the others. */
+#define EVENT_BURST 128u
+
+/* What a descriptor in the epoll set is. */
+enum watch {
+	WATCH_WAKE = 1,
+	WATCH_LISTENER,
+	WATCH_SESSION,
+	WATCH_BACKEND,
+	WATCH_KICK, /* aux: queue */
+};
+
+struct plane {
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* events came, wake was asked for, or the plane is closing */
+	pthread_t thread;
+	int epoll;
+	int wake; /* eventfd: look at stalled and closing */
+	bool closing;
+	bool woken; /* csvn_events_wake() */
+	bool stalled; /* something waits for room in events */
+	uint32_t epoch; /* of events: one more at each take */
+	uint32_t users; /* calls inside; guarded by the registry's lock */
+	struct event_queue events;
+	struct csvn_counters counters;
+	struct handle_table listeners, sessions, devices;
+};
+
+/* How many events an object has queued in the present epoch. */
+struct burst {
+	uint32_t epoch;
+	uint32_t count;
+};
+
+/* May this object queue an event of so many bytes? If not, it is to stop, and is resumed later. */
+bool plane_admits(struct plane *p, struct burst *b, uint32_t bytes);
+void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
+		 struct event_part b);
+void plane_event_text(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, const char *text);
+int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux);
+void plane_unwatch(struct plane *p, int fd);
+void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause);
+
+/* The plane of a handle, locked; NULL when there is none. Pair with plane_leave(). */
+struct plane *plane_enter(int handle);
+void plane_leave(struct plane *p);
+
+#endif

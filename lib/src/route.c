@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "route.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_CAPACITY 64u
+
+void route_table_free(struct route_table *t)
+{
+	free(t->routes);
+	memset(t, 0, sizeof(*t));
+}
+
+static int grow(struct route_table *t, uint32_t slot)
+{
+	uint32_t capacity = t->capacity ? t->capacity : FIRST_CAPACITY;
+	struct route *routes;
+
+	while (capacity <= slot)
+		capacity *= 2;
+	routes = realloc(t->routes, capacity * sizeof(*routes));
+	if (!routes)
+		return -ENOMEM;
+	memset(routes + t->capacity, 0, (capacity - t->capacity) * sizeof(*routes));
+	t->routes = routes;
+	t->capacity = capacity;
+	return 0;
+}
+
+int route_set(struct route_table *t, uint32_t id, int peer, uint32_t peer_id)
+{
+	uint32_t slot = id & ROUTE_SLOT_MASK;
+	struct route *r;
+
+	if (slot >= t->capacity) {
+		int rc = grow(t, slot);
+
+		if (rc < 0)
+			return rc;
+	}
+	r = &t->routes[slot];
+	if (r->used)
+		return -EEXIST;
+	/* A wake that was due to the slot's last user stays on the list, and is then one too many, which is allowed. */
+	r->id = id;
+	r->peer = peer;
+	r->peer_id = peer_id;
+	r->used = true;
+	t->count++;
+	return 0;
+}
+
+struct route *route_find(struct route_table *t, uint32_t id)
+{
+	uint32_t slot = id & ROUTE_SLOT_MASK;
+
+	if (slot >= t->capacity || !t->routes[slot].used || t->routes[slot].id != id)
+		return NULL;
+	return &t->routes[slot];
+}
+
+void route_drop(struct route_table *t, struct route *r)
+{
+	r->used = false;
+	t->count--;
+}
+
+void route_due(struct route_table *t, struct route *r)
+{
+	uint32_t slot = (uint32_t)(r - t->routes);
+
+	if (r->due)
+		return;
+	r->due = true;
+	r->next_due = 0;
+	if (t->due_tail)
+		t->routes[t->due_tail - 1].next_due = slot + 1;
+	else
+		t->due_head = slot + 1;
+	t->due_tail = slot + 1;
+}
+
+struct route *route_next_due(struct route_table *t)
+{
+	while (t->due_head) {
+		struct route *r = &t->routes[t->due_head - 1];
+
+		t->due_head = r->next_due;
+		if (!t->due_head)
+			t->due_tail = 0;
+		r->due = false;
+		if (r->used)
+			return r;
+	}
+	return NULL;
+}

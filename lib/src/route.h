@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The routes of a device's circuits: by the slot in a circuit's id (its low 20 bits; the rest is a generation), which
+ * id of which other device a doorbell wakes. Each also carries the list of wakes that are due to this device.
+ */
+#ifndef CSVN_ROUTE_H
+#define CSVN_ROUTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ROUTE_SLOT_BITS 20
+#define ROUTE_SLOT_MASK ((1u << ROUTE_SLOT_BITS) - 1)
+
+struct route {
+	uint32_t id; /* of this device */
+	uint32_t peer_id;
+	int peer; /* device handle */
+	bool used;
+	bool due; /* on the list of wakes */
+	uint32_t next_due; /* slot + 1 */
+};
+
+struct route_table {
+	struct route *routes;
+	uint32_t capacity;
+	uint32_t count;
+	uint32_t due_head, due_tail; /* slot + 1; 0: none */
+};
+
+void route_table_free(struct route_table *t);
+int route_set(struct route_table *t, uint32_t id, int peer, uint32_t peer_id); /* -EEXIST, -ENOMEM */
+struct route *route_find(struct route_table *t, uint32_t id);
+void route_drop(struct route_table *t, struct route *r);
+/* Put a wake of r on the list, once. */
+void route_due(struct route_table *t, struct route *r);
+/* The next due route, taken off the list; NULL when there is none. */
+struct route *route_next_due(struct route_table *t);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const struct event_part nothing;
+
+static const char *end_text(int rc)
+{
+	switch (rc) {
+	case -EPIPE:
+		return "connection closed by the front-end";
+	case -EMSGSIZE:
+		return "message payload over 4096 bytes";
+	case -E2BIG:
+		return "more than 8 descriptors with a message";
+	case -EAGAIN:
+		return "front-end does not read its replies";
+	default:
+		return "read or write failed";
+	}
+}
+
+static void end_backend(struct plane *p, struct session *s, int rc)
+{
+	plane_unwatch(p, s->back.fd);
+	stream_close(&s->back);
+	plane_event_text(p, CSVN_EVENT_BACKEND_END, s->handle, (uint32_t)-rc, end_text(rc));
+}
+
+static void end_session(struct plane *p, struct session *s, int rc)
+{
+	if (s->ended)
+		return;
+	s->ended = true;
+	plane_unwatch(p, s->front.fd);
+	stream_close(&s->front);
+	if (s->back.fd >= 0) {
+		plane_unwatch(p, s->back.fd);
+		stream_close(&s->back);
+	}
+	plane_event_text(p, CSVN_EVENT_SESSION_END, s->handle, rc == -EPIPE ? 0 : (uint32_t)-rc, end_text(rc));
+}
+
+/* Queue whole messages as events. 0: read all there is; 1: paused for want of room; negative: the end. */
+static int pass_messages(struct plane *p, struct session *s, struct stream *from, enum csvn_event_kind kind)
+{
+	int rc;
+
+	while ((rc = stream_read(from)) > 0) {
+		struct csvn_event_message m = { .request = from->header[0],
+						.flags = from->header[1],
+						.size = from->header[2],
+						.descriptors = from->descriptors };
+
+		if (!plane_admits(p, &s->burst, (uint32_t)sizeof(m) + m.size))
+			return 1;
+		memcpy(m.fds, from->fds, sizeof(m.fds));
+		plane_event(p, kind, s->handle, 0, (struct event_part){ &m, sizeof(m) },
+			    (struct event_part){ from->payload, m.size });
+		stream_next(from);
+	}
+	return rc;
+}
+
+void session_read(struct plane *p, struct session *s)
+{
+	int rc;
+
+	if (s->ended)
+		return;
+	rc = pass_messages(p, s, &s->front, CSVN_EVENT_MESSAGE);
+	if (rc < 0) {
+		end_session(p, s, rc);
+	} else if (s->paused != (rc > 0)) {
+		s->paused = rc > 0;
+		plane_pause(p, s->front.fd, WATCH_SESSION, s->handle, s->paused);
+	}
+}
+
+void session_read_backend(struct plane *p, struct session *s)
+{
+	int rc;
+
+	if (s->ended || s->back.fd < 0)
+		return;
+	rc = pass_messages(p, s, &s->back, CSVN_EVENT_BACKEND_MESSAGE);
+	if (rc < 0) {
+		end_backend(p, s, rc);
+	} else if (s->backend_paused != (rc > 0)) {
+		s->backend_paused = rc > 0;
+		plane_pause(p, s->back.fd, WATCH_BACKEND, s->handle, s->backend_paused);
+	}
+}
+
+void session_resume(struct plane *p, struct session *s)
+{
+	if (s->paused)
+		session_read(p, s);
+	if (s->backend_paused)
+		session_read_backend(p, s);
+}
+
+void session_destroy(struct plane *p, struct session *s)
+{
+	handle_remove(&p->sessions, s->handle);
+	if (s->front.fd >= 0)
+		plane_unwatch(p, s->front.fd);
+	if (s->back.fd >= 0)
+		plane_unwatch(p, s->back.fd);
+	stream_close(&s->front);
+	stream_close(&s->back);
+	free(s);
+}
+
+void listener_accept(struct plane *p, int handle)
+{
+	struct listener *l = handle_get(&p->listeners, handle);
+	struct csvn_event_accepted who = { 0 };
+	struct ucred cred = { 0 };
+	socklen_t bytes = sizeof(cred);
+	struct session *s;
+	int fd, rc;
+
+	if (!l)
+		return;
+	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	s = calloc(1, sizeof(*s));
+	if (!s) {
+		close(fd);
+		return;
+	}
+	stream_init(&s->front, fd);
+	stream_init(&s->back, -1);
+	rc = s->handle = handle_add(&p->sessions, s);
+	if (rc >= 0)
+		rc = plane_watch(p, fd, WATCH_SESSION, s->handle, 0);
+	if (rc < 0) {
+		session_destroy(p, s);
+		return;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0)
+		who = (struct csvn_event_accepted){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
+	plane_event(p, CSVN_EVENT_ACCEPTED, s->handle, (uint32_t)handle, (struct event_part){ &who, sizeof(who) }, nothing);
+}
+
+int csvn_session_send(int plane, int session, const uint8_t *bytes, uint32_t count, int fd)
+{
+	struct plane *p = plane_enter(plane);
+	struct session *s;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	s = handle_get(&p->sessions, session);
+	if (s && !s->ended) {
+		rc = stream_send(&s->front, bytes, count, fd);
+		if (rc < 0)
+			end_session(p, s, rc);
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_session_close(int plane, int session)
+{
+	struct plane *p = plane_enter(plane);
+	struct session *s;
+
+	if (!p)
+		return -EBADF;
+	s = handle_get(&p->sessions, session);
+	if (s)
+		session_destroy(p, s);
+	plane_leave(p);
+	return s ? 0 : -EBADF;
+}
+
+int csvn_backend_attach(int plane, int session, int fd)
+{
+	struct plane *p = plane_enter(plane);
+	struct session *s = p ? handle_get(&p->sessions, session) : NULL;
+	int rc = -EBADF;
+
+	if (s && !s->ended) {
+		if (s->back.fd >= 0) {
+			plane_unwatch(p, s->back.fd);
+			stream_close(&s->back);
+		}
+		rc = plane_watch(p, fd, WATCH_BACKEND, session, 0);
+		if (rc == 0) {
+			stream_init(&s->back, fd);
+			s->backend_paused = false;
+		}
+	}
+	if (rc < 0)
+		close(fd);
+	if (p)
+		plane_leave(p);
+	return rc;
+}
+
+int csvn_backend_send(int plane, int session, const uint8_t *bytes, uint32_t count, int fd)
+{
+	struct plane *p = plane_enter(plane);
+	struct session *s;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	s = handle_get(&p->sessions, session);
+	if (s && s->back.fd >= 0) {
+		rc = stream_send(&s->back, bytes, count, fd);
+		if (rc < 0)
+			end_backend(p, s, rc);
+	}
+	plane_leave(p);
+	return rc;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening unix sockets and the front-ends' connections on them. */
+#ifndef CSVN_SESSION_H
+#define CSVN_SESSION_H
+
+#include "plane.h"
+#include "stream.h"
+
+struct listener {
+	int handle;
+	int fd;
+	char path[108];
+};
+
+struct session {
+	int handle;
+	bool ended; /* said so to TypeScript, which closes it */
+	bool paused, backend_paused; /* not read until there is room for events */
+	struct burst burst;
+	struct stream front, back;
+};
+
+void listener_accept(struct plane *p, int handle);
+void listener_destroy(struct plane *p, struct listener *l);
+void session_read(struct plane *p, struct session *s);
+void session_read_backend(struct plane *p, struct session *s);
+void session_resume(struct plane *p, struct session *s);
+void session_destroy(struct plane *p, struct session *s);
+
+#endif

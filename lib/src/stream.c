@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "stream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void stream_init(struct stream *s, int fd)
+{
+	s->fd = fd;
+	s->have = 0;
+	s->descriptors = 0;
+}
+
+void stream_close(struct stream *s)
+{
+	for (uint32_t i = 0; i < s->descriptors; i++)
+		close(s->fds[i]);
+	if (s->fd >= 0)
+		close(s->fd);
+	stream_init(s, -1);
+}
+
+/* Keep the descriptors that fit, close the others. */
+static int keep_descriptors(struct stream *s, struct msghdr *msg)
+{
+	int rc = msg->msg_flags & MSG_CTRUNC ? -E2BIG : 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t count;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (s->descriptors < CSVN_MESSAGE_FDS) {
+				s->fds[s->descriptors++] = fd;
+			} else {
+				close(fd);
+				rc = -E2BIG;
+			}
+		}
+	}
+	return rc;
+}
+
+int stream_read(struct stream *s)
+{
+	for (;;) {
+		union {
+			struct cmsghdr align;
+			char bytes[CMSG_SPACE(sizeof(int) * 2 * CSVN_MESSAGE_FDS)];
+		} control;
+		struct iovec iov;
+		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+		uint32_t whole = STREAM_HEADER;
+		ssize_t n;
+		int rc;
+
+		if (s->have >= STREAM_HEADER) {
+			if (s->header[2] > CSVN_MESSAGE_MAX)
+				return -EMSGSIZE;
+			whole += s->header[2];
+			if (s->have == whole)
+				return 1;
+			/* SAFETY: have - 12 < size <= sizeof(payload), so the read stays in payload. */
+			iov.iov_base = s->payload + (s->have - STREAM_HEADER);
+		} else {
+			iov.iov_base = (uint8_t *)s->header + s->have;
+		}
+		iov.iov_len = whole - s->have;
+		n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		rc = keep_descriptors(s, &msg);
+		if (rc < 0)
+			return rc;
+		if (n == 0)
+			return -EPIPE;
+		s->have += (uint32_t)n;
+	}
+}
+
+void stream_next(struct stream *s)
+{
+	s->have = 0;
+	s->descriptors = 0;
+}
+
+int stream_send(const struct stream *s, const uint8_t *bytes, uint32_t count, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (uint8_t *)(uintptr_t)bytes, .iov_len = count };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	do {
+		n = sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	/* A part of a message cannot be taken back: the far end has stopped reading. */
+	return (uint32_t)n == count ? 0 : -EAGAIN;
+}
