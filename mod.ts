@@ -1,0 +1,41 @@
+/**
+ * csvn: a circuit-switched network for the VMs of one host. As a program, `deno run -A mod.ts --socket PATH` runs a
+ * switch; as a library, {@linkcode Switch} does.
+ *
+ * @example A switch with a policy of its own
+ * ```ts no-eval
+ * import { Switch } from "./mod.ts";
+ *
+ * await using csvn = await Switch.start({
+ *   sockets: ["/run/csvn.sock"],
+ *   verdict: ({ destination }) =>
+ *     destination.port === 22
+ *       ? { allow: false, reason: "no ssh between tenants" }
+ *       : { allow: true, reason: "anything else" },
+ * });
+ * ```
+ *
+ * @module
+ */
+
+export { DirectoryError } from "./src/circuit/directory.ts";
+export { DEFAULT_LIMITS, type Limits } from "./src/circuit/limits.ts";
+export { allowAll, type Attempt, denyAll, type Verdict, type VerdictFunction } from "./src/circuit/verdict.ts";
+export { Errno, type ErrnoName, errnoName, SystemError } from "./src/errno.ts";
+export { LibraryError } from "./src/ffi/library.ts";
+export type { PlaneCounters } from "./src/ffi/plane.ts";
+export {
+  DEFAULT_NETWORK4,
+  DEFAULT_NETWORK6,
+  Switch,
+  type SwitchOptions,
+  type SwitchStatus,
+  type VmConfig,
+  type VmStatus,
+} from "./src/host/switch.ts";
+export { type Address, AddressError, type Endpoint, Network, parseAddress } from "./src/net/address.ts";
+
+if (import.meta.main) {
+  const { main } = await import("./src/cli/main.ts");
+  Deno.exit(await main(Deno.args));
+}

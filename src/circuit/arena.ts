@@ -1,0 +1,108 @@
+/**
+ * An arena: the memory that the circuits between two VMs share, cut into slots of one circuit each.
+ *
+ * @module
+ */
+
+import type { ArenaMemory } from "./plane.ts";
+import { encodeArenaHeader, type Extents } from "./records.ts";
+import type { Vm } from "./vm.ts";
+
+const PAGE = 4096;
+
+/** What an arena's end is in:
+ * - `opening`: it is being mapped into the VM's window;
+ * - `visible`: the driver has read the nonce; circuits may be used;
+ * - `retiring`: the driver was asked to forget it, and nothing new is put in;
+ * - `gone`: it is not in the VM's window any more.
+ */
+export type ArenaEndState = "opening" | "visible" | "retiring" | "gone";
+
+/** A VM's end of an arena. */
+export interface ArenaEnd {
+  readonly vm: Vm;
+  /** The id by which the VM's driver knows it. */
+  readonly id: number;
+  /** Bytes, in the VM's window. */
+  readonly offset: number;
+  state: ArenaEndState;
+}
+
+/** Bytes of a slot: two control pages and two rings. */
+export function slotBytes(ringBytes: number): number {
+  return 2 * PAGE + 2 * ringBytes;
+}
+
+/** The memory of an arena, its slots, and its ends: two, or one when a VM talks to itself. */
+export class Arena implements Disposable {
+  readonly nonce: bigint;
+  readonly slotCount: number;
+  /** Circuits in it now. */
+  circuits = 0;
+  readonly #free: number[] = [];
+  #fresh = 0;
+
+  /**
+   * @param number Running number, for the log.
+   * @param ringBytes Bytes of each ring in it.
+   */
+  constructor(
+    readonly number: number,
+    readonly memory: ArenaMemory,
+    readonly ringBytes: number,
+    readonly ends: readonly ArenaEnd[],
+  ) {
+    this.slotCount = Math.floor((memory.length - PAGE) / slotBytes(ringBytes));
+    this.nonce = crypto.getRandomValues(new BigUint64Array(1))[0]!;
+    memory.stamp(encodeArenaHeader(this.nonce, memory.length, ringBytes));
+  }
+
+  /** May circuits be set up in it? */
+  get usable(): boolean {
+    return this.ends.every((end) => end.state === "visible");
+  }
+
+  /** The end of a VM. */
+  endOf(vm: Vm): ArenaEnd | undefined {
+    return this.ends.find((end) => end.vm === vm);
+  }
+
+  /** A free slot, or undefined when it is full. Its pages read as zeros. */
+  takeSlot(): number | undefined {
+    const slot = this.#free.pop() ?? (this.#fresh < this.slotCount ? this.#fresh++ : undefined);
+    if (slot !== undefined) this.circuits++;
+    return slot;
+  }
+
+  /** Give a slot and its pages back. @throws {SystemError} */
+  giveSlot(slot: number): void {
+    this.circuits--;
+    // Before anybody can get the slot again: no circuit starts with another's bytes.
+    this.memory.punch(PAGE + slot * slotBytes(this.ringBytes), slotBytes(this.ringBytes));
+    this.#free.push(slot);
+  }
+
+  /**
+   * Where a slot's circuit lies, for one of its sides.
+   *
+   * @param side 0 for the side that connected, 1 for the one that accepted.
+   */
+  extents(slot: number, side: 0 | 1, arena: number): Extents {
+    const base = PAGE + slot * slotBytes(this.ringBytes);
+    const controls = [base, base + PAGE] as const;
+    const rings = [base + 2 * PAGE, base + 2 * PAGE + this.ringBytes] as const;
+    const other = side === 0 ? 1 : 0;
+    return {
+      arena,
+      ringSize: this.ringBytes,
+      ownControl: controls[side],
+      peerControl: controls[other],
+      txRing: rings[side],
+      rxRing: rings[other],
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.memory[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Limits of the switch, in one place. Every queue and table is bounded by one of them.
+ *
+ * @module
+ */
+
+/** Limits, each with its unit. */
+export interface Limits {
+  /** Bytes of each ring; a power of two from 16 KiB to 16 MiB. */
+  readonly ringBytes: number;
+  /** Bytes of a VM's window; a power of two. */
+  readonly windowBytes: number;
+  /** Bytes of the first arena of a pair; each further one has twice as many. */
+  readonly arenaBytes: number;
+  /** Bytes that an arena has at most. */
+  readonly arenaMaxBytes: number;
+  /** Milliseconds that an arena is kept after its last circuit. */
+  readonly arenaIdleMs: number;
+  /** Milliseconds that a driver has to answer ARENA_PREPARE, ARENA_MAPPED and ARENA_RETIRE. */
+  readonly arenaAnswerMs: number;
+  /** Milliseconds that a connection attempt waits for a full backlog. */
+  readonly connectMs: number;
+  /** Circuits of one VM. */
+  readonly maxCircuits: number;
+  /** Listeners of one VM. */
+  readonly maxListeners: number;
+  /** Connection attempts of one VM that are not decided. */
+  readonly maxAttempts: number;
+  /** Connections that may wait for one listener's accept(), and as many attempts that may wait for its backlog. */
+  readonly maxBacklog: number;
+}
+
+/** The limits that hold where nothing else is configured. */
+export const DEFAULT_LIMITS: Limits = {
+  ringBytes: 256 << 10,
+  windowBytes: 2 ** 34,
+  arenaBytes: 2 ** 27,
+  arenaMaxBytes: 2 ** 30,
+  arenaIdleMs: 30_000,
+  arenaAnswerMs: 10_000,
+  connectMs: 127_000,
+  maxCircuits: 65_536,
+  maxListeners: 4_096,
+  maxAttempts: 4_096,
+  maxBacklog: 65_535,
+};

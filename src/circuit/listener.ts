@@ -1,0 +1,65 @@
+/**
+ * Listeners, and how many connections each may still be sent.
+ *
+ * @module
+ */
+
+import { type Endpoint, isUnspecified } from "../net/address.ts";
+import type { ConnectAttempt } from "./connect.ts";
+import type { Vm } from "./vm.ts";
+
+/** A listening socket of a VM. */
+export class Listener {
+  /** Connections sent and not yet credited as accepted. */
+  outstanding = 0;
+  /** Attempts that wait for room in the backlog, oldest first. */
+  readonly waiting = new Set<ConnectAttempt>();
+  /** It was taken back by the driver. */
+  gone = false;
+
+  /** @param id The driver's id for it. @param backlog As listen() was told. */
+  constructor(
+    readonly vm: Vm,
+    readonly id: number,
+    readonly local: Endpoint,
+    public backlog: number,
+    readonly v6only: boolean,
+  ) {}
+
+  /** May another connection be sent? Linux takes one more than the backlog says. */
+  get hasCredit(): boolean {
+    return this.outstanding <= this.backlog;
+  }
+
+  /** How well it fits a destination: 0 not at all, more is better, as the kernel's own lookup has it. */
+  score(destination: Endpoint): number {
+    const { address, port } = this.local;
+    if (port !== destination.port) return 0;
+    if (address.text === destination.address.text) return 3;
+    if (!isUnspecified(address)) return 0;
+    if (address.family === destination.address.family) return 2;
+    return address.family === 6 && !this.v6only ? 1 : 0;
+  }
+}
+
+/**
+ * The listener that takes a connection to a destination: of those that fit best, one with credit, in turn; without credit,
+ * the one with the shortest queue.
+ */
+export function chooseListener(listeners: Iterable<Listener>, destination: Endpoint): Listener | undefined {
+  let best: Listener[] = [];
+  let score = 1;
+  for (const listener of listeners) {
+    const fit = listener.score(destination);
+    if (fit < score) continue;
+    if (fit > score) best = [];
+    score = fit;
+    best.push(listener);
+  }
+  const load = (listener: Listener): number =>
+    listener.hasCredit ? listener.outstanding : 2 ** 32 + listener.waiting.size;
+  return best.reduce<Listener | undefined>(
+    (least, listener) => least === undefined || load(listener) < load(least) ? listener : least,
+    undefined,
+  );
+}

@@ -1,0 +1,224 @@
+/**
+ * The switch operator: VMs come and go, their drivers' requests are decided here.
+ *
+ * Theory of operation. Everything happens in the order in which the data plane's events come in, in one JavaScript thread; a
+ * request is decided at once, but for CONNECTs that wait for a backlog or an arena. The operator believes what a VM
+ * says only about itself. A VM is who its socket says it is.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import { Errno } from "../errno.ts";
+import { type Endpoint, isUnspecified } from "../net/address.ts";
+import { Arenas } from "./arenas.ts";
+import { Circuits } from "./circuits.ts";
+import { Connector } from "./connect.ts";
+import { Directory, type Reservation } from "./directory.ts";
+import type { Limits } from "./limits.ts";
+import { Listener } from "./listener.ts";
+import type { ArenaMemoryFactory, Device, Mapper } from "./plane.ts";
+import {
+  type ControlRequest,
+  decodeHeader,
+  decodeRequest,
+  encodeConfig,
+  encodeHelloResponse,
+  encodeResponse,
+  FEATURES,
+  type Header,
+  Layout,
+  Queue,
+  RecordError,
+} from "./records.ts";
+import { Signals } from "./signals.ts";
+import type { VerdictFunction } from "./verdict.ts";
+import { Vm } from "./vm.ts";
+import type { Network } from "../net/address.ts";
+
+const log = getLogger(["csvn", "operator"]);
+
+/** What an operator is made of. */
+export interface OperatorOptions {
+  readonly limits: Limits;
+  readonly network4: Network;
+  readonly network6: Network;
+  readonly vms: readonly Reservation[];
+  readonly verdict: VerdictFunction;
+  readonly memory: ArenaMemoryFactory;
+}
+
+const queueNames = new Map<number, string>(Object.entries(Queue).map(([name, n]) => [n, name.toLowerCase()]));
+
+/** The switch operator. */
+export class Operator implements Disposable {
+  readonly directory: Directory;
+  readonly arenas: Arenas;
+  readonly circuits: Circuits;
+  readonly #connector: Connector;
+  readonly #limits: Limits;
+
+  /** @throws {DirectoryError} */
+  constructor(options: OperatorOptions) {
+    const signals = new Signals((vm, reason) => this.fault(vm, reason));
+    this.#limits = options.limits;
+    this.directory = new Directory(options.network4, options.network6, options.vms);
+    this.arenas = new Arenas(options.limits, options.memory, signals);
+    this.circuits = new Circuits(this.arenas, signals);
+    this.#connector = new Connector(this.directory, this.arenas, this.circuits, options.limits, options.verdict);
+  }
+
+  /**
+   * A VM's front-end has come.
+   *
+   * @param reserved The configured VM whose socket it came in on; undefined: the next free name.
+   * @throws {DirectoryError}
+   */
+  attach(device: Device, mapper: Mapper, reserved?: string): Vm {
+    const vm = new Vm(this.directory.identify(reserved), device, mapper, this.#limits);
+    this.directory.add(vm);
+    log.info("{vm} attached: {ipv4}, {ipv6}", {
+      vm: vm.name,
+      ipv4: vm.identity.ipv4.text,
+      ipv6: vm.identity.ipv6.text,
+    });
+    return vm;
+  }
+
+  /** A VM's front-end is gone. */
+  detach(vm: Vm, why: string): void {
+    this.down(vm, why);
+    vm.become("gone", why);
+    this.directory.remove(vm);
+    log.info("{vm} detached: {why}", { vm: vm.name, why });
+  }
+
+  /** A VM's device stopped, or its driver said goodbye: all that it held is over. */
+  down(vm: Vm, why: string): void {
+    if (vm.state !== "gone") vm.become("attached", why);
+    this.#connector.vmDown(vm);
+    vm.listeners.clear();
+    this.circuits.vmDown(vm);
+    this.arenas.vmDown(vm);
+  }
+
+  /** A VM's driver broke a rule of its device. It is ignored until its device starts anew. */
+  fault(vm: Vm, reason: string): void {
+    if (vm.state === "faulted" || vm.state === "gone") return;
+    log.error("{vm} broke its device: {reason}; it is ignored until the device is reset", { vm: vm.name, reason });
+    this.down(vm, reason);
+    vm.become("faulted", reason);
+  }
+
+  /** A queue of a VM is broken. */
+  queueFault(vm: Vm, queue: number, reason: string): void {
+    this.fault(vm, `${queueNames.get(queue) ?? queue} queue: ${reason}`);
+  }
+
+  /** The configuration space of a VM. */
+  config(vm: Vm): Uint8Array {
+    return encodeConfig(vm.identity);
+  }
+
+  /** A control request came in; see {@linkcode DeviceHandler.control}. */
+  control(vm: Vm, ticket: number, bytes: Uint8Array, size: number, room: number): void {
+    const header = decodeHeader(bytes);
+    const answer = (errno: number): void => vm.device.reply(ticket, encodeResponse(header, errno));
+    let request: ControlRequest;
+    try {
+      request = decodeRequest(bytes, size);
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+      log.warn("{vm}: wrong control record: {reason}", { vm: vm.name, reason: error.message });
+      return answer(Errno[error.errno]);
+    }
+    if (vm.state !== "ready" && (request.type !== "HELLO" || vm.state !== "attached")) return answer(Errno.EPROTO);
+    const need = request.type === "CONNECT" ? Layout.connect_response.size : Layout.hello_response.size;
+    if ((request.type === "CONNECT" || request.type === "HELLO") && room < need) return answer(Errno.EMSGSIZE);
+    switch (request.type) {
+      case "HELLO":
+        return this.#hello(vm, header, ticket, request);
+      case "CONNECT":
+        return this.#connector.connect(vm, header, ticket, request);
+      case "BYE":
+        answer(0);
+        return this.down(vm, "the driver said goodbye");
+      default:
+        return answer(this.#simple(vm, request));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const vm of [...this.directory.vms]) this.detach(vm, "the switch stops");
+    this.arenas[Symbol.dispose]();
+  }
+
+  #hello(vm: Vm, header: Header, ticket: number, request: Extract<ControlRequest, { type: "HELLO" }>): void {
+    if (request.features & ~FEATURES) return vm.device.reply(ticket, encodeResponse(header, Errno.EOPNOTSUPP));
+    this.down(vm, "a new driver came up");
+    vm.begin();
+    vm.become("ready", `driver ${request.driver}`);
+    log.info("{vm} is up, driver {driver}", { vm: vm.name, driver: request.driver });
+    vm.device.reply(
+      ticket,
+      encodeHelloResponse(header, {
+        features: request.features,
+        ringSize: this.#limits.ringBytes,
+        maxCircuits: this.#limits.maxCircuits,
+        maxListeners: this.#limits.maxListeners,
+      }),
+    );
+  }
+
+  /** A request that is answered at once, by an errno or 0. */
+  #simple(vm: Vm, request: Exclude<ControlRequest, { type: "HELLO" | "CONNECT" | "BYE" }>): number {
+    switch (request.type) {
+      case "LISTEN":
+        return this.#listen(vm, request);
+      case "UNLISTEN": {
+        const listener = vm.listeners.get(request.listener);
+        if (!listener) return Errno.ENOENT;
+        vm.listeners.delete(request.listener);
+        this.#connector.listenerGone(listener);
+        return 0;
+      }
+      case "CREDIT": {
+        const listener = vm.listeners.get(request.listener);
+        if (!listener) return Errno.ENOENT;
+        if (request.count > listener.outstanding) return Errno.EINVAL;
+        listener.outstanding -= request.count;
+        this.#connector.admit(listener);
+        return 0;
+      }
+      case "CANCEL":
+        return this.#connector.cancel(vm, request.connect) ? 0 : Errno.ENOENT;
+      case "CLOSE":
+        return this.circuits.closed(vm, request) ? 0 : Errno.ENOENT;
+      case "ARENA_PREPARED":
+        return this.arenas.answer(vm, request.arena, "ARENA_PREPARE", request.error) ? 0 : Errno.ENOENT;
+      case "ARENA_VISIBLE":
+        return this.arenas.answer(vm, request.arena, "ARENA_MAPPED", request.error) ? 0 : Errno.ENOENT;
+      case "ARENA_RETIRED":
+        return this.arenas.answer(vm, request.arena, "ARENA_RETIRE", request.error) ? 0 : Errno.ENOENT;
+    }
+  }
+
+  #listen(vm: Vm, request: Extract<ControlRequest, { type: "LISTEN" }>): number {
+    const backlog = Math.min(request.backlog, this.#limits.maxBacklog);
+    const known = vm.listeners.get(request.listener);
+    if (known) {
+      known.backlog = backlog;
+      this.#connector.admit(known);
+      return 0;
+    }
+    if (!this.#isOwn(vm, request.local)) return Errno.EADDRNOTAVAIL;
+    if (request.local.port === 0) return Errno.EINVAL;
+    if (vm.listeners.size >= this.#limits.maxListeners) return Errno.ENOBUFS;
+    vm.listeners.set(request.listener, new Listener(vm, request.listener, request.local, backlog, request.v6only));
+    return 0;
+  }
+
+  #isOwn(vm: Vm, { address }: Endpoint): boolean {
+    return isUnspecified(address) || address.text === vm.identity.ipv4.text || address.text === vm.identity.ipv6.text;
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * What the switch operator needs from the data plane. `src/ffi` implements it.
+ *
+ * @module
+ */
+
+/** The device of one VM: its control and event queues, and the routes of its circuits. */
+export interface Device {
+  /** Answer a control request. A ticket that is not open any more is ignored. */
+  reply(ticket: number, response: Uint8Array): void;
+  /** Put an announcement on the event queue. @throws {SystemError} ENOBUFS when the driver lets too many wait. */
+  announce(event: Uint8Array): void;
+  /** Let doorbells of `id` wake `peerId` of the other device, and the other way round. @throws {SystemError} */
+  addRoute(id: number, peer: Device, peerId: number): void;
+  /** Remove the route of `id`, both ways. One that is not there is ignored. */
+  removeRoute(id: number): void;
+}
+
+/** A sealed piece of shared memory, in bytes. */
+export interface ArenaMemory extends Disposable {
+  readonly length: number;
+  /** Tells files apart, as {@linkcode Descriptor.identity}. */
+  readonly identity: string;
+  /** Its descriptor's number, for SHMEM_MAP. */
+  readonly fd: number;
+  /** Write bytes at its beginning. */
+  stamp(bytes: Uint8Array): void;
+  /** Give the pages of a range back to the system; they read as zeros afterwards. */
+  punch(offset: number, length: number): void;
+  /** How many pages have memory behind them. */
+  pages(): number;
+}
+
+/** Makes arenas' memory. @throws {SystemError} */
+export type ArenaMemoryFactory = (length: number) => ArenaMemory;
+
+/** Maps arenas into a VM's window; numbers in bytes, page multiples. Rejects when the front-end refuses or is gone. */
+export interface Mapper {
+  map(fd: number, windowOffset: number, length: number): Promise<void>;
+  unmap(windowOffset: number, length: number): Promise<void>;
+}

@@ -1,0 +1,96 @@
+/**
+ * A VM as the switch knows it: who it is, whether its driver is up, and what it holds.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import type { Arena } from "./arena.ts";
+import type { Circuit, CircuitEnd } from "./circuit.ts";
+import type { ConnectAttempt } from "./connect.ts";
+import { ExtentAllocator } from "./extent_allocator.ts";
+import { IdAllocator } from "./id_allocator.ts";
+import type { Limits } from "./limits.ts";
+import type { Listener } from "./listener.ts";
+import type { Device, Mapper } from "./plane.ts";
+import type { VmIdentity } from "./records.ts";
+
+const log = getLogger(["csvn", "vm"]);
+
+// Arenas begin at multiples of a huge page.
+const WINDOW_ALIGNMENT = 2 << 20;
+
+/** What a VM is in:
+ * - `attached`: its front-end is connected; no driver, or one that has not said HELLO;
+ * - `ready`: its driver is up; it may listen and connect;
+ * - `faulted`: its driver broke a queue; it is ignored until the device starts anew;
+ * - `gone`: its front-end is gone; the object is dead.
+ */
+export type VmState = "attached" | "ready" | "faulted" | "gone";
+
+/** One end of a circuit, and the circuit. */
+export interface HeldCircuit {
+  readonly circuit: Circuit;
+  readonly end: CircuitEnd;
+}
+
+/** A VM on the switch. */
+export class Vm {
+  /** One more with each HELLO: what began in an earlier one is over. */
+  incarnation = 0;
+  readonly circuits = new Map<number, HeldCircuit>();
+  readonly listeners = new Map<number, Listener>();
+  /** Attempts that are not decided, by the token of their CONNECT. */
+  readonly attempts = new Map<bigint, ConnectAttempt>();
+  /** Arenas in its window, by the id that its driver knows. */
+  readonly arenas = new Map<number, Arena>();
+  readonly ids: IdAllocator;
+  window: ExtentAllocator;
+  #state: VmState = "attached";
+  #nextArena = 1;
+  #nextEvent = 0n;
+
+  constructor(
+    readonly identity: VmIdentity,
+    readonly device: Device,
+    readonly mapper: Mapper,
+    readonly limits: Limits,
+  ) {
+    this.ids = new IdAllocator(limits.maxCircuits);
+    this.window = new ExtentAllocator(limits.windowBytes, WINDOW_ALIGNMENT);
+  }
+
+  /** Its name in the directory. */
+  get name(): string {
+    return this.identity.name;
+  }
+
+  /** What it is in. */
+  get state(): VmState {
+    return this.#state;
+  }
+
+  /** Go to another state. */
+  become(state: VmState, why: string): void {
+    if (state === this.#state) return;
+    log.debug("{vm}: {before} -> {state}: {why}", { vm: this.name, before: this.#state, state, why });
+    this.#state = state;
+  }
+
+  /** A new driver is up: its window is empty, and its events are numbered anew. */
+  begin(): void {
+    this.incarnation++;
+    this.window = new ExtentAllocator(this.limits.windowBytes, WINDOW_ALIGNMENT);
+    this.#nextEvent = 0n;
+  }
+
+  /** An id for a new arena in its window. */
+  nextArenaId(): number {
+    return this.#nextArena++ >>> 0;
+  }
+
+  /** The number of the next event. */
+  nextEvent(): bigint {
+    return this.#nextEvent++;
+  }
+}

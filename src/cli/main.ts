@@ -1,0 +1,141 @@
+/**
+ * The program: what `deno run -A mod.ts …` does.
+ *
+ * @module
+ */
+// deno-lint-ignore-file no-console -- this is the program's own output
+
+import { DirectoryError } from "../circuit/directory.ts";
+import { allowAll, denyAll } from "../circuit/verdict.ts";
+import { HELP, parseCommandLine } from "../config/command_line.ts";
+import { type Config, ConfigError, mergeConfig } from "../config/config.ts";
+import { parseConfigFile } from "../config/file.ts";
+import { SystemError } from "../errno.ts";
+import { LibraryError } from "../ffi/library.ts";
+import { Switch } from "../host/switch.ts";
+import { fetchStatus, formatStatus, serveApi } from "./api.ts";
+import { setUpLog } from "./log.ts";
+import { VERSION } from "./version.ts";
+
+const USAGE = 2;
+const FAILURE = 1;
+
+/**
+ * Run the program.
+ *
+ * @returns The exit code: 0, 1 for a failure, 2 for a wrong command line or configuration.
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const command = parseCommandLine(args);
+    switch (command.name) {
+      case "help":
+        console.log(HELP);
+        return 0;
+      case "version":
+        console.log(`csvn ${VERSION}`);
+        return 0;
+      case "status":
+        return await printStatus(command.api, command.json);
+      case "run":
+        await run(mergeConfig(await readFile(command.file), command.config));
+        return 0;
+    }
+  } catch (error) {
+    return report(error);
+  }
+}
+
+/** One clear line for every foreseen error; anything else is a bug, and shown as one. */
+function report(error: unknown): number {
+  if (error instanceof ConfigError || error instanceof DirectoryError) {
+    for (const line of error.message.split("\n")) console.error(`csvn: ${line}`);
+    return USAGE;
+  }
+  if (error instanceof SystemError) {
+    console.error(`csvn: ${error.message}${advice(error)}`);
+    return FAILURE;
+  }
+  if (error instanceof LibraryError) {
+    console.error(`csvn: ${error.message}`);
+    return FAILURE;
+  }
+  console.error("csvn: internal error, please report it:", error);
+  return FAILURE;
+}
+
+function advice(error: SystemError): string {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return ": another process listens there, or a file that is no socket is in the way";
+    case "ENOENT":
+      return ": its directory does not exist";
+    case "EACCES":
+    case "EPERM":
+      return ": no permission";
+    default:
+      return "";
+  }
+}
+
+async function readFile(file: string | undefined): Promise<Config> {
+  if (file === undefined) return { sockets: [], vms: [] };
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (error) {
+    const why = error instanceof Deno.errors.NotFound
+      ? "there is no such file"
+      : error instanceof Deno.errors.PermissionDenied
+      ? "no permission"
+      : (error as Error).message;
+    throw new ConfigError(`cannot read the configuration ${file}: ${why}`);
+  }
+  return parseConfigFile(file, text);
+}
+
+async function printStatus(path: string, json: boolean): Promise<number> {
+  try {
+    const status = await fetchStatus(path);
+    console.log(json ? JSON.stringify(status, null, 2) : formatStatus(status).trimEnd());
+    return 0;
+  } catch (error) {
+    console.error(`csvn: no switch answers on ${path}: ${(error as Error).message.split("\n")[0]}`);
+    return FAILURE;
+  }
+}
+
+async function run(config: Config): Promise<void> {
+  if (config.sockets.length + config.vms.length === 0) {
+    throw new ConfigError(
+      "no socket to listen on: give --socket PATH, --vm name=…,socket=… or --config FILE; see --help",
+    );
+  }
+  await setUpLog(config.logLevel ?? "info", config.logFormat ?? "text");
+  const { ringBytes, windowBytes, network4, network6, socketMode } = config;
+  await using csvn = await Switch.start({
+    sockets: config.sockets,
+    vms: config.vms,
+    verdict: config.policy === "deny" ? denyAll : allowAll,
+    limits: { ...(ringBytes && { ringBytes }), ...(windowBytes && { windowBytes }) },
+    ...(network4 && { network4 }),
+    ...(network6 && { network6 }),
+    ...(socketMode !== undefined && { socketMode }),
+  });
+  await using _api = config.api === undefined ? undefined : serveApi(config.api, csvn);
+  await stopSignal();
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a second one ends the program at once. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let stopping = false;
+    const stop = (): void => {
+      if (stopping) Deno.exit(FAILURE);
+      stopping = true;
+      resolve();
+    };
+    Deno.addSignalListener("SIGINT", stop);
+    Deno.addSignalListener("SIGTERM", stop);
+  });
+}

@@ -1,0 +1,175 @@
+/**
+ * The command line of the switch.
+ *
+ * @module
+ */
+
+import { type Args, parseArgs } from "@std/cli";
+import type { VmConfig } from "../host/switch.ts";
+import { type Config, ConfigError } from "./config.ts";
+import {
+  readAddress,
+  readLogFormat,
+  readLogLevel,
+  readMode,
+  readName,
+  readNetwork,
+  readPolicy,
+  readRingSize,
+  readSocketPath,
+  readWindowSize,
+} from "./values.ts";
+
+/** What the program was asked to do. */
+export type Command =
+  | { readonly name: "run"; readonly config: Config; readonly file: string | undefined }
+  | { readonly name: "status"; readonly api: string; readonly json: boolean }
+  | { readonly name: "help" }
+  | { readonly name: "version" };
+
+/** The help text. */
+export const HELP = `csvn: a circuit-switched network for the VMs of one host
+
+Usage:
+  deno run -A mod.ts --socket PATH [options]     run a switch
+  deno run -A mod.ts status --api PATH [--json]  print what a running switch holds
+
+Options:
+  --socket PATH       unix socket for any number of VMs, each given the next free
+                      name and address (repeatable)
+  --vm SPEC           a VM with a socket of its own (repeatable), such as
+                      name=web,socket=/run/csvn/web.sock,address=10.77.0.10
+                      fields: name, socket, address, address6
+  --config FILE       the same and more in YAML; see docs/configuration.md
+  --policy WORD       allow: VMs may connect to each other (default); deny: none may
+  --network CIDR      IPv4 network of the VMs (default 10.77.0.0/16)
+  --network6 CIDR     IPv6 network of the VMs (default fd77:6373:766e::/64)
+  --socket-mode MODE  permission bits of the sockets (default 0600)
+  --ring-size SIZE    bytes of each ring, 16KiB to 16MiB (default 256KiB)
+  --window-size SIZE  address space of each VM for circuits, 256MiB to 256GiB (default 16GiB)
+  --api PATH          unix socket on which the switch tells its status over HTTP
+  --log-level LEVEL   debug, info (default), warning or error
+  --log-format WORD   text (default) or json
+  --help, --version
+`;
+
+const strings = [
+  "socket",
+  "vm",
+  "config",
+  "policy",
+  "network",
+  "network6",
+  "socket-mode",
+  "ring-size",
+  "window-size",
+  "api",
+  "log-level",
+  "log-format",
+] as const;
+const repeatable = ["socket", "vm"] as const;
+
+/**
+ * Read the command line.
+ *
+ * @throws {ConfigError}
+ *
+ * @example
+ * ```ts
+ * import { parseCommandLine } from "./command_line.ts";
+ * import { assertEquals } from "@std/assert";
+ * const command = parseCommandLine(["--socket", "/run/csvn.sock"]);
+ * assertEquals(command.name === "run" && command.config.sockets, ["/run/csvn.sock"]);
+ * ```
+ */
+export function parseCommandLine(args: readonly string[]): Command {
+  const parsed = parseArgs(args, {
+    string: strings,
+    boolean: ["help", "version", "json"],
+    collect: repeatable,
+    alias: { h: "help" },
+    unknown: (arg, key) => {
+      if (key === undefined) return true;
+      throw new ConfigError(`unknown option ${arg}; see --help`);
+    },
+  });
+  checkRepeats(args);
+  if (parsed.help) return { name: "help" };
+  if (parsed.version) return { name: "version" };
+  for (const name of strings) {
+    for (const value of [parsed[name] ?? []].flat()) {
+      if (value === "") throw new ConfigError(`--${name} needs a value`);
+    }
+  }
+  const [command, ...rest] = parsed._.map(String);
+  if (rest.length > 0) throw new ConfigError(`unexpected argument "${rest[0]}"; see --help`);
+  if (command === "status") return readStatus(parsed);
+  if (command !== undefined) throw new ConfigError(`unknown command "${command}"; see --help`);
+  if (parsed.json) throw new ConfigError("--json goes with the command status");
+  return { name: "run", config: readRun(parsed), file: parsed.config };
+}
+
+/** An option that is said twice is a mistake, unless it may be. */
+function checkRepeats(args: readonly string[]): void {
+  for (const name of strings) {
+    const count = args.filter((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`)).length;
+    if (count > 1 && !repeatable.some((other) => other === name)) throw new ConfigError(`--${name} is given twice`);
+  }
+}
+
+function readStatus(parsed: Args): Command {
+  if (parsed.api === undefined) throw new ConfigError("status needs --api PATH, as the switch was given it");
+  return { name: "status", api: option("api", parsed.api, readSocketPath)!, json: Boolean(parsed.json) };
+}
+
+function readRun(parsed: Args): Config {
+  const vms: VmConfig[] = parsed.vm.map(readVm);
+  const repeated = vms.find((vm, i) => vms.findIndex((other) => other.name === vm.name) !== i);
+  if (repeated) throw new ConfigError(`--vm: two VMs are named "${repeated.name}"`);
+  return {
+    sockets: parsed.socket.map((text: string) => option("socket", text, readSocketPath)),
+    vms,
+    policy: option("policy", parsed.policy, readPolicy),
+    network4: option("network", parsed.network, (text) => readNetwork(text, 4)),
+    network6: option("network6", parsed.network6, (text) => readNetwork(text, 6)),
+    socketMode: option("socket-mode", parsed["socket-mode"], readMode),
+    ringBytes: option("ring-size", parsed["ring-size"], readRingSize),
+    windowBytes: option("window-size", parsed["window-size"], readWindowSize),
+    api: option("api", parsed.api, readSocketPath),
+    logLevel: option("log-level", parsed["log-level"], readLogLevel),
+    logFormat: option("log-format", parsed["log-format"], readLogFormat),
+  };
+}
+
+function option<T>(name: string, text: string | undefined, read: (text: string) => T): T | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return read(text);
+  } catch (error) {
+    if (error instanceof ConfigError) throw new ConfigError(`--${name}: ${error.message}`);
+    throw error;
+  }
+}
+
+function readVm(spec: string): VmConfig {
+  const known = ["name", "socket", "address", "address6"];
+  const fields = new Map<string, string>();
+  for (const part of spec.split(",")) {
+    const [key, ...value] = part.split("=");
+    if (!key || !known.includes(key)) {
+      throw new ConfigError(`--vm ${spec}: "${part}" is not one of ${known.map((name) => `${name}=…`).join(", ")}`);
+    }
+    if (fields.has(key)) throw new ConfigError(`--vm ${spec}: ${key} is given twice`);
+    fields.set(key, value.join("="));
+  }
+  for (const key of ["name", "socket"]) {
+    if (!fields.get(key)) throw new ConfigError(`--vm ${spec}: ${key}=… is missing`);
+  }
+  const where = `vm ${spec}`;
+  return {
+    name: option(where, fields.get("name"), readName)!,
+    socket: option(where, fields.get("socket"), readSocketPath)!,
+    address: option(where, fields.get("address"), (text) => readAddress(text, 4)),
+    address6: option(where, fields.get("address6"), (text) => readAddress(text, 6)),
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * Readers of single values, shared by the command line and the configuration file. All throw {@linkcode ConfigError} with a
+ * message that says what would be right.
+ *
+ * @module
+ */
+
+import { type Address, AddressError, Network, parseAddress } from "../net/address.ts";
+import { ConfigError, type LogLevel, logLevels } from "./config.ts";
+
+const SOCKET_PATH_MAX = 107;
+
+/** A VM's name: a DNS label in lower case. */
+export function readName(text: string): string {
+  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) {
+    throw new ConfigError(
+      `"${text}" is not a VM name: use up to 63 lower-case letters, digits and hyphens, as in a host name`,
+    );
+  }
+  return text;
+}
+
+/** A unix socket's path. */
+export function readSocketPath(text: string): string {
+  if (text === "") throw new ConfigError("a socket's path is empty");
+  if (text.includes("\0")) throw new ConfigError("a socket's path contains a zero byte");
+  if (new TextEncoder().encode(text).length > SOCKET_PATH_MAX) {
+    throw new ConfigError(`socket path "${text}" is longer than ${SOCKET_PATH_MAX} bytes`);
+  }
+  return text;
+}
+
+/** An address of a family. */
+export function readAddress(text: string, family: 4 | 6): Address {
+  const address = rethrow(() => parseAddress(text));
+  if (address.family !== family) throw new ConfigError(`"${text}" is not an IPv${family} address`);
+  return address;
+}
+
+/** A network of a family, such as 10.77.0.0/16. */
+export function readNetwork(text: string, family: 4 | 6): Network {
+  const network = rethrow(() => Network.parse(text));
+  if (network.family !== family) throw new ConfigError(`"${text}" is not an IPv${family} network`);
+  return network;
+}
+
+function rethrow<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof AddressError) throw new ConfigError(error.message);
+    throw error;
+  }
+}
+
+/** A size such as 256KiB or 1GiB, in bytes: a power of two within bounds. */
+export function readSize(text: string, min: number, max: number): number {
+  const match = /^(\d{1,6})\s*(KiB|MiB|GiB|K|M|G)?$/i.exec(text);
+  const unit = { k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 }[match?.[2]?.[0]?.toLowerCase() ?? ""] ?? 1;
+  const bytes = Number(match?.[1]) * unit;
+  if (!match || bytes < min || bytes > max || !Number.isInteger(Math.log2(bytes))) {
+    throw new ConfigError(`"${text}" is not a size: use a power of two from ${formatSize(min)} to ${formatSize(max)}`);
+  }
+  return bytes;
+}
+
+function formatSize(bytes: number): string {
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]] as const) {
+    if (bytes >= size) return `${bytes / size}${unit}`;
+  }
+  return `${bytes}`;
+}
+
+/** Ring size, in bytes. */
+export function readRingSize(text: string): number {
+  return readSize(text, 16 << 10, 16 << 20);
+}
+
+/** Window size, in bytes. */
+export function readWindowSize(text: string): number {
+  return readSize(text, 2 ** 28, 2 ** 38);
+}
+
+/** Permission bits such as 0660. */
+export function readMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) {
+    throw new ConfigError(`"${text}" is not a mode: use three octal digits, such as 0660`);
+  }
+  return parseInt(text, 8);
+}
+
+/** One word of a list. */
+export function readChoice<T extends string>(text: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === text);
+  if (found === undefined) throw new ConfigError(`"${text}" is not one of ${choices.join(", ")}`);
+  return found;
+}
+
+/** The policy: allow or deny. */
+export function readPolicy(text: string): "allow" | "deny" {
+  return readChoice(text, ["allow", "deny"]);
+}
+
+/** A level of the log. */
+export function readLogLevel(text: string): LogLevel {
+  return readChoice(text, logLevels);
+}
+
+/** The log's format. */
+export function readLogFormat(text: string): "text" | "json" {
+  return readChoice(text, ["text", "json"]);
+}

@@ -1,0 +1,91 @@
+/**
+ * Finding, building and opening the helper library. It is opened explicitly, never on import, and checked for its ABI version.
+ *
+ * @module
+ */
+
+import { dirname, fromFileUrl, join } from "@std/path";
+import { symbols } from "./symbols.ts";
+
+const ABI_VERSION = 1;
+
+/** The opened helper library. */
+export type Library = Deno.DynamicLibrary<typeof symbols>;
+
+/** The helper library could not be built or opened; the message says why and what to do. */
+export class LibraryError extends Error {
+  override readonly name = "LibraryError";
+}
+
+const folder = join(dirname(dirname(dirname(fromFileUrl(import.meta.url)))), "lib");
+
+/** Where the built library lies by default. */
+export const libraryPath: string = join(folder, "build", "libcsvn.so");
+
+function newest(dir: string): number {
+  let time = 0;
+  for (const entry of Deno.readDirSync(dir)) {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory) time = Math.max(time, newest(path));
+    else time = Math.max(time, Deno.statSync(path).mtime?.getTime() ?? 0);
+  }
+  return time;
+}
+
+function isStale(path: string): boolean {
+  let built: number;
+  try {
+    built = Deno.statSync(path).mtime?.getTime() ?? 0;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return true;
+    throw error;
+  }
+  return Math.max(newest(join(folder, "src")), newest(join(folder, "include"))) > built;
+}
+
+function build(): void {
+  const advice =
+    "install a C compiler and make (Debian: apt-get install gcc make libc6-dev), then run `deno task build`";
+  let output: Deno.CommandOutput;
+  try {
+    output = new Deno.Command("make", { args: ["-s", "-C", folder], stdout: "piped", stderr: "piped" }).outputSync();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new LibraryError(`the helper library is not built, and there is no make to build it with: ${advice}`);
+    }
+    throw error;
+  }
+  if (output.success) return;
+  const text = new TextDecoder().decode(output.stderr).trim();
+  if (/(cc|gcc|clang)\S*: (command )?not found|No such file or directory.*\bcc\b|\bcc: No such file/.test(text)) {
+    throw new LibraryError(`the helper library is not built, and there is no C compiler to build it with: ${advice}`);
+  }
+  throw new LibraryError(`building the helper library failed:\n${text}`);
+}
+
+/**
+ * Open the helper library; build it first when it is missing or older than its sources.
+ *
+ * @param path Another build of it, which is then not built here. Default: the environment's `CSVN_LIBRARY`, or
+ * {@linkcode libraryPath}.
+ * @throws {LibraryError} when it cannot be built or opened, or has another ABI version.
+ */
+export function openLibrary(path?: string): Library {
+  const given = path ?? Deno.env.get("CSVN_LIBRARY");
+  if (given === undefined && isStale(libraryPath)) build();
+  const file = given ?? libraryPath;
+  let library: Library;
+  try {
+    library = Deno.dlopen(file, symbols);
+  } catch (error) {
+    throw new LibraryError(`cannot open the helper library ${file}: ${(error as Error).message}`);
+  }
+  const version = library.symbols.csvn_abi_version();
+  if (version !== ABI_VERSION) {
+    library.close();
+    throw new LibraryError(
+      `the helper library ${file} has ABI version ${version}, but ${ABI_VERSION} is needed: run \`deno task build\``,
+    );
+  }
+  return library;
+}

@@ -1,0 +1,84 @@
+/**
+ * The helper library's symbol table: one row per function of `lib/include/csvn/abi.h`, each parameter with its C name.
+ *
+ * @module
+ */
+
+const handle = "i32"; // int: an object
+const fd = "i32"; // int: a descriptor
+const result = "i32"; // int: >= 0, or -errno
+
+/** What `Deno.dlopen` is given. */
+export const symbols = {
+  csvn_abi_version: { parameters: [], result: "u32" },
+
+  csvn_plane_open: { parameters: ["u32" /* event_bytes */], result },
+  csvn_plane_close: { parameters: [handle /* plane */], result },
+  csvn_counters: { parameters: [handle, /* plane */ "buffer", /* out */ "u32" /* bytes */], result },
+
+  csvn_events_take: { parameters: [handle, /* plane */ "buffer", /* buffer */ "u32" /* bytes */], result },
+  csvn_events_wait: {
+    parameters: [handle, /* plane */ "buffer", /* buffer */ "u32", /* bytes */ "i32" /* timeout_ms */],
+    result,
+    nonblocking: true,
+  },
+  csvn_events_wake: { parameters: [handle /* plane */], result },
+
+  csvn_listen: {
+    parameters: [handle, /* plane */ "buffer", /* path */ "u32", /* path_bytes */ "u32" /* mode */],
+    result,
+  },
+  csvn_unlisten: { parameters: [handle, /* plane */ handle /* listener */], result },
+
+  csvn_session_send: {
+    parameters: [handle, /* plane */ handle, /* session */ "buffer", /* bytes */ "u32", /* count */ fd /* fd */],
+    result,
+  },
+  csvn_session_close: { parameters: [handle, /* plane */ handle /* session */], result },
+  csvn_backend_attach: { parameters: [handle, /* plane */ handle, /* session */ fd /* fd */], result },
+  csvn_backend_send: {
+    parameters: [handle, /* plane */ handle, /* session */ "buffer", /* bytes */ "u32", /* count */ fd /* fd */],
+    result,
+  },
+
+  csvn_device_open: { parameters: [handle /* plane */], result },
+  csvn_device_close: { parameters: [handle, /* plane */ handle /* device */], result },
+  csvn_device_memory: {
+    parameters: [handle, /* plane */ handle, /* device */ "buffer", /* regions */ "u32" /* count */],
+    result,
+  },
+  csvn_queue_start: { parameters: [handle, /* plane */ handle, /* device */ "buffer" /* setup */], result },
+  csvn_queue_set_call: {
+    parameters: [handle, /* plane */ handle, /* device */ "u32", /* queue */ fd /* fd */],
+    result,
+  },
+  csvn_queue_stop: { parameters: [handle, /* plane */ handle, /* device */ "u32" /* queue */], result },
+  csvn_device_reply: {
+    parameters: [
+      handle, /* plane */
+      handle, /* device */
+      "u32", /* ticket */
+      "buffer", /* bytes */
+      "u32", /* count */
+    ],
+    result,
+  },
+  csvn_device_announce: {
+    parameters: [handle, /* plane */ handle, /* device */ "buffer", /* bytes */ "u32" /* count */],
+    result,
+  },
+
+  csvn_route_add: {
+    parameters: [handle, /* plane */ handle, /* device */ "u32", /* id */ handle, /* peer */ "u32" /* peer_id */],
+    result,
+  },
+  csvn_route_remove: { parameters: [handle, /* plane */ handle, /* device */ "u32" /* id */], result },
+
+  csvn_arena_create: { parameters: ["u64" /* bytes */], result },
+  csvn_arena_stamp: { parameters: [fd, /* fd */ "buffer", /* bytes */ "u32" /* count */], result },
+  csvn_arena_punch: { parameters: [fd, /* fd */ "u64", /* offset */ "u64" /* bytes */], result },
+  csvn_arena_pages: { parameters: [fd /* fd */], result },
+
+  csvn_fd_identity: { parameters: [fd, /* fd */ "buffer" /* device_and_inode */], result },
+  csvn_fd_close: { parameters: [fd /* fd */], result },
+} as const satisfies Deno.ForeignLibraryInterface;

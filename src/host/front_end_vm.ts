@@ -1,0 +1,134 @@
+/**
+ * One front-end's connection, tied to a device of the data plane and a VM of the operator.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import { DirectoryError } from "../circuit/directory.ts";
+import type { Operator } from "../circuit/operator.ts";
+import { QUEUES } from "../circuit/records.ts";
+import type { Vm } from "../circuit/vm.ts";
+import type { Plane, PlaneDevice, SessionHandler } from "../ffi/plane.ts";
+import { ProtocolError } from "../vhost/protocol.ts";
+import { Session } from "../vhost/session.ts";
+import type { Descriptor, FrontEnd } from "../vhost/transport.ts";
+
+const log = getLogger(["csvn", "vhost"]);
+
+/** What a front-end's connection is served with. */
+export interface FrontEndContext {
+  readonly plane: Plane;
+  readonly operator: Operator;
+  readonly windowBytes: number;
+  /** The configured VM whose socket it is. */
+  readonly reserved: string | undefined;
+  /** Those that are being served: each adds itself, and removes itself at its end. */
+  readonly live: Set<FrontEndVm>;
+}
+
+/** A front-end and its VM, from connection to end. */
+export class FrontEndVm implements SessionHandler {
+  readonly #session: Session;
+  readonly #device: PlaneDevice;
+  readonly #vm: Vm;
+  #ended = false;
+
+  private constructor(readonly frontEnd: FrontEnd, readonly context: FrontEndContext) {
+    const { plane, operator } = context;
+    this.#device = plane.openDevice({
+      control: (ticket, request, size, room) => operator.control(this.#vm, ticket, request, size, room),
+      fault: (queue, reason) => operator.queueFault(this.#vm, queue, reason),
+    });
+    this.#session = new Session(frontEnd, {
+      queues: this.#device,
+      queueCount: QUEUES,
+      windowBytes: BigInt(context.windowBytes),
+      config: () => operator.config(this.#vm),
+      isArena: (identity) => operator.arenas.has(identity),
+      started: () => this.#started(),
+      stopped: () => operator.down(this.#vm, "its device stopped"),
+    });
+    const { backend } = this.#session;
+    const mapper = {
+      map: (fd: number, offset: number, length: number) => backend.map(fd, 0n, BigInt(offset), BigInt(length)),
+      unmap: (offset: number, length: number) => backend.unmap(BigInt(offset), BigInt(length)),
+    };
+    try {
+      this.#vm = operator.attach(this.#device, mapper, context.reserved);
+    } catch (error) {
+      this.#device[Symbol.dispose]();
+      throw error;
+    }
+    context.live.add(this);
+  }
+
+  /**
+   * Serve a front-end. One that can have no name is turned away, with a line in the log.
+   *
+   * @returns What handles its session.
+   */
+  static serve(frontEnd: FrontEnd, context: FrontEndContext): SessionHandler {
+    try {
+      return new FrontEndVm(frontEnd, context);
+    } catch (error) {
+      if (!(error instanceof DirectoryError)) throw error;
+      log.error("front-end turned away: {reason}", { reason: error.message });
+      frontEnd.close();
+      const closed = (descriptors: readonly Descriptor[]): void => {
+        for (const descriptor of descriptors) descriptor[Symbol.dispose]();
+      };
+      return {
+        message: (_request, _flags, _payload, descriptors) => closed(descriptors),
+        backendMessage: (_request, _flags, _payload, descriptors) => closed(descriptors),
+        end: () => {},
+        backendEnd: () => {},
+      };
+    }
+  }
+
+  message(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
+    this.#guard(() => this.#session.message(request, flags, payload, descriptors));
+  }
+
+  backendMessage(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
+    this.#guard(() => this.#session.backendMessage(request, flags, payload, descriptors));
+  }
+
+  end(reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.context.live.delete(this);
+    this.#session[Symbol.dispose]();
+    this.context.operator.detach(this.#vm, reason);
+    this.#device[Symbol.dispose]();
+    this.frontEnd.close();
+  }
+
+  backendEnd(reason: string): void {
+    log.debug("{vm}: back-end channel closed: {reason}", { vm: this.#vm.name, reason });
+    this.#session.backend.close();
+  }
+
+  #started(): void {
+    if (this.#session.canMap) return;
+    log.error("{vm}: its front-end does not offer shared-memory regions: QEMU 11.1 or newer is needed", {
+      vm: this.#vm.name,
+    });
+    this.context.operator.fault(this.#vm, "front-end without shared-memory regions");
+  }
+
+  #guard(act: () => void): void {
+    if (this.#ended) return;
+    try {
+      act();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      log.error("{vm}: its front-end broke the vhost-user protocol: {reason}; session ended", {
+        vm: this.#vm.name,
+        reason: error.message,
+      });
+      this.end(`protocol error: ${error.message}`);
+    }
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * The switch: the composition root, which ties the data plane, the vhost-user back-end and the switch operator together.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import { DEFAULT_LIMITS, type Limits } from "../circuit/limits.ts";
+import { Operator } from "../circuit/operator.ts";
+import { allowAll, type VerdictFunction } from "../circuit/verdict.ts";
+import { type Library, openLibrary } from "../ffi/library.ts";
+import { Plane, type PlaneCounters } from "../ffi/plane.ts";
+import { type Address, Network } from "../net/address.ts";
+import { FrontEndVm } from "./front_end_vm.ts";
+
+const log = getLogger(["csvn", "switch"]);
+
+/** A VM with a socket of its own. */
+export interface VmConfig {
+  readonly name: string;
+  /** Path of the unix socket that is its alone. */
+  readonly socket: string;
+  /** Its IPv4 address; default: the next free one. */
+  readonly address?: Address | undefined;
+  /** Its IPv6 address; default: the same place in the IPv6 network. */
+  readonly address6?: Address | undefined;
+}
+
+/** How a switch is set up. */
+export interface SwitchOptions {
+  /** Sockets for any number of VMs each, which get the next free names and addresses. */
+  readonly sockets?: readonly string[];
+  readonly vms?: readonly VmConfig[];
+  /** Default: `10.77.0.0/16`. */
+  readonly network4?: Network;
+  /** Default: `fd77:6373:766e::/64`. */
+  readonly network6?: Network;
+  /** Default: {@linkcode allowAll}. */
+  readonly verdict?: VerdictFunction;
+  /** Permission bits of the sockets; default 0600. */
+  readonly socketMode?: number;
+  readonly limits?: Partial<Limits>;
+}
+
+/** What a VM holds. */
+export interface VmStatus {
+  readonly name: string;
+  readonly state: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly circuits: number;
+  readonly listeners: number;
+  readonly attempts: number;
+  readonly arenas: number;
+}
+
+/** What a switch holds at a moment. */
+export interface SwitchStatus {
+  readonly vms: readonly VmStatus[];
+  readonly circuits: { readonly open: number; readonly total: number };
+  /** Bytes, and 4 KiB pages that have memory behind them. */
+  readonly arenas: readonly {
+    readonly number: number;
+    readonly vms: readonly string[];
+    readonly bytes: number;
+    readonly pages: number;
+    readonly circuits: number;
+  }[];
+  /** Open file descriptors of the process. */
+  readonly descriptors: number;
+  readonly plane: PlaneCounters;
+}
+
+/** The network that VMs get their IPv4 addresses from by default. */
+export const DEFAULT_NETWORK4 = "10.77.0.0/16";
+/** The network that VMs get their IPv6 addresses from by default. */
+export const DEFAULT_NETWORK6 = "fd77:6373:766e::/64";
+
+/**
+ * A running switch.
+ *
+ * @example
+ * ```ts no-eval
+ * import { Switch } from "./switch.ts";
+ * await using csvn = await Switch.start({ sockets: ["/run/csvn.sock"] });
+ * console.log(csvn.status().vms);
+ * ```
+ */
+export class Switch implements AsyncDisposable {
+  readonly #plane: Plane;
+  readonly #operator: Operator;
+  readonly #live = new Set<FrontEndVm>();
+  readonly #stops: (() => void)[] = [];
+  readonly #library: Library;
+  readonly #limits: Limits;
+
+  private constructor(options: SwitchOptions, library: Library, plane: Plane) {
+    this.#library = library;
+    this.#plane = plane;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#operator = new Operator({
+      limits: this.#limits,
+      network4: options.network4 ?? Network.parse(DEFAULT_NETWORK4),
+      network6: options.network6 ?? Network.parse(DEFAULT_NETWORK6),
+      vms: (options.vms ?? []).map(({ name, address, address6 }) => ({ name, ipv4: address, ipv6: address6 })),
+      verdict: options.verdict ?? allowAll,
+      memory: (length) => this.#plane.arena(length),
+    });
+  }
+
+  /**
+   * Start a switch.
+   *
+   * @throws {LibraryError} when the helper library cannot be built or opened.
+   * @throws {DirectoryError} when names or addresses collide.
+   * @throws {SystemError} when a socket cannot be listened on.
+   */
+  static async start(options: SwitchOptions): Promise<Switch> {
+    const library = openLibrary();
+    const plane = new Plane(library, (error) => log.error("a bug of csvn's: {error}", { error }));
+    let made: Switch | undefined;
+    try {
+      made = new Switch(options, library, plane);
+      made.#listenAll(options);
+      plane.start();
+      return made;
+    } catch (error) {
+      if (made) await made[Symbol.asyncDispose]();
+      else {
+        await plane[Symbol.asyncDispose]();
+        library.close();
+      }
+      throw error;
+    }
+  }
+
+  /** What it holds now. */
+  status(): SwitchStatus {
+    const { circuits, arenas, directory } = this.#operator;
+    return {
+      vms: [...directory.vms].map((vm) => ({
+        name: vm.name,
+        state: vm.state,
+        ipv4: vm.identity.ipv4.text,
+        ipv6: vm.identity.ipv6.text,
+        circuits: vm.circuits.size,
+        listeners: vm.listeners.size,
+        attempts: vm.attempts.size,
+        arenas: vm.arenas.size,
+      })),
+      circuits: { open: circuits.size, total: circuits.total },
+      arenas: [...arenas.all].map((arena) => ({
+        number: arena.number,
+        vms: arena.ends.map((end) => end.vm.name),
+        bytes: arena.memory.length,
+        pages: arena.memory.pages(),
+        circuits: arena.circuits,
+      })),
+      descriptors: [...Deno.readDirSync("/proc/self/fd")].length,
+      plane: this.#plane.counters(),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const stop of this.#stops) stop();
+    for (const served of [...this.#live]) served.end("the switch stops");
+    this.#operator[Symbol.dispose]();
+    await this.#plane[Symbol.asyncDispose]();
+    this.#library.close();
+  }
+
+  #listenAll({ sockets = [], vms = [], socketMode = 0o600 }: SwitchOptions): void {
+    for (const socket of sockets) this.#listen(socket, undefined, socketMode);
+    for (const vm of vms) this.#listen(vm.socket, vm.name, socketMode);
+  }
+
+  #listen(path: string, reserved: string | undefined, mode: number): void {
+    const context = {
+      plane: this.#plane,
+      operator: this.#operator,
+      windowBytes: this.#limits.windowBytes,
+      reserved,
+      live: this.#live,
+    };
+    this.#stops.push(this.#plane.listen(path, mode, (frontEnd, credentials) => {
+      log.debug("front-end on {path}: process {pid}, user {uid}", { path, ...credentials });
+      return FrontEndVm.serve(frontEnd, context);
+    }));
+    log.info("listening on {path}", { path });
+  }
+}

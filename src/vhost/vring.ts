@@ -1,0 +1,126 @@
+/**
+ * The state of one vring as the front-end builds it up, message by message.
+ *
+ * @module
+ */
+
+import { ProtocolError, QUEUE_SIZE_MAX, viewOf } from "./protocol.ts";
+import type { Descriptor, Queues } from "./transport.ts";
+
+/** One vring. It runs when it has its kick descriptor and is enabled; stopping keeps its next available index. */
+export class Vring implements Disposable {
+  #size = 0;
+  #base = 0;
+  #addresses: { desc: bigint; used: bigint; avail: bigint } | undefined;
+  #kick: Descriptor | undefined;
+  #call: Descriptor | undefined;
+  #error: Descriptor | undefined;
+  #enabled = false;
+  #running = false;
+
+  constructor(readonly index: number, readonly queues: Queues) {}
+
+  /** Whether the data plane works on it. */
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** SET_VRING_NUM. @throws {ProtocolError} */
+  setSize(size: number): void {
+    this.#mustRest("SET_VRING_NUM");
+    if (size === 0 || size > QUEUE_SIZE_MAX || (size & (size - 1)) !== 0) {
+      throw new ProtocolError(
+        `vring ${this.index}: size ${size} is not a power of two from 1 to ${QUEUE_SIZE_MAX}`,
+      );
+    }
+    this.#size = size;
+  }
+
+  /** SET_VRING_BASE. @throws {ProtocolError} */
+  setBase(base: number): void {
+    this.#mustRest("SET_VRING_BASE");
+    if (base > 0xffff) throw new ProtocolError(`vring ${this.index}: base ${base} is over 65535`);
+    this.#base = base;
+  }
+
+  /** SET_VRING_ADDR, with its whole payload. @throws {ProtocolError} */
+  setAddresses(payload: Uint8Array): void {
+    this.#mustRest("SET_VRING_ADDR");
+    const view = viewOf(payload);
+    this.#addresses = {
+      desc: view.getBigUint64(8, true),
+      used: view.getBigUint64(16, true),
+      avail: view.getBigUint64(24, true),
+    };
+  }
+
+  /** SET_VRING_KICK. @throws {ProtocolError} */
+  setKick(kick: Descriptor): void {
+    this.stop();
+    this.#kick?.[Symbol.dispose]();
+    this.#kick = kick;
+    this.#start();
+  }
+
+  /** SET_VRING_CALL; undefined: the front-end polls. */
+  setCall(call: Descriptor | undefined): void {
+    if (this.#running) return this.queues.setCall(this.index, call);
+    this.#call?.[Symbol.dispose]();
+    this.#call = call;
+  }
+
+  /** SET_VRING_ERR: kept open, as the front-end expects, and not used. */
+  setError(error: Descriptor | undefined): void {
+    this.#error?.[Symbol.dispose]();
+    this.#error = error;
+  }
+
+  /** SET_VRING_ENABLE. @throws {ProtocolError} */
+  enable(on: boolean, features: bigint): void {
+    this.#enabled = on;
+    this.#features = features;
+    if (on) this.#start();
+    else this.stop();
+  }
+  #features = 0n;
+
+  /** GET_VRING_BASE: stop, and tell the next available index. */
+  stop(): number {
+    if (this.#running) {
+      this.#running = false;
+      this.#base = this.queues.stopQueue(this.index);
+    }
+    return this.#base;
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+    this.#kick?.[Symbol.dispose]();
+    this.#call?.[Symbol.dispose]();
+    this.#error?.[Symbol.dispose]();
+    this.#kick = this.#call = this.#error = undefined;
+  }
+
+  #start(): void {
+    if (!this.#enabled || !this.#kick || this.#running) return;
+    if (this.#size === 0) throw new ProtocolError(`vring ${this.index}: enabled without a size`);
+    if (!this.#addresses) throw new ProtocolError(`vring ${this.index}: enabled without addresses`);
+    const kick = this.#kick;
+    const call = this.#call;
+    this.#kick = this.#call = undefined;
+    this.queues.startQueue({
+      index: this.index,
+      size: this.#size,
+      base: this.#base,
+      ...this.#addresses,
+      features: this.#features,
+      kick,
+      call,
+    });
+    this.#running = true;
+  }
+
+  #mustRest(request: string): void {
+    if (this.#running) throw new ProtocolError(`vring ${this.index}: ${request} while it runs`);
+  }
+}
