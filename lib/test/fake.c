@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the tests' fake front-end and fake driver need of the system and Deno has not: descriptor passing, memfds, mappings,
+ * eventfds; and the C headers' own layouts. Results are >= 0 or -errno.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "csvn/abi.h"
+#include "csvn/records.h"
+
+#define FDS_MAX 32
+
+CSVN_EXPORT int fake_connect(const char *path);
+CSVN_EXPORT int fake_socketpair(int *out);
+CSVN_EXPORT int fake_send(int fd, const uint8_t *bytes, uint32_t count, const int *fds, uint32_t fd_count);
+CSVN_EXPORT int fake_receive(int fd, uint8_t *bytes, uint32_t count, int *passed);
+CSVN_EXPORT int fake_memfd(uint64_t bytes, uint32_t sealed);
+CSVN_EXPORT int fake_truncate(int fd, uint64_t bytes);
+CSVN_EXPORT void *fake_reserve(uint64_t bytes);
+CSVN_EXPORT void *fake_map(int fd, uint64_t offset, uint64_t bytes, void *at);
+CSVN_EXPORT int fake_unmap(void *at, uint64_t bytes);
+CSVN_EXPORT int fake_eventfd(void);
+CSVN_EXPORT int fake_eventfd_take(int fd);
+CSVN_EXPORT int fake_eventfd_add(int fd);
+CSVN_EXPORT int fake_pipe(int *out);
+CSVN_EXPORT int fake_close(int fd);
+CSVN_EXPORT int fake_layout(uint32_t index, char *name, uint32_t bytes);
+
+int fake_connect(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strncpy(a.sun_path, path, sizeof(a.sun_path) - 1);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+int fake_socketpair(int *out)
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out) < 0 ? -errno : 0;
+}
+
+int fake_send(int fd, const uint8_t *bytes, uint32_t count, const int *fds, uint32_t fd_count)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = count };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fd_count > FDS_MAX)
+		return -EINVAL;
+	if (fd_count) {
+		struct cmsghdr *c;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * fd_count);
+	}
+	n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	return n < 0 ? -errno : (int)n;
+}
+
+/* Without waiting; passed gets the one descriptor that came along, or -1. */
+int fake_receive(int fd, uint8_t *bytes, uint32_t count, int *passed)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = bytes, .iov_len = count };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c;
+
+	*passed = -1;
+	if (n < 0)
+		return -errno;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(passed, CMSG_DATA(c), sizeof(*passed));
+	return (int)n;
+}
+
+int fake_memfd(uint64_t bytes, uint32_t sealed)
+{
+	int fd = memfd_create("fake", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		return -errno;
+	if (sealed && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	return fd;
+}
+
+int fake_truncate(int fd, uint64_t bytes)
+{
+	return ftruncate(fd, (off_t)bytes) < 0 ? -errno : 0;
+}
+
+/* Address space that reads zero, such as a window before anything is mapped. */
+void *fake_reserve(uint64_t bytes)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+void *fake_map(int fd, uint64_t offset, uint64_t bytes, void *at)
+{
+	void *got = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, (off_t)offset);
+
+	return got == MAP_FAILED ? NULL : got;
+}
+
+int fake_unmap(void *at, uint64_t bytes)
+{
+	return munmap(at, bytes) < 0 ? -errno : 0;
+}
+
+int fake_eventfd(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int fake_eventfd_take(int fd)
+{
+	eventfd_t value;
+
+	return eventfd_read(fd, &value) < 0 ? 0 : (int)value;
+}
+
+int fake_eventfd_add(int fd)
+{
+	return eventfd_write(fd, 1) < 0 ? -errno : 0;
+}
+
+int fake_pipe(int *out)
+{
+	return pipe2(out, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int fake_close(int fd)
+{
+	return close(fd) < 0 ? -errno : 0;
+}
+
+#define SIZE(type) { #type ".size", sizeof(struct csvn_##type) }
+#define FIELD(type, field) { #type "." #field, offsetof(struct csvn_##type, field) }
+#define VALUE(name) { #name, (uint32_t)CSVN_##name }
+
+static const struct {
+	const char *name;
+	uint32_t value;
+} layouts[] = {
+	SIZE(header), FIELD(header, type), FIELD(header, version), FIELD(header, length), FIELD(header, token),
+	SIZE(endpoint), FIELD(endpoint, family), FIELD(endpoint, port), FIELD(endpoint, scope), FIELD(endpoint, ip),
+	SIZE(extents), FIELD(extents, arena), FIELD(extents, ring_size), FIELD(extents, own_control),
+	FIELD(extents, peer_control), FIELD(extents, tx_ring), FIELD(extents, rx_ring),
+	SIZE(response), FIELD(response, error),
+	SIZE(hello), FIELD(hello, features), FIELD(hello, driver),
+	SIZE(hello_response), FIELD(hello_response, features), FIELD(hello_response, ring_size),
+	FIELD(hello_response, max_circuits), FIELD(hello_response, max_listeners),
+	SIZE(listen), FIELD(listen, local), FIELD(listen, listener), FIELD(listen, backlog), FIELD(listen, flags),
+	SIZE(unlisten), FIELD(unlisten, listener),
+	SIZE(credit), FIELD(credit, listener), FIELD(credit, count),
+	SIZE(connect), FIELD(connect, local), FIELD(connect, remote), FIELD(connect, protocol),
+	SIZE(connect_response), FIELD(connect_response, circuit), FIELD(connect_response, extents),
+	FIELD(connect_response, local),
+	SIZE(cancel), FIELD(cancel, connect),
+	SIZE(close), FIELD(close, circuit), FIELD(close, flags), FIELD(close, sent), FIELD(close, received),
+	SIZE(arena_request), FIELD(arena_request, arena), FIELD(arena_request, error),
+	SIZE(incoming), FIELD(incoming, listener), FIELD(incoming, circuit), FIELD(incoming, extents),
+	FIELD(incoming, remote), FIELD(incoming, local),
+	SIZE(reset), FIELD(reset, circuit), FIELD(reset, error),
+	SIZE(arena_event), FIELD(arena_event, arena), FIELD(arena_event, offset), FIELD(arena_event, length),
+	FIELD(arena_event, nonce),
+	SIZE(config), FIELD(config, magic), FIELD(config, version), { "config.size_field", offsetof(struct csvn_config, size) },
+	FIELD(config, features), FIELD(config, ipv4), FIELD(config, gateway4), FIELD(config, prefix4),
+	FIELD(config, prefix6), FIELD(config, ipv6), FIELD(config, gateway6), FIELD(config, name),
+	SIZE(arena_header), FIELD(arena_header, magic), FIELD(arena_header, nonce), FIELD(arena_header, length),
+	FIELD(arena_header, ring_size),
+	VALUE(MAGIC), VALUE(VERSION), VALUE(RECORD_MAX), VALUE(NAME_MAX), VALUE(QUEUES),
+	VALUE(QUEUE_CONTROL), VALUE(QUEUE_EVENT), VALUE(QUEUE_DOORBELL), VALUE(QUEUE_WAKE),
+	VALUE(REQ_HELLO), VALUE(REQ_BYE), VALUE(REQ_LISTEN), VALUE(REQ_UNLISTEN), VALUE(REQ_CREDIT), VALUE(REQ_CONNECT),
+	VALUE(REQ_CANCEL), VALUE(REQ_CLOSE), VALUE(REQ_ARENA_PREPARED), VALUE(REQ_ARENA_VISIBLE),
+	VALUE(REQ_ARENA_RETIRED),
+	VALUE(EV_INCOMING), VALUE(EV_RESET), VALUE(EV_ARENA_PREPARE), VALUE(EV_ARENA_MAPPED), VALUE(EV_ARENA_RETIRE),
+	VALUE(FEATURE_STREAM), VALUE(LISTEN_V6ONLY), VALUE(CLOSE_VIOLATION), VALUE(PROTOCOL_STREAM),
+};
+
+/* The index-th name and value; -ENOENT behind the last. */
+int fake_layout(uint32_t index, char *name, uint32_t bytes)
+{
+	if (index >= sizeof(layouts) / sizeof(layouts[0]))
+		return -ENOENT;
+	memset(name, 0, bytes);
+	strncpy(name, layouts[index].name, bytes - 1);
+	return (int)layouts[index].value;
+}

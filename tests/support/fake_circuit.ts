@@ -1,0 +1,93 @@
+/**
+ * A circuit in a fake guest's window: the ring protocol of docs/virtio-circuit.md, and the ways to break it.
+ *
+ * @module
+ */
+
+import { RequestType } from "../../src/circuit/records.ts";
+import type { FakeDriver } from "./fake_driver.ts";
+import { u64s } from "./fake_front_end.ts";
+import { bytesAt } from "./native.ts";
+
+/** State bits of a control page. */
+export const State = { FIN: 1, CLOSED: 2, RESET: 4 } as const;
+
+/** One end of a circuit. */
+export class FakeCircuit {
+  readonly own: DataView;
+  readonly peer: DataView;
+  readonly tx: Uint8Array;
+  readonly rx: Uint8Array;
+  #tail = 0n;
+  #head = 0n;
+
+  constructor(
+    readonly driver: FakeDriver,
+    readonly id: number,
+    readonly ringBytes: number,
+    /** Offsets in the window. */
+    readonly at: { own: number; peer: number; tx: number; rx: number },
+  ) {
+    const { window } = driver.frontEnd;
+    this.own = new DataView(bytesAt(window, at.own, 4096).buffer);
+    this.peer = new DataView(bytesAt(window, at.peer, 4096).buffer);
+    this.tx = bytesAt(window, at.tx, ringBytes);
+    this.rx = bytesAt(window, at.rx, ringBytes);
+  }
+
+  /** Free bytes of the own ring. */
+  get room(): number {
+    return this.ringBytes - Number(this.#tail - this.peer.getBigUint64(64, true));
+  }
+
+  /** Write as much as there is room for; bytes written. */
+  write(bytes: Uint8Array): number {
+    const n = Math.min(bytes.length, this.room);
+    for (let i = 0; i < n; i++) this.tx[Number((this.#tail + BigInt(i)) % BigInt(this.ringBytes))] = bytes[i]!;
+    this.#tail += BigInt(n);
+    this.own.setBigUint64(0, this.#tail, true);
+    return n;
+  }
+
+  /** Read what is there. */
+  read(): Uint8Array {
+    const n = Number(this.peer.getBigUint64(0, true) - this.#head);
+    const bytes = Uint8Array.from(
+      { length: n },
+      (_, i) => this.rx[Number((this.#head + BigInt(i)) % BigInt(this.ringBytes))]!,
+    );
+    this.#head += BigInt(n);
+    this.own.setBigUint64(64, this.#head, true);
+    return bytes;
+  }
+
+  /** Ask to be woken by bytes. */
+  arm(): void {
+    this.own.setUint32(128, this.own.getUint32(128, true) + 1, true);
+  }
+
+  /** Ring for the peer. */
+  ring(): void {
+    this.driver.ring(this.id);
+  }
+
+  /** Set state bits. */
+  setState(state: number): void {
+    this.own.setUint32(8, state, true);
+  }
+
+  /** The peer's state bits. */
+  get peerState(): number {
+    return this.peer.getUint32(8, true);
+  }
+
+  /** Send CLOSE; the errno it is answered with. */
+  async close(flags = 0): Promise<number> {
+    this.setState(State.FIN | State.CLOSED);
+    const answer = await this.driver.request(RequestType.CLOSE, [
+      [16, new Uint8Array(Uint32Array.of(this.id, flags).buffer)],
+      [24, u64s(this.#tail, this.#head)],
+    ], 40);
+    return answer.error;
+  }
+}
