@@ -1,0 +1,454 @@
+/**
+ * A QEMU guest that runs commands for its owner.
+ *
+ * ```ts no-run
+ * await using guest = await Guest.boot({ socket: "/tmp/switch.sock" });
+ * const { stdout } = await guest.run("uname -r");
+ * ```
+ *
+ * Every wait here is bounded; a guest whose QEMU ends rejects what waits for it
+ * with a {@link GuestError} that names the guest and shows its log's end.
+ */
+import { deadline, delay } from "@std/async";
+import { join, resolve } from "@std/path";
+import { AgentClient } from "./agent_client.ts";
+import { cacheRoot } from "./cache.ts";
+import type { GuestCommand } from "./command.ts";
+import { makeCopyImage } from "./copy.ts";
+import { messageOf } from "./errors.ts";
+import type { WindowSize } from "./frames.ts";
+import type { KernelName } from "./kernel.ts";
+import { ensureTestbed, type Testbed } from "./prepare.ts";
+import { type Output, tailOf } from "./process.ts";
+import { noProgress, type Progress } from "./progress.ts";
+import { encodeParameter, qemuArguments } from "./qemu_args.ts";
+import { Qmp, type QmpEvent } from "./qmp.ts";
+import { RunDir } from "./rundir.ts";
+import { collect } from "./streams.ts";
+
+export type { CommandStatus, GuestCommand } from "./command.ts";
+export type { Output } from "./process.ts";
+
+/** How a guest is made. */
+export interface GuestOptions {
+  /** The switch's vhost-user socket; without it the guest has no device. */
+  socket?: string;
+  /** Host name if the switch gives none, and name in messages: `guest`. */
+  name?: string;
+  /** Kernel: 6.12. */
+  kernel?: KernelName;
+  /** Debian packages besides the usual. */
+  packages?: readonly string[];
+  /** Directory on the host whose copy is at /mnt. */
+  copy?: string;
+  /** Memory in MiB: 512. */
+  memoryMiB?: number;
+  /** Processors: 2. With one, TCG gives up on atomicity between processes. */
+  cpus?: number;
+  /** Build csvn.ko in and load it? By default, if its source is there. */
+  module?: boolean;
+  /** The module's parameters, as for insmod. */
+  moduleArgs?: string;
+  /** File that the guest's console and QEMU's messages are added to. */
+  logFile?: string;
+  /** More arguments for QEMU. */
+  extraQemuArgs?: readonly string[];
+  /** Words for the kernel's command line. */
+  kernelArgs?: readonly string[];
+  /** Put the device behind a port of its own, for unplugging. */
+  hotplug?: boolean;
+  /** How long until the agent answers, in milliseconds: 60,000. */
+  bootTimeoutMs?: number;
+  /** Told about preparations that take time. */
+  progress?: Progress;
+}
+
+/** Options of one {@link Guest.run}. */
+export interface RunOptions {
+  /** Milliseconds until the command is killed and run() throws: 60,000. */
+  timeoutMs?: number;
+  /** Standard input; /dev/null if not given. */
+  stdin?: string | Uint8Array;
+  /** Throw if the status is not 0. */
+  check?: boolean;
+}
+
+/** Options of one {@link Guest.spawn}. */
+export interface SpawnOptions {
+  /** Will there be input? Otherwise it is /dev/null. True by default. */
+  stdin?: boolean;
+  /** Run on a terminal of this size. */
+  terminal?: WindowSize;
+  /** TERM on the terminal: that of the host. */
+  term?: string;
+}
+
+/** The guest failed: it did not boot, it died, or a command went wrong. */
+export class GuestError extends Error {
+  /** Tells it from other errors. */
+  override name = "GuestError";
+}
+
+const BOOT_TIMEOUT_MS = 60_000;
+const RUN_TIMEOUT_MS = 60_000;
+const SOCKET_TIMEOUT_MS = 15_000;
+const SHUTDOWN_TIMEOUT_MS = 15_000;
+/** Most output that run() collects of a stream, in bytes. */
+const MAX_OUTPUT = 64 * 1024 * 1024;
+
+/** A guest that runs. */
+export class Guest implements AsyncDisposable {
+  /** Its name in messages. */
+  readonly name: string;
+  /** What it was made from. */
+  readonly testbed: Testbed;
+  /** File with its console's output and QEMU's messages. */
+  readonly logFile: string;
+  /** Process id of its QEMU. */
+  readonly pid: number;
+  /** Resolves when its QEMU has ended, however. */
+  readonly exited: Promise<Deno.CommandStatus>;
+
+  readonly #child: Deno.ChildProcess;
+  readonly #runDir: RunDir;
+  readonly #listeners = new Set<(event: QmpEvent) => void>();
+  #qmp: Qmp | undefined;
+  #agent: AgentClient | undefined;
+  #ready: Promise<void> = Promise.resolve();
+  #gone = false;
+  #expectedResets = 0;
+  readonly #readers: Promise<void>[] = [];
+
+  private constructor(
+    options: GuestOptions,
+    parts: { testbed: Testbed; runDir: RunDir; log: string },
+    child: Deno.ChildProcess,
+  ) {
+    this.name = options.name ?? "guest";
+    this.testbed = parts.testbed;
+    this.logFile = parts.log;
+    this.#runDir = parts.runDir;
+    this.#child = child;
+    this.pid = child.pid;
+    this.exited = this.#watch();
+  }
+
+  /** Prepare what is missing, start a guest, and wait for its agent. */
+  static async boot(options: GuestOptions = {}): Promise<Guest> {
+    const { kernel, packages, module } = options;
+    const progress = options.progress ?? noProgress;
+    const testbed = await ensureTestbed({
+      progress,
+      ...(kernel === undefined ? {} : { kernel }),
+      ...(packages === undefined ? {} : { packages }),
+      ...(module === undefined ? {} : { module }),
+    });
+    const runDir = await RunDir.create();
+    let guest: Guest | undefined;
+    try {
+      guest = await Guest.#start(options, testbed, runDir);
+      await guest.#connect();
+      await guest.ready(options.bootTimeoutMs ?? BOOT_TIMEOUT_MS);
+      return guest;
+    } catch (error) {
+      const name = options.name ?? "guest";
+      const tail = guest === undefined
+        ? ""
+        : `; its log ${guest.logFile} ends:\n${await tailOf(guest.logFile)}`;
+      if (guest === undefined) await runDir[Symbol.asyncDispose]();
+      else await guest.kill();
+      if (error instanceof GuestError) throw error;
+      throw new GuestError(
+        `${name} did not boot: ${messageOf(error)}${tail}`,
+        { cause: error },
+      );
+    }
+  }
+
+  static async #start(
+    options: GuestOptions,
+    testbed: Testbed,
+    runDir: RunDir,
+  ): Promise<Guest> {
+    const name = options.name ?? "guest";
+    const log = options.logFile === undefined
+      ? await defaultLog(name, runDir.path)
+      : resolve(options.logFile);
+    await Deno.writeTextFile(log, "", { append: true });
+    const append = [`csvn.hostname=${encodeParameter(name)}`];
+    if (options.moduleArgs !== undefined) {
+      append.push(`csvn.modargs=${encodeParameter(options.moduleArgs)}`);
+    }
+    let copy: string | undefined;
+    if (options.copy !== undefined) {
+      const image = await makeCopyImage(options.copy, runDir.path, log);
+      copy = image.path;
+      append.push(`csvn.copy=${image.parameter}`);
+    }
+    const args = qemuArguments({
+      accel: testbed.accel,
+      cpus: options.cpus ?? 2,
+      memoryMiB: options.memoryMiB ?? 512,
+      kernel: testbed.kernel.image,
+      initramfs: testbed.initramfs,
+      image: testbed.image,
+      copy,
+      append: [...append, ...(options.kernelArgs ?? [])],
+      log,
+      qmpSocket: join(runDir.path, "qmp"),
+      agentSocket: join(runDir.path, "agent"),
+      socket: options.socket === undefined
+        ? undefined
+        : resolve(options.socket),
+      hotplug: options.hotplug,
+      extra: options.extraQemuArgs ?? [],
+    });
+    // A session of its own, so that Ctrl-C is ours to handle; and it dies with
+    // this process, however this one dies.
+    const child = new Deno.Command("setsid", {
+      args: [
+        ...["setpriv", "--pdeathsig", "KILL", "--"],
+        ...["sh", "-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "sh", log],
+        ...testbed.qemu.command,
+        ...args,
+      ],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    return new Guest(options, { testbed, runDir, log }, child);
+  }
+
+  /** Wait for the agent (again, after a reset). */
+  async ready(timeoutMs = BOOT_TIMEOUT_MS): Promise<void> {
+    try {
+      await deadline(this.#ready, timeoutMs);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      throw await this.#error(`its agent did not answer in ${timeoutMs} ms`);
+    }
+  }
+
+  /** Start a command (for `bash -c`) and leave it running. */
+  spawn(command: string, options: SpawnOptions = {}): GuestCommand {
+    if (this.#agent === undefined) {
+      throw new GuestError(`${this.name} is not running`);
+    }
+    const { terminal, stdin = true } = options;
+    const term = options.term ?? Deno.env.get("TERM") ?? "vt100";
+    return this.#agent.exec({
+      command,
+      input: stdin,
+      terminal,
+      term: terminal === undefined ? undefined : term,
+    });
+  }
+
+  /**
+   * Run a command (by `bash -c`) and collect its output as text.
+   *
+   * Throws {@link GuestError} if the guest dies, the time is over (then the
+   * command has been killed), the output exceeds 64 MiB, or, with `check`, the
+   * status is not 0.
+   */
+  async run(command: string, options: RunOptions = {}): Promise<Output> {
+    const { timeoutMs = RUN_TIMEOUT_MS, stdin } = options;
+    const child = this.spawn(command, { stdin: stdin !== undefined });
+    const work = Promise.all([
+      child.status,
+      collect(child.stdout, MAX_OUTPUT),
+      collect(child.stderr, MAX_OUTPUT),
+      stdin === undefined ? undefined : feed(child, stdin),
+    ]);
+    work.catch(() => {});
+    try {
+      const [{ code }, stdout, stderr] = await deadline(work, timeoutMs);
+      if (options.check && code !== 0) {
+        const tail = stderr.trimEnd().split("\n").slice(-10).join("\n");
+        throw new GuestError(
+          `${this.name}: status ${code} of: ${command}\n${tail}`,
+        );
+      }
+      return { code, stdout, stderr };
+    } catch (error) {
+      if (error instanceof GuestError) throw error;
+      await child.kill();
+      const why = error instanceof DOMException
+        ? `killed after ${timeoutMs} ms`
+        : messageOf(error);
+      throw new GuestError(`${this.name}: ${why}: ${command}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Run a QMP command; what it returns. */
+  async qmp(
+    command: string,
+    args: Record<string, unknown> = {},
+  ): Promise<unknown> {
+    if (this.#qmp === undefined) {
+      throw new GuestError(`${this.name} is not running`);
+    }
+    return await this.#qmp.execute(command, args);
+  }
+
+  /** Hear QMP events until the returned function is called. */
+  onEvent(listener: (event: QmpEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Reset the machine, as its button would, and wait for its agent. */
+  async reset(timeoutMs = BOOT_TIMEOUT_MS): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = this.onEvent((event) => {
+      if (event.event === "RESET") resolve();
+    });
+    try {
+      this.#expectedResets++;
+      await this.qmp("system_reset");
+      await deadline(promise, SOCKET_TIMEOUT_MS);
+    } finally {
+      stop();
+    }
+    await this.ready(timeoutMs);
+  }
+
+  /** Sync and power off; killed if that takes longer than 15 s. */
+  async shutdown(): Promise<void> {
+    try {
+      await this.#agent?.powerOff();
+      await deadline(this.exited, SHUTDOWN_TIMEOUT_MS);
+    } catch {
+      // Not in a state to hear it: the end is the same.
+    }
+    await this.kill();
+  }
+
+  /** Kill its QEMU, and wait until that is gone. */
+  async kill(): Promise<void> {
+    if (!this.#gone) {
+      try {
+        this.#child.kill("SIGKILL");
+      } catch {
+        // It has just ended.
+      }
+    }
+    await this.exited;
+  }
+
+  /** Kill it if it still runs. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  /** An error that names the guest and shows the end of its log. */
+  async #error(what: string): Promise<GuestError> {
+    const tail = await tailOf(this.logFile);
+    return new GuestError(
+      `${this.name}: ${what}; its log ${this.logFile} ends:\n${tail}`,
+    );
+  }
+
+  /** Wait for QEMU's end, and clean up after it. */
+  async #watch(): Promise<Deno.CommandStatus> {
+    const status = await this.#child.status;
+    this.#gone = true;
+    const how = status.signal === null
+      ? `status ${status.code}`
+      : `signal ${status.signal}`;
+    const error = await this.#error(`QEMU has ended (${how})`);
+    this.#agent?.fail(error);
+    this.#qmp?.fail(error);
+    await Promise.allSettled([...this.#readers, this.#ready]);
+    await this.#runDir[Symbol.asyncDispose]();
+    return status;
+  }
+
+  /** Connect to one of QEMU's sockets, which shows up a moment after start. */
+  async #dial(name: string): Promise<Deno.Conn> {
+    const path = join(this.#runDir.path, name);
+    const end = Date.now() + SOCKET_TIMEOUT_MS;
+    for (;;) {
+      if (this.#gone) throw await this.#error("QEMU has ended");
+      try {
+        return await Deno.connect({ transport: "unix", path });
+      } catch (error) {
+        if (Date.now() > end) throw error;
+        await delay(10);
+      }
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const qmp = new Qmp(await this.#dial("qmp"), (event) => {
+      if (event.event === "RESET") this.#onReset(event);
+      for (const listener of this.#listeners) listener(event);
+    });
+    this.#qmp = qmp;
+    this.#readers.push(qmp.closed);
+    this.#ready = this.#greet();
+    this.#ready.catch(() => {}); // told by ready()
+    await qmp.negotiate();
+  }
+
+  /** A new connection to the agent. */
+  async #greet(): Promise<void> {
+    const agent = new AgentClient(await this.#dial("agent"));
+    this.#agent = agent;
+    this.#readers.push(agent.closed);
+    // As long as the longest boot; whoever waits has a bound of its own.
+    await agent.hello(10 * BOOT_TIMEOUT_MS);
+  }
+
+  /** The agent starts anew: what it ran is lost. */
+  #onReset(event: QmpEvent): void {
+    const asked = this.#expectedResets > 0;
+    if (asked) this.#expectedResets--;
+    const why = asked ? "was reset" : "has reset itself";
+    const old = this.#agent;
+    this.#ready = (async (): Promise<void> => {
+      if (!asked && event.data["guest"] === true) {
+        old?.fail(await this.#error(why));
+      } else {
+        old?.fail(new GuestError(`${this.name} ${why}`));
+      }
+      await this.#greet();
+    })();
+    this.#ready.catch(() => {}); // told by ready()
+  }
+}
+
+/** Write a command's input; that it stops reading early is its own business. */
+async function feed(
+  child: GuestCommand,
+  stdin: string | Uint8Array,
+): Promise<void> {
+  const bytes = typeof stdin === "string"
+    ? new TextEncoder().encode(stdin)
+    : stdin;
+  const writer = child.stdin.getWriter();
+  try {
+    await writer.write(bytes);
+    await writer.close();
+  } catch {
+    // The command has ended.
+  }
+}
+
+/** A log file of its own in the cache; those older than a day are removed. */
+async function defaultLog(name: string, runDir: string): Promise<string> {
+  const dir = join(cacheRoot(), "guest-logs");
+  await Deno.mkdir(dir, { recursive: true });
+  const yesterday = Date.now() - 24 * 3600_000;
+  for await (const entry of Deno.readDir(dir)) {
+    const path = join(dir, entry.name);
+    const info = await Deno.stat(path).catch(() => undefined);
+    if ((info?.mtime?.getTime() ?? Infinity) < yesterday) {
+      await Deno.remove(path).catch(() => {});
+    }
+  }
+  const unique = runDir.slice(runDir.lastIndexOf("-") + 1);
+  return join(dir, `${name.replaceAll(/[^\w.-]/g, "_")}-${unique}.log`);
+}
