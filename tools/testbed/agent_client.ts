@@ -19,6 +19,7 @@ export class AgentClient {
   /** Resolves when the connection is closed and its reader has stopped. */
   readonly closed: Promise<void>;
   readonly #conn: Deno.Conn;
+  readonly #explain: (error: Error) => Promise<Error>;
   readonly #commands = new Map<number, GuestCommand>();
   readonly #hello: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #nonce = crypto.getRandomValues(new Uint8Array(8));
@@ -26,9 +27,17 @@ export class AgentClient {
   #nextId = 1;
   #error: Error | undefined;
 
-  /** Speak to the agent at the end of this connection. */
-  constructor(conn: Deno.Conn) {
+  /**
+   * Speak to the agent at the end of this connection. When that breaks,
+   * `explain` turns the error into the one that commands get.
+   */
+  constructor(
+    conn: Deno.Conn,
+    explain: (error: Error) => Promise<Error> = (error) =>
+      Promise.resolve(error),
+  ) {
     this.#conn = conn;
+    this.#explain = explain;
     this.#hello.promise.catch(() => {}); // told by hello()
     this.closed = this.#read();
   }
@@ -50,7 +59,7 @@ export class AgentClient {
       return command;
     }
     this.#commands.set(id, command);
-    this.#send(frame).catch((error) => this.fail(error));
+    this.#send(frame).catch((error) => this.#broken(error));
     return command;
   }
 
@@ -116,8 +125,14 @@ export class AgentClient {
         }
       }
     } catch (error) {
-      this.fail(error instanceof Error ? error : new Error(String(error)));
+      await this.#broken(error);
     }
+  }
+
+  async #broken(error: unknown): Promise<void> {
+    if (this.#error) return;
+    const plain = error instanceof Error ? error : new Error(String(error));
+    this.fail(await this.#explain(plain));
   }
 
   /** Where the answer to our HELLO starts, or -1. */

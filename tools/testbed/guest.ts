@@ -15,7 +15,7 @@ import { AgentClient } from "./agent_client.ts";
 import { cacheRoot } from "./cache.ts";
 import type { GuestCommand } from "./command.ts";
 import { makeCopyImage } from "./copy.ts";
-import { messageOf } from "./errors.ts";
+import { messageOf, TestbedError } from "./errors.ts";
 import type { WindowSize } from "./frames.ts";
 import type { KernelName } from "./kernel.ts";
 import { ensureTestbed, type Testbed } from "./prepare.ts";
@@ -59,6 +59,8 @@ export interface GuestOptions {
   hotplug?: boolean;
   /** How long until the agent answers, in milliseconds: 60,000. */
   bootTimeoutMs?: number;
+  /** Kills the guest when it fires, also while it boots. */
+  signal?: AbortSignal;
   /** Told about preparations that take time. */
   progress?: Progress;
 }
@@ -93,6 +95,8 @@ const BOOT_TIMEOUT_MS = 60_000;
 const RUN_TIMEOUT_MS = 60_000;
 const SOCKET_TIMEOUT_MS = 15_000;
 const SHUTDOWN_TIMEOUT_MS = 15_000;
+/** From a closed connection to QEMU's end, at most. */
+const CONNECTION_GRACE_MS = 2_000;
 /** Most output that run() collects of a stream, in bytes. */
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
@@ -116,7 +120,8 @@ export class Guest implements AsyncDisposable {
   #agent: AgentClient | undefined;
   #ready: Promise<void> = Promise.resolve();
   #gone = false;
-  #expectedResets = 0;
+  #greeted = false;
+  #resetsWhileBooting = 0;
   readonly #readers: Promise<void>[] = [];
 
   private constructor(
@@ -143,10 +148,15 @@ export class Guest implements AsyncDisposable {
       ...(packages === undefined ? {} : { packages }),
       ...(module === undefined ? {} : { module }),
     });
+    options.signal?.throwIfAborted();
+    if (options.socket !== undefined) await checkSocket(options.socket);
     const runDir = await RunDir.create();
     let guest: Guest | undefined;
     try {
-      guest = await Guest.#start(options, testbed, runDir);
+      const started = guest = await Guest.#start(options, testbed, runDir);
+      const abort = (): Promise<void> => started.kill();
+      options.signal?.addEventListener("abort", abort);
+      if (options.signal?.aborted) await abort();
       await guest.#connect();
       await guest.ready(options.bootTimeoutMs ?? BOOT_TIMEOUT_MS);
       return guest;
@@ -157,7 +167,9 @@ export class Guest implements AsyncDisposable {
         : `; its log ${guest.logFile} ends:\n${await tailOf(guest.logFile)}`;
       if (guest === undefined) await runDir[Symbol.asyncDispose]();
       else await guest.kill();
-      if (error instanceof GuestError) throw error;
+      if (error instanceof GuestError || error instanceof TestbedError) {
+        throw error;
+      }
       throw new GuestError(
         `${name} did not boot: ${messageOf(error)}${tail}`,
         { cause: error },
@@ -306,7 +318,6 @@ export class Guest implements AsyncDisposable {
       if (event.event === "RESET") resolve();
     });
     try {
-      this.#expectedResets++;
       await this.qmp("system_reset");
       await deadline(promise, SOCKET_TIMEOUT_MS);
     } finally {
@@ -351,14 +362,35 @@ export class Guest implements AsyncDisposable {
     );
   }
 
+  /** What to tell when QEMU has ended: its last words first. */
+  async #endError(status: Deno.CommandStatus): Promise<GuestError> {
+    const how = status.signal ?? `status ${status.code}`;
+    const words = (await tailOf(this.logFile)).split("\n")
+      .findLast((line) =>
+        /^qemu-system-x86_64: /.test(line) && !/warning: /.test(line)
+      );
+    const why = words?.replace(/^qemu-system-x86_64: /, "");
+    return await this.#error(
+      `QEMU has ended (${how}${why === undefined ? "" : `: ${why}`})`,
+    );
+  }
+
+  /** A connection broke: most likely because QEMU has ended. */
+  async #explain(error: Error): Promise<Error> {
+    try {
+      return await this.#endError(
+        await deadline(this.#child.status, CONNECTION_GRACE_MS),
+      );
+    } catch {
+      return error;
+    }
+  }
+
   /** Wait for QEMU's end, and clean up after it. */
   async #watch(): Promise<Deno.CommandStatus> {
     const status = await this.#child.status;
     this.#gone = true;
-    const how = status.signal === null
-      ? `status ${status.code}`
-      : `signal ${status.signal}`;
-    const error = await this.#error(`QEMU has ended (${how})`);
+    const error = await this.#endError(status);
     this.#agent?.fail(error);
     this.#qmp?.fail(error);
     await Promise.allSettled([...this.#readers, this.#ready]);
@@ -371,7 +403,7 @@ export class Guest implements AsyncDisposable {
     const path = join(this.#runDir.path, name);
     const end = Date.now() + SOCKET_TIMEOUT_MS;
     for (;;) {
-      if (this.#gone) throw await this.#error("QEMU has ended");
+      if (this.#gone) throw await this.#endError(await this.#child.status);
       try {
         return await Deno.connect({ transport: "unix", path });
       } catch (error) {
@@ -385,7 +417,7 @@ export class Guest implements AsyncDisposable {
     const qmp = new Qmp(await this.#dial("qmp"), (event) => {
       if (event.event === "RESET") this.#onReset(event);
       for (const listener of this.#listeners) listener(event);
-    });
+    }, (error) => this.#explain(error));
     this.#qmp = qmp;
     this.#readers.push(qmp.closed);
     this.#ready = this.#greet();
@@ -395,28 +427,51 @@ export class Guest implements AsyncDisposable {
 
   /** A new connection to the agent. */
   async #greet(): Promise<void> {
-    const agent = new AgentClient(await this.#dial("agent"));
+    const agent = new AgentClient(
+      await this.#dial("agent"),
+      (error) => this.#explain(error),
+    );
     this.#agent = agent;
     this.#readers.push(agent.closed);
     // As long as the longest boot; whoever waits has a bound of its own.
     await agent.hello(10 * BOOT_TIMEOUT_MS);
+    this.#greeted = true;
   }
 
   /** The agent starts anew: what it ran is lost. */
   #onReset(event: QmpEvent): void {
-    const asked = this.#expectedResets > 0;
-    if (asked) this.#expectedResets--;
-    const why = asked ? "was reset" : "has reset itself";
     const old = this.#agent;
+    if (!this.#greeted) {
+      // The firmware answers a reset with one of its own, to start clean. More
+      // is a kernel that panics again and again.
+      if (++this.#resetsWhileBooting < 2) return;
+      this.#error("resets itself while it boots").then((error) =>
+        old?.fail(error)
+      );
+      return;
+    }
+    this.#greeted = false;
+    this.#resetsWhileBooting = 0;
     this.#ready = (async (): Promise<void> => {
-      if (!asked && event.data["guest"] === true) {
-        old?.fail(await this.#error(why));
-      } else {
-        old?.fail(new GuestError(`${this.name} ${why}`));
-      }
+      old?.fail(
+        event.data["guest"] === true
+          ? await this.#error("has reset itself")
+          : new GuestError(`${this.name}: was reset`),
+      );
       await this.#greet();
     })();
     this.#ready.catch(() => {}); // told by ready()
+  }
+}
+
+/** Is there something to connect to? QEMU's own message is not as clear. */
+async function checkSocket(path: string): Promise<void> {
+  const info = await Deno.stat(path).catch(() => undefined);
+  if (info === undefined) {
+    throw new TestbedError(`no switch at ${path}: there is no such socket`);
+  }
+  if (!info.isSocket) {
+    throw new TestbedError(`no switch at ${path}: it is not a socket`);
   }
 }
 

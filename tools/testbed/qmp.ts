@@ -34,12 +34,22 @@ export class Qmp {
   readonly #conn: Deno.Conn;
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #onEvent: (event: QmpEvent) => void;
+  readonly #explain: (error: Error) => Promise<Error>;
   #nextId = 1;
   #error: Error | undefined;
 
-  /** Speak to the QEMU at the end of this connection. */
-  constructor(conn: Deno.Conn, onEvent: (event: QmpEvent) => void) {
+  /**
+   * Speak to the QEMU at the end of this connection. When that breaks,
+   * `explain` turns the error into the one that callers get.
+   */
+  constructor(
+    conn: Deno.Conn,
+    onEvent: (event: QmpEvent) => void,
+    explain: (error: Error) => Promise<Error> = (error) =>
+      Promise.resolve(error),
+  ) {
     this.#conn = conn;
+    this.#explain = explain;
     this.#onEvent = onEvent;
     this.closed = this.#read();
   }
@@ -102,7 +112,9 @@ export class Qmp {
         }
       }
     } catch (error) {
-      this.fail(error instanceof Error ? error : new Error(String(error)));
+      if (this.#error) return;
+      const plain = error instanceof Error ? error : new Error(String(error));
+      this.fail(await this.#explain(plain));
     }
   }
 
