@@ -4,7 +4,7 @@ import { findMirror } from "./apt_sources.ts";
 import { exists } from "./cache.ts";
 import { TestbedError } from "./errors.ts";
 import { aptInstall, ensureHostTools, TESTBED_TOOLS } from "./host.ts";
-import { capture, runLogged } from "./process.ts";
+import { capture, runLogged, tailOf } from "./process.ts";
 import type { Progress } from "./progress.ts";
 
 const KEYRINGS = "/usr/share/keyrings";
@@ -100,7 +100,7 @@ export async function makeRoot(
     await Deno.writeTextFile(options, text);
     const suites = [spec.suite as string];
     if (spec.backports) suites.push(`${spec.suite}-backports`);
-    await runLogged("fetching packages", [
+    const fetched = runLogged("fetching packages", [
       "mmdebstrap",
       `--variant=${spec.variant}`,
       "--format=directory",
@@ -113,6 +113,12 @@ export async function makeRoot(
         `deb [signed-by=${archive.signedBy}] ${archive.uri} ${suite} main`
       ),
     ], { log, env: { LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" } });
+    await fetched.catch(async (error) => {
+      const unknown = /^E: Unable to locate package (\S+)/m
+        .exec(await tailOf(log, 100))?.[1];
+      if (unknown === undefined) throw error;
+      throw new TestbedError(`Debian ${spec.suite} has no package ${unknown}`);
+    });
     // mmdebstrap writes the options into the root: keep no password there.
     const left = join(target, "etc/apt/apt.conf.d/99mmdebstrap");
     await Deno.remove(left).catch(() => {});
