@@ -9,12 +9,12 @@ log() {
 	echo "csvn-init: $*" >/dev/kmsg
 }
 
-# Value of a parameter of the kernel's command line, %XX decoded.
+# Value of a parameter of the kernel's command line, %OOO (octal) decoded.
 parameter() {
 	for word in $cmdline; do
 		case $word in
 		csvn."$1"=*)
-			printf '%b' "$(echo "${word#*=}" | $B sed 's/%/\\x/g')"
+			printf '%b' "$(echo "${word#*=}" | $B sed 's/%/\\0/g')"
 			return
 			;;
 		esac

@@ -139,6 +139,9 @@ export interface Artifact {
   keep?: number;
 }
 
+/** What this process builds or waits for, by its final path. */
+const underWay = new Map<string, Promise<string>>();
+
 /** Find an artifact in the cache or build it; its directory's path. */
 export async function cached(
   artifact: Artifact,
@@ -146,9 +149,23 @@ export async function cached(
 ): Promise<string> {
   const { name } = artifact;
   const id = `${name}-${await cacheKey(artifact.inputs)}`;
-  const root = cacheRoot();
-  const final = join(root, id);
+  const final = join(cacheRoot(), id);
+  const other = underWay.get(final);
+  if (other !== undefined) return await other;
+  const work = findOrBuild(artifact, id, final, progress)
+    .finally(() => underWay.delete(final));
+  underWay.set(final, work);
+  return await work;
+}
+
+async function findOrBuild(
+  artifact: Artifact,
+  id: string,
+  final: string,
+  progress: Progress,
+): Promise<string> {
   if (await exists(final)) return await touched(final);
+  const root = cacheRoot();
   return await withLock(id, progress, async () => {
     if (await exists(final)) return final;
     const dir = join(root, "tmp", id);
@@ -169,7 +186,9 @@ export async function cached(
       await removeTree(dir);
       throw error;
     }
-    if (artifact.keep !== undefined) await prune(root, name, artifact.keep);
+    if (artifact.keep !== undefined) {
+      await prune(root, artifact.name, artifact.keep);
+    }
     return final;
   });
 }

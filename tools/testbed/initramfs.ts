@@ -1,5 +1,5 @@
 /** The initial file system of a guest, and the agent inside it. */
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { cached, hashFile } from "./cache.ts";
 import { type CpioEntry, makeCpio } from "./cpio.ts";
 import { TestbedError } from "./errors.ts";
@@ -8,7 +8,7 @@ import { PROJECT } from "./module.ts";
 import { parseModulesDep, resolveModules } from "./modules.ts";
 import type { Progress } from "./progress.ts";
 
-const RECIPE = 1;
+const RECIPE = 2;
 
 /** Loaded before the root file system is mounted. */
 const LOADED = [
@@ -75,45 +75,59 @@ async function decompressed(path: string): Promise<Uint8Array> {
 }
 
 /** Module files below `lib/modules/RELEASE`, and the list of those to load. */
-async function moduleEntries(kernel: Kernel): Promise<CpioEntry[]> {
+async function moduleEntries(
+  kernel: Kernel,
+  log: string,
+): Promise<CpioEntry[]> {
   const index = parseModulesDep(
     await Deno.readTextFile(join(kernel.modules, "modules.dep")),
   );
   const plain = (path: string): string => path.replace(/\.xz$/, "");
   const base = `lib/modules/${kernel.release}`;
-  const entries: CpioEntry[] = [];
-  const made = new Set<string>();
-  const makeParents = (path: string): void => {
-    const parts = path.split("/");
-    for (let depth = 1; depth < parts.length; depth++) {
-      const parent = parts.slice(0, depth).join("/");
-      if (made.has(parent)) continue;
-      made.add(parent);
-      entries.push({ path: parent, type: "directory", mode: 0o755 });
+  return await withScratch(kernel.root, async (outside, inside) => {
+    const top = join(outside, base);
+    for (const path of resolveModules(index, [...LOADED, ...AVAILABLE])) {
+      const target = join(top, plain(path));
+      await Deno.mkdir(dirname(target), { recursive: true });
+      await Deno.writeFile(
+        target,
+        await decompressed(join(kernel.modules, path)),
+      );
     }
-  };
-  const add = (path: string, data: Uint8Array): void => {
-    makeParents(path);
-    entries.push({ path, type: "file", mode: 0o644, data });
-  };
-  const encoder = new TextEncoder();
-  const load = resolveModules(index, LOADED);
-  const all = resolveModules(index, [...LOADED, ...AVAILABLE]);
-  let dep = "";
-  for (const path of all) {
-    add(
-      `${base}/${plain(path)}`,
-      await decompressed(join(kernel.modules, path)),
-    );
-    const needs = (index.dependencies.get(path) ?? []).map(plain);
-    dep += `${plain(path)}: ${needs.join(" ")}\n`;
+    for (const file of ["modules.builtin", "modules.order"]) {
+      await Deno.copyFile(join(kernel.modules, file), join(top, file));
+    }
+    // modprobe wants its index of exactly the modules that are there.
+    const depmod = ["depmod", "-b", inside, kernel.release];
+    await runInRoot(kernel.root, depmod, log, "depmod");
+    const list = resolveModules(index, LOADED)
+      .map((path) => `/${base}/${plain(path)}\n`).join("");
+    return [
+      ...await readTree(outside, "lib"),
+      {
+        path: "load",
+        type: "file",
+        mode: 0o644,
+        data: new TextEncoder().encode(list),
+      },
+    ];
+  });
+}
+
+/** A directory's content as entries of an archive, sorted. */
+async function readTree(top: string, path: string): Promise<CpioEntry[]> {
+  const entries: CpioEntry[] = [{ path, type: "directory", mode: 0o755 }];
+  const names: Deno.DirEntry[] = [];
+  for await (const entry of Deno.readDir(join(top, path))) names.push(entry);
+  names.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const { name, isDirectory } of names) {
+    const inner = `${path}/${name}`;
+    if (isDirectory) entries.push(...await readTree(top, inner));
+    else {
+      const data = await Deno.readFile(join(top, inner));
+      entries.push({ path: inner, type: "file", mode: 0o644, data });
+    }
   }
-  add(`${base}/modules.dep`, encoder.encode(dep));
-  for (const file of ["modules.builtin", "modules.order"]) {
-    add(`${base}/${file}`, await Deno.readFile(join(kernel.modules, file)));
-  }
-  const list = load.map((path) => `/${base}/${plain(path)}\n`).join("");
-  add("load", encoder.encode(list));
   return entries;
 }
 
@@ -141,7 +155,7 @@ export async function ensureInitramfs(
     inputs,
     what: `building the initramfs for kernel ${kernel.name}`,
     keep: 8,
-    build: async ({ dir }) => {
+    build: async ({ dir, log }) => {
       const file = async (
         path: string,
         source: string,
@@ -165,7 +179,7 @@ export async function ensureInitramfs(
         folder("csvn"),
         await file("csvn/agent", agent),
         await file("csvn/init", scripts.init),
-        ...await moduleEntries(kernel),
+        ...await moduleEntries(kernel, log),
       ];
       if (module !== undefined) {
         entries.push(await file("csvn/csvn.ko", module, 0o644));

@@ -102,19 +102,37 @@ async function describe(name: KernelName, root: string): Promise<Kernel> {
     const modules = join(root, lib);
     if (!await exists(modules)) continue;
     for await (const entry of Deno.readDir(modules)) {
-      const image = join(root, "boot", `vmlinuz-${entry.name}`);
-      if (!await exists(image)) continue;
-      return {
-        name,
-        release: entry.name,
-        root,
-        image,
-        modules: join(modules, entry.name),
-      };
+      // Newer packages keep the image beside the modules.
+      for (
+        const image of [
+          join(root, "boot", `vmlinuz-${entry.name}`),
+          join(modules, entry.name, "vmlinuz"),
+        ]
+      ) {
+        if (!await exists(image)) continue;
+        return {
+          name,
+          release: entry.name,
+          root,
+          image,
+          modules: join(modules, entry.name),
+        };
+      }
     }
   }
   throw new TestbedError(`${root} holds no kernel; remove it and try again`);
 }
+
+/**
+ * Enter a root, with /proc mounted in a name space of its own where that is
+ * allowed: newer kernels' objtool reads its limits there.
+ */
+const ENTER = `
+if unshare --mount true 2>/dev/null; then
+  exec unshare --mount --propagation private sh -c \
+    'mount -t proc proc "$1/proc"; exec chroot "$@"' sh "$@"
+fi
+exec chroot "$@"`;
 
 /** Run a program inside a fetched root, by chroot; needs root's rights. */
 export async function runInRoot(
@@ -127,7 +145,10 @@ export async function runInRoot(
     throw new TestbedError(`${what} needs root's rights (it runs chroot)`);
   }
   const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" };
-  await runLogged(what, ["chroot", root, ...command], { log, env });
+  await runLogged(what, ["sh", "-c", ENTER, "sh", root, ...command], {
+    log,
+    env,
+  });
 }
 
 /**

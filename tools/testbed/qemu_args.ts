@@ -32,13 +32,16 @@ export function quoted(value: string): string {
   return value.replaceAll(",", ",,");
 }
 
-/** A value as one word of the kernel's command line; init.sh decodes it. */
+/**
+ * A value as one word of the kernel's command line: what is not plain becomes
+ * `%` and three octal digits, which init.sh decodes.
+ */
 export function encodeParameter(value: string): string {
   const bytes = new TextEncoder().encode(value);
   return [...bytes].map((byte) => {
     const char = String.fromCharCode(byte);
     if (/[A-Za-z0-9_=.,:/-]/.test(char)) return char;
-    return `%${byte.toString(16).padStart(2, "0")}`;
+    return `%${byte.toString(8).padStart(3, "0")}`;
   }).join("");
 }
 
