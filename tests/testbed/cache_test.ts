@@ -81,10 +81,12 @@ Deno.test("cached() leaves nothing behind when a build fails, and tries again", 
 Deno.test("cached() starts from an empty directory after an interruption", async () => {
   await inCache(async (root) => {
     const key = await cacheKey(1);
-    await Deno.mkdir(join(root, "tmp", `thing-${key}`), { recursive: true });
-    await Deno.writeTextFile(join(root, "tmp", `thing-${key}`, "half"), "");
+    const left = join(root, "tmp", `thing-${key}.abc`);
+    await Deno.mkdir(left, { recursive: true });
+    await Deno.writeTextFile(join(left, "half"), "");
     const path = await cached(artifact(1, async () => {}), noProgress);
     assertEquals([...Deno.readDirSync(path)], []);
+    assertEquals([...Deno.readDirSync(join(root, "tmp"))], []);
   });
 });
 

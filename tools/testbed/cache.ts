@@ -168,10 +168,8 @@ async function findOrBuild(
   const root = cacheRoot();
   return await withLock(id, progress, async () => {
     if (await exists(final)) return final;
-    const dir = join(root, "tmp", id);
     const log = join(root, "logs", `${id}.log`);
-    await removeTree(dir);
-    await Deno.mkdir(dir, { recursive: true });
+    const dir = await makeBuildDir(join(root, "tmp"), id);
     await Deno.mkdir(join(root, "logs"), { recursive: true });
     await Deno.writeTextFile(log, "");
     try {
@@ -191,6 +189,24 @@ async function findOrBuild(
     }
     return final;
   });
+}
+
+/**
+ * A new directory to build in; what killed builds of the same left is removed.
+ *
+ * Each has a name of its own: a killed build's programs may take a moment to
+ * notice, and still write.
+ */
+async function makeBuildDir(tmp: string, id: string): Promise<string> {
+  await Deno.mkdir(tmp, { recursive: true });
+  for await (const entry of Deno.readDir(tmp)) {
+    if (!entry.name.startsWith(`${id}.`)) continue;
+    // If that fails, the next build's attempt will do.
+    await removeTree(join(tmp, entry.name)).catch(() => {});
+  }
+  const dir = await Deno.makeTempDir({ dir: tmp, prefix: `${id}.` });
+  await Deno.chmod(dir, 0o755); // the package manager's user must get in
+  return dir;
 }
 
 /** Mark as used now, so that {@link prune} keeps it. */

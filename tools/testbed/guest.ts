@@ -12,15 +12,19 @@
 import { deadline, delay } from "@std/async";
 import { join, resolve } from "@std/path";
 import { AgentClient } from "./agent_client.ts";
-import { cacheRoot } from "./cache.ts";
 import type { GuestCommand } from "./command.ts";
 import { makeCopyImage } from "./copy.ts";
 import { messageOf, TestbedError } from "./errors.ts";
-import type { WindowSize } from "./frames.ts";
-import type { KernelName } from "./kernel.ts";
+import {
+  GuestError,
+  type GuestOptions,
+  type RunOptions,
+  type SpawnOptions,
+} from "./guest_options.ts";
+import { checkSocket, defaultLog, feed } from "./guest_support.ts";
 import { ensureTestbed, type Testbed } from "./prepare.ts";
 import { type Output, tailOf } from "./process.ts";
-import { noProgress, type Progress } from "./progress.ts";
+import { noProgress } from "./progress.ts";
 import { encodeParameter, qemuArguments } from "./qemu_args.ts";
 import { Qmp, type QmpEvent } from "./qmp.ts";
 import { RunDir } from "./rundir.ts";
@@ -28,68 +32,12 @@ import { collect } from "./streams.ts";
 
 export type { CommandStatus, GuestCommand } from "./command.ts";
 export type { Output } from "./process.ts";
-
-/** How a guest is made. */
-export interface GuestOptions {
-  /** The switch's vhost-user socket; without it the guest has no device. */
-  socket?: string;
-  /** Host name if the switch gives none, and name in messages: `guest`. */
-  name?: string;
-  /** Kernel: 6.12. */
-  kernel?: KernelName;
-  /** Debian packages besides the usual. */
-  packages?: readonly string[];
-  /** Directory on the host whose copy is at /mnt. */
-  copy?: string;
-  /** Memory in MiB: 512. */
-  memoryMiB?: number;
-  /** Processors: 2. With one, TCG gives up on atomicity between processes. */
-  cpus?: number;
-  /** Build csvn.ko in and load it? By default, if its source is there. */
-  module?: boolean;
-  /** The module's parameters, as for insmod. */
-  moduleArgs?: string;
-  /** File that the guest's console and QEMU's messages are added to. */
-  logFile?: string;
-  /** More arguments for QEMU. */
-  extraQemuArgs?: readonly string[];
-  /** Words for the kernel's command line. */
-  kernelArgs?: readonly string[];
-  /** Put the device behind a port of its own, for unplugging. */
-  hotplug?: boolean;
-  /** How long until the agent answers, in milliseconds: 60,000. */
-  bootTimeoutMs?: number;
-  /** Kills the guest when it fires, also while it boots. */
-  signal?: AbortSignal;
-  /** Told about preparations that take time. */
-  progress?: Progress;
-}
-
-/** Options of one {@link Guest.run}. */
-export interface RunOptions {
-  /** Milliseconds until the command is killed and run() throws: 60,000. */
-  timeoutMs?: number;
-  /** Standard input; /dev/null if not given. */
-  stdin?: string | Uint8Array;
-  /** Throw if the status is not 0. */
-  check?: boolean;
-}
-
-/** Options of one {@link Guest.spawn}. */
-export interface SpawnOptions {
-  /** Will there be input? Otherwise it is /dev/null. True by default. */
-  stdin?: boolean;
-  /** Run on a terminal of this size. */
-  terminal?: WindowSize;
-  /** TERM on the terminal: that of the host. */
-  term?: string;
-}
-
-/** The guest failed: it did not boot, it died, or a command went wrong. */
-export class GuestError extends Error {
-  /** Tells it from other errors. */
-  override name = "GuestError";
-}
+export { GuestError } from "./guest_options.ts";
+export type {
+  GuestOptions,
+  RunOptions,
+  SpawnOptions,
+} from "./guest_options.ts";
 
 const BOOT_TIMEOUT_MS = 60_000;
 const RUN_TIMEOUT_MS = 60_000;
@@ -462,48 +410,4 @@ export class Guest implements AsyncDisposable {
     })();
     this.#ready.catch(() => {}); // told by ready()
   }
-}
-
-/** Is there something to connect to? QEMU's own message is not as clear. */
-async function checkSocket(path: string): Promise<void> {
-  const info = await Deno.stat(path).catch(() => undefined);
-  if (info === undefined) {
-    throw new TestbedError(`no switch at ${path}: there is no such socket`);
-  }
-  if (!info.isSocket) {
-    throw new TestbedError(`no switch at ${path}: it is not a socket`);
-  }
-}
-
-/** Write a command's input; that it stops reading early is its own business. */
-async function feed(
-  child: GuestCommand,
-  stdin: string | Uint8Array,
-): Promise<void> {
-  const bytes = typeof stdin === "string"
-    ? new TextEncoder().encode(stdin)
-    : stdin;
-  const writer = child.stdin.getWriter();
-  try {
-    await writer.write(bytes);
-    await writer.close();
-  } catch {
-    // The command has ended.
-  }
-}
-
-/** A log file of its own in the cache; those older than a day are removed. */
-async function defaultLog(name: string, runDir: string): Promise<string> {
-  const dir = join(cacheRoot(), "guest-logs");
-  await Deno.mkdir(dir, { recursive: true });
-  const yesterday = Date.now() - 24 * 3600_000;
-  for await (const entry of Deno.readDir(dir)) {
-    const path = join(dir, entry.name);
-    const info = await Deno.stat(path).catch(() => undefined);
-    if ((info?.mtime?.getTime() ?? Infinity) < yesterday) {
-      await Deno.remove(path).catch(() => {});
-    }
-  }
-  const unique = runDir.slice(runDir.lastIndexOf("-") + 1);
-  return join(dir, `${name.replaceAll(/[^\w.-]/g, "_")}-${unique}.log`);
 }
