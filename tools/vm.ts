@@ -86,7 +86,6 @@ async function main(options: VmOptions, signal: AbortSignal): Promise<number> {
   const telling = Deno.stderr.isTerminal();
   const guest =
     await (telling ? step(stderrProgress, "booting", boot) : boot());
-  signal.addEventListener("abort", () => guest.kill());
   try {
     const code = await work(guest, exec);
     // The switch shall see a guest that leaves, not one that is cut off.
