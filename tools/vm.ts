@@ -8,12 +8,7 @@ import { deadline } from "@std/async";
 import { messageOf, TestbedError } from "./testbed/errors.ts";
 import { Guest, type GuestCommand, GuestError } from "./testbed/guest.ts";
 import { stderrProgress, step } from "./testbed/progress.ts";
-import {
-  parseVmOptions,
-  USAGE,
-  UsageError,
-  type VmOptions,
-} from "./testbed/vm_options.ts";
+import { parseVmOptions, USAGE, UsageError, type VmOptions } from "./testbed/vm_options.ts";
 
 const SIGNALS: readonly [Deno.Signal, number][] = [
   ["SIGHUP", 1],
@@ -81,11 +76,9 @@ async function work(guest: Guest, exec: string | undefined): Promise<number> {
 /** Boot, work, end; the exit status. */
 async function main(options: VmOptions, signal: AbortSignal): Promise<number> {
   const { exec } = options;
-  const boot = (): Promise<Guest> =>
-    Guest.boot({ ...options.guest, signal, progress: stderrProgress });
+  const boot = (): Promise<Guest> => Guest.boot({ ...options.guest, signal, progress: stderrProgress });
   const telling = Deno.stderr.isTerminal();
-  const guest =
-    await (telling ? step(stderrProgress, "booting", boot) : boot());
+  const guest = await (telling ? step(stderrProgress, "booting", boot) : boot());
   try {
     const code = await work(guest, exec);
     // The switch shall see a guest that leaves, not one that is cut off.

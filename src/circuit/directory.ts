@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Address, type Network } from "../net/address.ts";
+import type { Address, Network } from "../net/address.ts";
 import type { VmIdentity } from "./records.ts";
 import type { Vm } from "./vm.ts";
 

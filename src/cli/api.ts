@@ -26,7 +26,7 @@ export function serveApi(path: string, csvn: Switch): AsyncDisposable {
   }
   Deno.chmodSync(path, 0o600);
   return {
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await server.shutdown();
       try {
         Deno.removeSync(path);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Endpoint } from "../../src/net/address.ts";
+import type { Endpoint } from "../../src/net/address.ts";
 import { addressOf, parseAddress } from "../../src/net/address.ts";
 import { EventType, Layout, RequestType } from "../../src/circuit/records.ts";
 import { FakeCircuit } from "./fake_circuit.ts";

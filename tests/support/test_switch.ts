@@ -40,7 +40,7 @@ export async function startTestSwitch(options: Omit<SwitchOptions, "sockets"> = 
     socket,
     directory,
     log,
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await csvn[Symbol.asyncDispose]();
       await Deno.remove(directory, { recursive: true });
     },

@@ -92,8 +92,7 @@ Deno.test("readAptSources() reads both formats, in order, and no other files", a
   const root = await Deno.makeTempDir();
   try {
     await Deno.mkdir(join(root, "sources.list.d"));
-    const write = (name: string, text: string): Promise<void> =>
-      Deno.writeTextFile(join(root, name), text);
+    const write = (name: string, text: string): Promise<void> => Deno.writeTextFile(join(root, name), text);
     await write("sources.list.d/b.list", "deb http://b.example/debian x main");
     await write(
       "sources.list.d/a.sources",

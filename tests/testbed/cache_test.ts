@@ -1,18 +1,7 @@
-import {
-  assert,
-  assertEquals,
-  assertNotEquals,
-  assertRejects,
-} from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { delay } from "@std/async";
-import {
-  type Artifact,
-  cached,
-  cacheKey,
-  exists,
-  withLock,
-} from "../../tools/testbed/cache.ts";
+import { type Artifact, cached, cacheKey, exists, withLock } from "../../tools/testbed/cache.ts";
 import { noProgress } from "../../tools/testbed/progress.ts";
 
 /** Run with a cache of one's own. */

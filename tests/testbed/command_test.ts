@@ -1,12 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { GuestCommand } from "../../tools/testbed/command.ts";
-import {
-  type Frame,
-  FrameReader,
-  FrameType,
-  IN_WINDOW,
-  words,
-} from "../../tools/testbed/frames.ts";
+import { type Frame, FrameReader, FrameType, IN_WINDOW, words } from "../../tools/testbed/frames.ts";
 import { collect } from "../../tools/testbed/streams.ts";
 
 /** A command whose frames end up in an array. */
@@ -54,8 +48,7 @@ Deno.test("GuestCommand sends no more input than the window, until credit comes"
   const writer = command.stdin.getWriter();
   const done = writer.write(new Uint8Array(IN_WINDOW + 1));
   await new Promise((resolve) => setTimeout(resolve, 5));
-  const size = (): number =>
-    sent.reduce((sum, { payload }) => sum + payload.length, 0);
+  const size = (): number => sent.reduce((sum, { payload }) => sum + payload.length, 0);
   assertEquals(size(), IN_WINDOW);
   command.accept(frame(FrameType.inputCredit, words(1)));
   await done;

@@ -2,16 +2,9 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { makeCpio } from "../../tools/testbed/cpio.ts";
 import { TestbedError } from "../../tools/testbed/errors.ts";
 import { packageList } from "../../tools/testbed/image.ts";
-import {
-  parseModulesDep,
-  resolveModules,
-} from "../../tools/testbed/modules.ts";
+import { parseModulesDep, resolveModules } from "../../tools/testbed/modules.ts";
 import { isFit, parseQemuVersion } from "../../tools/testbed/qemu.ts";
-import {
-  deviceOption,
-  encodeParameter,
-  quoted,
-} from "../../tools/testbed/qemu_args.ts";
+import { deviceOption, encodeParameter, quoted } from "../../tools/testbed/qemu_args.ts";
 
 Deno.test("parseQemuVersion() and isFit() know what is new enough", () => {
   const text = "QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1)\n";
@@ -60,8 +53,7 @@ Deno.test("makeCpio() is read back by cpio's rules", () => {
   const entries: [string, number, string][] = [];
   for (let at = 0; at < text.length;) {
     assertEquals(text.slice(at, at + 6), "070701");
-    const field = (index: number): number =>
-      Number.parseInt(text.slice(at + 6 + 8 * index, at + 14 + 8 * index), 16);
+    const field = (index: number): number => Number.parseInt(text.slice(at + 6 + 8 * index, at + 14 + 8 * index), 16);
     const [mode, size, nameSize] = [field(1), field(6), field(11)];
     const name = text.slice(at + 110, at + 110 + nameSize - 1);
     const data = (at + 110 + nameSize + 3) & ~3;

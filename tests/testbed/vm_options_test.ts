@@ -1,9 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import {
-  parseVmOptions,
-  USAGE,
-  UsageError,
-} from "../../tools/testbed/vm_options.ts";
+import { parseVmOptions, USAGE, UsageError } from "../../tools/testbed/vm_options.ts";
 
 Deno.test("parseVmOptions() understands every option", () => {
   const line = [

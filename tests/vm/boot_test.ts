@@ -1,12 +1,5 @@
 /** The testbed itself, on a guest that has no csvn device. */
-import {
-  assert,
-  assertEquals,
-  assertGreater,
-  assertLess,
-  assertRejects,
-  assertStringIncludes,
-} from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { Guest, GuestError } from "../../tools/testbed/guest.ts";
 import { stderrProgress } from "../../tools/testbed/progress.ts";
@@ -180,8 +173,7 @@ Deno.test("Guest runs commands", async (t) => {
       "hostname; nproc; ls /sys/class/net; ls /mnt; touch /usr/x && echo rw",
     );
     assertEquals(facts.stdout, "alice\n2\nlo\nrw\n");
-    const service =
-      "nginx && curl -sS -o /dev/null -w '%{http_code}' localhost";
+    const service = "nginx && curl -sS -o /dev/null -w '%{http_code}' localhost";
     assertEquals((await guest.run(service)).stdout, "200");
   });
 

@@ -1,15 +1,7 @@
 /** The host's end of the connection to a guest's agent. */
 import { deadline } from "@std/async";
 import { GuestCommand } from "./command.ts";
-import {
-  AGENT_VERSION,
-  encodeExec,
-  encodeFrame,
-  type ExecRequest,
-  FrameReader,
-  FrameType,
-  wordAt,
-} from "./frames.ts";
+import { AGENT_VERSION, encodeExec, encodeFrame, type ExecRequest, FrameReader, FrameType, wordAt } from "./frames.ts";
 
 /** First bytes of the agent's answer: 12 bytes of payload, id 0, its type. */
 const HELLO_HEAD = [12, 0, 0, 0, 0, 0, 0, 0, 0x81, 0, 0, 0];
@@ -33,8 +25,7 @@ export class AgentClient {
    */
   constructor(
     conn: Deno.Conn,
-    explain: (error: Error) => Promise<Error> = (error) =>
-      Promise.resolve(error),
+    explain: (error: Error) => Promise<Error> = (error) => Promise.resolve(error),
   ) {
     this.#conn = conn;
     this.#explain = explain;

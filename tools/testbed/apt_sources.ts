@@ -53,8 +53,7 @@ export function parseDeb822(text: string): AptSource[] {
         fields.set(last, `${fields.get(last)} ${line.trim()}`.trim());
       }
     }
-    const words = (field: string): string[] =>
-      (fields.get(field) ?? "").split(/\s+/).filter((word) => word !== "");
+    const words = (field: string): string[] => (fields.get(field) ?? "").split(/\s+/).filter((word) => word !== "");
     if (!words("types").includes("deb")) continue;
     if (/^(no|false|0|off)$/i.test(fields.get("enabled") ?? "yes")) continue;
     const signed = words("signed-by")[0];

@@ -172,9 +172,7 @@ export class GuestCommand {
         this.#roomForInput?.();
         for (const stream of this.#streams) stream.end();
         this.#settle.resolve(
-          kind === "signal"
-            ? { code: 128 + value, signal: value }
-            : { code: value, signal: 0 },
+          kind === "signal" ? { code: 128 + value, signal: value } : { code: value, signal: 0 },
         );
         return true;
       }

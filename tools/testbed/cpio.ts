@@ -24,9 +24,7 @@ export function makeCpio(entries: readonly CpioEntry[]): Uint8Array {
       ...[inode++, mode, 0, 0, links, 0, data.length],
       ...[0, 0, 0, 0, name.length, 0],
     ];
-    const header = `070701${
-      fields.map((field) => field.toString(16).padStart(8, "0")).join("")
-    }`;
+    const header = `070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}`;
     const head = new Uint8Array(padded(header.length + name.length));
     head.set(encoder.encode(header));
     head.set(name, header.length);

@@ -109,9 +109,7 @@ export async function makeRoot(
       ...(spec.exclude ?? []).map((path) => `--dpkgopt=path-exclude=${path}`),
       spec.suite,
       target,
-      ...suites.map((suite) =>
-        `deb [signed-by=${archive.signedBy}] ${archive.uri} ${suite} main`
-      ),
+      ...suites.map((suite) => `deb [signed-by=${archive.signedBy}] ${archive.uri} ${suite} main`),
     ], { log, env: { LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" } });
     await fetched.catch(async (error) => {
       const unknown = /^E: Unable to locate package (\S+)/m

@@ -15,12 +15,7 @@ import { AgentClient } from "./agent_client.ts";
 import type { GuestCommand } from "./command.ts";
 import { makeCopyImage } from "./copy.ts";
 import { messageOf, TestbedError } from "./errors.ts";
-import {
-  GuestError,
-  type GuestOptions,
-  type RunOptions,
-  type SpawnOptions,
-} from "./guest_options.ts";
+import { GuestError, type GuestOptions, type RunOptions, type SpawnOptions } from "./guest_options.ts";
 import { checkSocket, defaultLog, feed } from "./guest_support.ts";
 import { ensureTestbed, type Testbed } from "./prepare.ts";
 import { type Output, tailOf } from "./process.ts";
@@ -33,11 +28,7 @@ import { collect } from "./streams.ts";
 export type { CommandStatus, GuestCommand } from "./command.ts";
 export type { Output } from "./process.ts";
 export { GuestError } from "./guest_options.ts";
-export type {
-  GuestOptions,
-  RunOptions,
-  SpawnOptions,
-} from "./guest_options.ts";
+export type { GuestOptions, RunOptions, SpawnOptions } from "./guest_options.ts";
 
 const BOOT_TIMEOUT_MS = 60_000;
 const RUN_TIMEOUT_MS = 60_000;
@@ -110,9 +101,7 @@ export class Guest implements AsyncDisposable {
       return guest;
     } catch (error) {
       const name = options.name ?? "guest";
-      const tail = guest === undefined
-        ? ""
-        : `; its log ${guest.logFile} ends:\n${await tailOf(guest.logFile)}`;
+      const tail = guest === undefined ? "" : `; its log ${guest.logFile} ends:\n${await tailOf(guest.logFile)}`;
       if (guest === undefined) await runDir[Symbol.asyncDispose]();
       else await guest.kill();
       if (error instanceof GuestError || error instanceof TestbedError) {
@@ -131,9 +120,7 @@ export class Guest implements AsyncDisposable {
     runDir: RunDir,
   ): Promise<Guest> {
     const name = options.name ?? "guest";
-    const log = options.logFile === undefined
-      ? await defaultLog(name, runDir.path)
-      : resolve(options.logFile);
+    const log = options.logFile === undefined ? await defaultLog(name, runDir.path) : resolve(options.logFile);
     await Deno.writeTextFile(log, "", { append: true });
     const append = [`csvn.hostname=${encodeParameter(name)}`];
     if (options.moduleArgs !== undefined) {
@@ -157,9 +144,7 @@ export class Guest implements AsyncDisposable {
       log,
       qmpSocket: join(runDir.path, "qmp"),
       agentSocket: join(runDir.path, "agent"),
-      socket: options.socket === undefined
-        ? undefined
-        : resolve(options.socket),
+      socket: options.socket === undefined ? undefined : resolve(options.socket),
       hotplug: options.hotplug,
       extra: options.extraQemuArgs ?? [],
     });
@@ -233,9 +218,7 @@ export class Guest implements AsyncDisposable {
     } catch (error) {
       if (error instanceof GuestError) throw error;
       await child.kill();
-      const why = error instanceof DOMException
-        ? `killed after ${timeoutMs} ms`
-        : messageOf(error);
+      const why = error instanceof DOMException ? `killed after ${timeoutMs} ms` : messageOf(error);
       throw new GuestError(`${this.name}: ${why}: ${command}`, {
         cause: error,
       });
@@ -314,9 +297,7 @@ export class Guest implements AsyncDisposable {
   async #endError(status: Deno.CommandStatus): Promise<GuestError> {
     const how = status.signal ?? `status ${status.code}`;
     const words = (await tailOf(this.logFile)).split("\n")
-      .findLast((line) =>
-        /^qemu-system-x86_64: /.test(line) && !/warning: /.test(line)
-      );
+      .findLast((line) => /^qemu-system-x86_64: /.test(line) && !/warning: /.test(line));
     const why = words?.replace(/^qemu-system-x86_64: /, "");
     return await this.#error(
       `QEMU has ended (${how}${why === undefined ? "" : `: ${why}`})`,
@@ -393,9 +374,7 @@ export class Guest implements AsyncDisposable {
       // The firmware answers a reset with one of its own, to start clean. More
       // is a kernel that panics again and again.
       if (++this.#resetsWhileBooting < 2) return;
-      this.#error("resets itself while it boots").then((error) =>
-        old?.fail(error)
-      );
+      this.#error("resets itself while it boots").then((error) => old?.fail(error));
       return;
     }
     this.#greeted = false;

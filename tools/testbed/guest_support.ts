@@ -20,9 +20,7 @@ export async function feed(
   child: GuestCommand,
   stdin: string | Uint8Array,
 ): Promise<void> {
-  const bytes = typeof stdin === "string"
-    ? new TextEncoder().encode(stdin)
-    : stdin;
+  const bytes = typeof stdin === "string" ? new TextEncoder().encode(stdin) : stdin;
   const writer = child.stdin.getWriter();
   try {
     await writer.write(bytes);

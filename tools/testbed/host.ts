@@ -29,9 +29,7 @@ export const BUILD_TOOLS: readonly string[] = [
 async function missing(tools: readonly string[]): Promise<string[]> {
   const absent: string[] = [];
   for (const tool of tools) {
-    const found = tool.startsWith("/")
-      ? await exists(tool)
-      : findProgram(tool) !== undefined;
+    const found = tool.startsWith("/") ? await exists(tool) : findProgram(tool) !== undefined;
     if (!found) absent.push(tool);
   }
   return absent;

@@ -3,12 +3,7 @@ import { dirname, fromFileUrl, join } from "@std/path";
 import { cached, exists, hashTree } from "./cache.ts";
 import type { Archive } from "./debian.ts";
 import { TestbedError } from "./errors.ts";
-import {
-  ensureKernel,
-  type KernelName,
-  runInRoot,
-  withScratch,
-} from "./kernel.ts";
+import { ensureKernel, type KernelName, runInRoot, withScratch } from "./kernel.ts";
 import { runLogged } from "./process.ts";
 import type { Progress } from "./progress.ts";
 

@@ -5,12 +5,7 @@ import { messageOf } from "./errors.ts";
 import { ensureHostTools } from "./host.ts";
 import { ensureImage } from "./image.ts";
 import { buildAgent, ensureInitramfs } from "./initramfs.ts";
-import {
-  DEFAULT_KERNEL,
-  ensureKernel,
-  type Kernel,
-  type KernelName,
-} from "./kernel.ts";
+import { DEFAULT_KERNEL, ensureKernel, type Kernel, type KernelName } from "./kernel.ts";
 import { buildModule, hasModuleSource } from "./module.ts";
 import { noProgress, type Progress, stderrProgress } from "./progress.ts";
 import { ensureQemu, type Qemu } from "./qemu.ts";
@@ -68,12 +63,9 @@ export async function ensureTestbed(
     qemuReady,
     kernelReady,
     ensureImage(options.packages ?? [], archive, progress),
-    (async (): Promise<Accel> =>
-      await ensureAccel(await qemuReady, await kernelReady, progress))(),
-    (async (): Promise<string> =>
-      await buildAgent(await kernelReady, progress))(),
-    (async (): Promise<string | undefined> =>
-      wanted ? await buildModule(name, archive, progress) : undefined)(),
+    (async (): Promise<Accel> => await ensureAccel(await qemuReady, await kernelReady, progress))(),
+    (async (): Promise<string> => await buildAgent(await kernelReady, progress))(),
+    (async (): Promise<string | undefined> => wanted ? await buildModule(name, archive, progress) : undefined)(),
   );
   const initramfs = await ensureInitramfs({ kernel, agent, module }, progress);
   return { qemu, accel, kernel, initramfs, image, module };

@@ -55,9 +55,7 @@ export async function runLogged(
   // The shell redirects straight into the file: no pipe to pump, and what was
   // written before a crash is there.
   // It is told to stop if this process is killed.
-  const wrapper = findProgram("setpriv") === undefined
-    ? []
-    : ["setpriv", "--pdeathsig", "TERM", "--"];
+  const wrapper = findProgram("setpriv") === undefined ? [] : ["setpriv", "--pdeathsig", "TERM", "--"];
   const script = 'log=$1; shift; exec "$@" >>"$log" 2>&1 </dev/null';
   const { code } = await capture(
     ["sh", "-c", script, "sh", log, ...wrapper, ...command],

@@ -94,9 +94,7 @@ export async function ensureQemu(
     const there = await exists(join(dir, "root/usr/bin/qemu-system-x86_64"));
     throw new TestbedError(
       there
-        ? `the QEMU in ${dir} does not run or is older than ${
-          MINIMUM_QEMU.join(".")
-        }`
+        ? `the QEMU in ${dir} does not run or is older than ${MINIMUM_QEMU.join(".")}`
         : `${dir} holds no QEMU; remove it and try again`,
     );
   }

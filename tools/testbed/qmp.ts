@@ -45,8 +45,7 @@ export class Qmp {
   constructor(
     conn: Deno.Conn,
     onEvent: (event: QmpEvent) => void,
-    explain: (error: Error) => Promise<Error> = (error) =>
-      Promise.resolve(error),
+    explain: (error: Error) => Promise<Error> = (error) => Promise.resolve(error),
   ) {
     this.#conn = conn;
     this.#explain = explain;
