@@ -14,6 +14,7 @@
 #include "device.h"
 #include "session.h"
 
+#define TICK_MS 1000
 #define BATCH 64 /* descriptors handled under one hold of the lock */
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -150,13 +151,17 @@ static void *run(void *arg)
 	struct plane *p = arg;
 	struct epoll_event ready[BATCH];
 	bool closing = false;
+	int timeout = -1;
 
 	while (!closing) {
-		int n = epoll_wait(p->epoll, ready, BATCH, -1);
+		int n = epoll_wait(p->epoll, ready, BATCH, timeout);
 
 		pthread_mutex_lock(&p->lock);
 		for (int i = 0; i < n; i++)
 			dispatch(p, ready[i].data.u64);
+		if (p->incomplete)
+			session_tick(p);
+		timeout = p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
 		pthread_mutex_unlock(&p->lock);
 	}

@@ -44,6 +44,7 @@ struct plane {
 	bool closing;
 	bool woken; /* csvn_events_wake() */
 	bool stalled; /* something waits for room in events */
+	int incomplete; /* sessions in the middle of a message */
 	uint32_t epoch; /* of events: one more at each take */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 	struct event_queue events;

@@ -19,6 +19,8 @@ static const char *end_text(int rc)
 		return "message payload over 4096 bytes";
 	case -E2BIG:
 		return "more than 8 descriptors with a message";
+	case -ETIMEDOUT:
+		return "message not completed within 5 seconds";
 	case -EAGAIN:
 		return "front-end does not read its replies";
 	default:
@@ -33,11 +35,28 @@ static void end_backend(struct plane *p, struct session *s, int rc)
 	plane_event_text(p, CSVN_EVENT_BACKEND_END, s->handle, (uint32_t)-rc, end_text(rc));
 }
 
+/* Remember since when a message is incomplete; a new one, or none, begins the count anew. */
+static void set_begun(struct plane *p, struct session *s, time_t begun)
+{
+	if (!s->begun != !begun)
+		p->incomplete += begun ? 1 : -1;
+	s->begun = begun;
+}
+
+static time_t monotonic_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + 1;
+}
+
 static void end_session(struct plane *p, struct session *s, int rc)
 {
 	if (s->ended)
 		return;
 	s->ended = true;
+	set_begun(p, s, 0);
 	plane_unwatch(p, s->front.fd);
 	stream_close(&s->front);
 	if (s->back.fd >= 0) {
@@ -77,7 +96,13 @@ void session_read(struct plane *p, struct session *s)
 	rc = pass_messages(p, s, &s->front, CSVN_EVENT_MESSAGE);
 	if (rc < 0) {
 		end_session(p, s, rc);
-	} else if (s->paused != (rc > 0)) {
+		return;
+	}
+	if (rc > 0 || !s->front.have)
+		set_begun(p, s, 0);
+	else if (!s->begun)
+		set_begun(p, s, monotonic_seconds());
+	if (s->paused != (rc > 0)) {
 		s->paused = rc > 0;
 		plane_pause(p, s->front.fd, WATCH_SESSION, s->handle, s->paused);
 	}
@@ -106,8 +131,19 @@ void session_resume(struct plane *p, struct session *s)
 		session_read_backend(p, s);
 }
 
+void session_tick(struct plane *p)
+{
+	time_t now = monotonic_seconds();
+	struct session *s;
+
+	handle_for_each(&p->sessions, i, s)
+		if (s->begun && now - s->begun >= MESSAGE_SECONDS)
+			end_session(p, s, -ETIMEDOUT);
+}
+
 void session_destroy(struct plane *p, struct session *s)
 {
+	set_begun(p, s, 0);
 	handle_remove(&p->sessions, s->handle);
 	if (s->front.fd >= 0)
 		plane_unwatch(p, s->front.fd);

@@ -3,6 +3,8 @@
 #ifndef CSVN_SESSION_H
 #define CSVN_SESSION_H
 
+#include <time.h>
+
 #include "plane.h"
 #include "stream.h"
 
@@ -12,8 +14,11 @@ struct listener {
 	char path[108];
 };
 
+#define MESSAGE_SECONDS 5 /* that a front-end has to complete a message */
+
 struct session {
 	int handle;
+	time_t begun; /* monotonic second in which the message that is being read began; 0: between messages */
 	bool ended; /* said so to TypeScript, which closes it */
 	bool paused, backend_paused; /* not read until there is room for events */
 	struct burst burst;
@@ -25,6 +30,8 @@ void listener_destroy(struct plane *p, struct listener *l);
 void session_read(struct plane *p, struct session *s);
 void session_read_backend(struct plane *p, struct session *s);
 void session_resume(struct plane *p, struct session *s);
+/* Once a second while any message is incomplete: end the sessions that take too long. */
+void session_tick(struct plane *p);
 void session_destroy(struct plane *p, struct session *s);
 
 #endif

@@ -125,17 +125,21 @@ export class FakeDriver implements AsyncDisposable {
     this.#loop = this.#run();
   }
 
-  /** Stop the device, as a reset does. */
-  async stop(): Promise<void> {
+  /** Look at the queues no more. */
+  async suspend(): Promise<void> {
     this.#running = false;
     await this.#loop;
+  }
+
+  /** Stop the device, as a reset does. */
+  async stop(): Promise<void> {
+    await this.suspend();
     await this.frontEnd.stop();
   }
 
   /** As if QEMU was killed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#running = false;
-    await this.#loop;
+    await this.suspend();
     await this.frontEnd[Symbol.asyncDispose]();
   }
 

@@ -82,6 +82,11 @@ export class FakeFrontEnd implements AsyncDisposable {
     flags = 1,
   ): Promise<Uint8Array<ArrayBuffer>> {
     this.send(request, payload, fds, flags);
+    return await this.reply(request);
+  }
+
+  /** Wait for the reply to a message that was sent. */
+  async reply(request: number): Promise<Uint8Array<ArrayBuffer>> {
     const reply = await until(`reply to ${request}`, () => {
       if (this.ended && this.#replies.length === 0) throw new Error(`session ended before the reply to ${request}`);
       return this.#replies.shift();
