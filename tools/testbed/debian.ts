@@ -1,5 +1,5 @@
 /** Root file systems from Debian packages, made by mmdebstrap(1). */
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { findMirror } from "./apt_sources.ts";
 import { exists } from "./cache.ts";
 import { TestbedError } from "./errors.ts";
@@ -90,14 +90,15 @@ export async function makeRoot(
   archive: Archive,
 ): Promise<void> {
   const { stdout } = await capture(["apt-config", "dump"]);
-  const options = await Deno.makeTempFile({ prefix: "csvn-apt-" });
+  // Beside the root, so that it goes with an interrupted build.
+  const options = join(dirname(target), "apt.conf");
   try {
     // A file and not an argument: a proxy's address may hold a password.
     let text = carriedOver(stdout) + 'APT::Install-Recommends "false";\n';
     if (spec.backports) {
       text += `APT::Default-Release "${spec.suite}-backports";\n`;
     }
-    await Deno.writeTextFile(options, text);
+    await Deno.writeTextFile(options, text, { mode: 0o600 });
     const suites = [spec.suite as string];
     if (spec.backports) suites.push(`${spec.suite}-backports`);
     const fetched = runLogged("fetching packages", [
@@ -121,6 +122,6 @@ export async function makeRoot(
     const left = join(target, "etc/apt/apt.conf.d/99mmdebstrap");
     await Deno.remove(left).catch(() => {});
   } finally {
-    await Deno.remove(options);
+    await Deno.remove(options).catch(() => {});
   }
 }
