@@ -3,7 +3,7 @@
  * switch; as a library, {@linkcode Switch} does.
  *
  * @example A switch with a policy of its own
- * ```ts no-eval
+ * ```ts ignore
  * import { Switch } from "./mod.ts";
  *
  * await using csvn = await Switch.start({

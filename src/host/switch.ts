@@ -80,7 +80,7 @@ export const DEFAULT_NETWORK6 = "fd77:6373:766e::/64";
  * A running switch.
  *
  * @example
- * ```ts no-eval
+ * ```ts ignore
  * import { Switch } from "./switch.ts";
  * await using csvn = await Switch.start({ sockets: ["/run/csvn.sock"] });
  * console.log(csvn.status().vms);
