@@ -32,8 +32,8 @@ int handle_add(struct handle_table *t, void *object); /* -ENOMEM, -ENFILE */
 void *handle_get(const struct handle_table *t, int handle); /* NULL: stale or never valid */
 void *handle_remove(struct handle_table *t, int handle); /* NULL: stale */
 
-#define handle_for_each(t, i, item)                                                                                   \
-	for (uint32_t i = 0; i < (t)->capacity; i++)                                                                  \
+#define handle_for_each(t, i, item)                  \
+	for (uint32_t i = 0; i < (t)->capacity; i++) \
 		if (((item) = (t)->slots[i].object) != NULL)
 
 #endif

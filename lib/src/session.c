@@ -184,7 +184,8 @@ void listener_accept(struct plane *p, int handle)
 	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0)
 		who = (struct csvn_event_accepted){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
-	plane_event(p, CSVN_EVENT_ACCEPTED, s->handle, (uint32_t)handle, (struct event_part){ &who, sizeof(who) }, nothing);
+	plane_event(p, CSVN_EVENT_ACCEPTED, s->handle, (uint32_t)handle, (struct event_part){ &who, sizeof(who) },
+		    nothing);
 }
 
 int csvn_session_send(int plane, int session, const uint8_t *bytes, uint32_t count, int fd)

@@ -57,7 +57,9 @@ int stream_read(struct stream *s)
 			char bytes[CMSG_SPACE(sizeof(int) * 2 * CSVN_MESSAGE_FDS)];
 		} control;
 		struct iovec iov;
-		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+		struct msghdr msg = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+		};
 		uint32_t whole = STREAM_HEADER;
 		ssize_t n;
 		int rc;

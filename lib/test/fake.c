@@ -89,7 +89,9 @@ int fake_receive(int fd, uint8_t *bytes, uint32_t count, int *passed)
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { .iov_base = bytes, .iov_len = count };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c;
 
@@ -167,48 +169,138 @@ int fake_close(int fd)
 	return close(fd) < 0 ? -errno : 0;
 }
 
-#define SIZE(type) { #type ".size", sizeof(struct csvn_##type) }
-#define FIELD(type, field) { #type "." #field, offsetof(struct csvn_##type, field) }
-#define VALUE(name) { #name, (uint32_t)CSVN_##name }
+#define SIZE(type)                                        \
+	{                                                 \
+#type ".size", sizeof(struct csvn_##type) \
+	}
+#define FIELD(type, field)                                            \
+	{                                                             \
+#type "." #field, offsetof(struct csvn_##type, field) \
+	}
+#define VALUE(name)                          \
+	{                                    \
+#name, (uint32_t)CSVN_##name \
+	}
 
 static const struct {
 	const char *name;
 	uint32_t value;
 } layouts[] = {
-	SIZE(header), FIELD(header, type), FIELD(header, version), FIELD(header, length), FIELD(header, token),
-	SIZE(endpoint), FIELD(endpoint, family), FIELD(endpoint, port), FIELD(endpoint, scope), FIELD(endpoint, ip),
-	SIZE(extents), FIELD(extents, arena), FIELD(extents, ring_size), FIELD(extents, own_control),
-	FIELD(extents, peer_control), FIELD(extents, tx_ring), FIELD(extents, rx_ring),
-	SIZE(response), FIELD(response, error),
-	SIZE(hello), FIELD(hello, features), FIELD(hello, driver),
-	SIZE(hello_response), FIELD(hello_response, features), FIELD(hello_response, ring_size),
-	FIELD(hello_response, max_circuits), FIELD(hello_response, max_listeners),
-	SIZE(listen), FIELD(listen, local), FIELD(listen, listener), FIELD(listen, backlog), FIELD(listen, flags),
-	SIZE(unlisten), FIELD(unlisten, listener),
-	SIZE(credit), FIELD(credit, listener), FIELD(credit, count),
-	SIZE(connect), FIELD(connect, local), FIELD(connect, remote), FIELD(connect, protocol),
-	SIZE(connect_response), FIELD(connect_response, circuit), FIELD(connect_response, extents),
+	SIZE(header),
+	FIELD(header, type),
+	FIELD(header, version),
+	FIELD(header, length),
+	FIELD(header, token),
+	SIZE(endpoint),
+	FIELD(endpoint, family),
+	FIELD(endpoint, port),
+	FIELD(endpoint, scope),
+	FIELD(endpoint, ip),
+	SIZE(extents),
+	FIELD(extents, arena),
+	FIELD(extents, ring_size),
+	FIELD(extents, own_control),
+	FIELD(extents, peer_control),
+	FIELD(extents, tx_ring),
+	FIELD(extents, rx_ring),
+	SIZE(response),
+	FIELD(response, error),
+	SIZE(hello),
+	FIELD(hello, features),
+	FIELD(hello, driver),
+	SIZE(hello_response),
+	FIELD(hello_response, features),
+	FIELD(hello_response, ring_size),
+	FIELD(hello_response, max_circuits),
+	FIELD(hello_response, max_listeners),
+	SIZE(listen),
+	FIELD(listen, local),
+	FIELD(listen, listener),
+	FIELD(listen, backlog),
+	FIELD(listen, flags),
+	SIZE(unlisten),
+	FIELD(unlisten, listener),
+	SIZE(credit),
+	FIELD(credit, listener),
+	FIELD(credit, count),
+	SIZE(connect),
+	FIELD(connect, local),
+	FIELD(connect, remote),
+	FIELD(connect, protocol),
+	SIZE(connect_response),
+	FIELD(connect_response, circuit),
+	FIELD(connect_response, extents),
 	FIELD(connect_response, local),
-	SIZE(cancel), FIELD(cancel, connect),
-	SIZE(close), FIELD(close, circuit), FIELD(close, flags), FIELD(close, sent), FIELD(close, received),
-	SIZE(arena_request), FIELD(arena_request, arena), FIELD(arena_request, error),
-	SIZE(incoming), FIELD(incoming, listener), FIELD(incoming, circuit), FIELD(incoming, extents),
-	FIELD(incoming, remote), FIELD(incoming, local),
-	SIZE(reset), FIELD(reset, circuit), FIELD(reset, error),
-	SIZE(arena_event), FIELD(arena_event, arena), FIELD(arena_event, offset), FIELD(arena_event, length),
+	SIZE(cancel),
+	FIELD(cancel, connect),
+	SIZE(close),
+	FIELD(close, circuit),
+	FIELD(close, flags),
+	FIELD(close, sent),
+	FIELD(close, received),
+	SIZE(arena_request),
+	FIELD(arena_request, arena),
+	FIELD(arena_request, error),
+	SIZE(incoming),
+	FIELD(incoming, listener),
+	FIELD(incoming, circuit),
+	FIELD(incoming, extents),
+	FIELD(incoming, remote),
+	FIELD(incoming, local),
+	SIZE(reset),
+	FIELD(reset, circuit),
+	FIELD(reset, error),
+	SIZE(arena_event),
+	FIELD(arena_event, arena),
+	FIELD(arena_event, offset),
+	FIELD(arena_event, length),
 	FIELD(arena_event, nonce),
-	SIZE(config), FIELD(config, magic), FIELD(config, version), { "config.size_field", offsetof(struct csvn_config, size) },
-	FIELD(config, features), FIELD(config, ipv4), FIELD(config, gateway4), FIELD(config, prefix4),
-	FIELD(config, prefix6), FIELD(config, ipv6), FIELD(config, gateway6), FIELD(config, name),
-	SIZE(arena_header), FIELD(arena_header, magic), FIELD(arena_header, nonce), FIELD(arena_header, length),
+	SIZE(config),
+	FIELD(config, magic),
+	FIELD(config, version),
+	{ "config.size_field", offsetof(struct csvn_config, size) },
+	FIELD(config, features),
+	FIELD(config, ipv4),
+	FIELD(config, gateway4),
+	FIELD(config, prefix4),
+	FIELD(config, prefix6),
+	FIELD(config, ipv6),
+	FIELD(config, gateway6),
+	FIELD(config, name),
+	SIZE(arena_header),
+	FIELD(arena_header, magic),
+	FIELD(arena_header, nonce),
+	FIELD(arena_header, length),
 	FIELD(arena_header, ring_size),
-	VALUE(MAGIC), VALUE(VERSION), VALUE(RECORD_MAX), VALUE(NAME_MAX), VALUE(QUEUES),
-	VALUE(QUEUE_CONTROL), VALUE(QUEUE_EVENT), VALUE(QUEUE_DOORBELL), VALUE(QUEUE_WAKE),
-	VALUE(REQ_HELLO), VALUE(REQ_BYE), VALUE(REQ_LISTEN), VALUE(REQ_UNLISTEN), VALUE(REQ_CREDIT), VALUE(REQ_CONNECT),
-	VALUE(REQ_CANCEL), VALUE(REQ_CLOSE), VALUE(REQ_ARENA_PREPARED), VALUE(REQ_ARENA_VISIBLE),
+	VALUE(MAGIC),
+	VALUE(VERSION),
+	VALUE(RECORD_MAX),
+	VALUE(NAME_MAX),
+	VALUE(QUEUES),
+	VALUE(QUEUE_CONTROL),
+	VALUE(QUEUE_EVENT),
+	VALUE(QUEUE_DOORBELL),
+	VALUE(QUEUE_WAKE),
+	VALUE(REQ_HELLO),
+	VALUE(REQ_BYE),
+	VALUE(REQ_LISTEN),
+	VALUE(REQ_UNLISTEN),
+	VALUE(REQ_CREDIT),
+	VALUE(REQ_CONNECT),
+	VALUE(REQ_CANCEL),
+	VALUE(REQ_CLOSE),
+	VALUE(REQ_ARENA_PREPARED),
+	VALUE(REQ_ARENA_VISIBLE),
 	VALUE(REQ_ARENA_RETIRED),
-	VALUE(EV_INCOMING), VALUE(EV_RESET), VALUE(EV_ARENA_PREPARE), VALUE(EV_ARENA_MAPPED), VALUE(EV_ARENA_RETIRE),
-	VALUE(FEATURE_STREAM), VALUE(LISTEN_V6ONLY), VALUE(CLOSE_VIOLATION), VALUE(PROTOCOL_STREAM),
+	VALUE(EV_INCOMING),
+	VALUE(EV_RESET),
+	VALUE(EV_ARENA_PREPARE),
+	VALUE(EV_ARENA_MAPPED),
+	VALUE(EV_ARENA_RETIRE),
+	VALUE(FEATURE_STREAM),
+	VALUE(LISTEN_V6ONLY),
+	VALUE(CLOSE_VIOLATION),
+	VALUE(PROTOCOL_STREAM),
 };
 
 /* The index-th name and value; -ENOENT behind the last. */
