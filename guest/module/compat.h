@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The kernel versions' differences, in one place: Debian 12 (6.1), 13 (6.12) and backports (7.3).
+ */
+#ifndef CSVN_COMPAT_H
+#define CSVN_COMPAT_H
+
+#include <linux/fs.h>
+#include <linux/net.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/version.h>
+#include <linux/virtio_config.h>
+#include <net/dst.h>
+#include <net/sock.h>
+
+/* bind() and connect() of proto_ops take a sockaddr of unknown size by its own name. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+typedef struct sockaddr_unsized csvn_sockaddr;
+#else
+typedef struct sockaddr csvn_sockaddr;
+#endif
+
+/* accept() of proto_ops. struct csvn_accept_arg carries what differs. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define CSVN_ACCEPT_PARAMS struct proto_accept_arg *arg
+
+struct csvn_accept_arg {
+	struct proto_accept_arg *arg;
+	int flags;
+	bool kern;
+};
+
+#define CSVN_ACCEPT_ARG (&(struct csvn_accept_arg){ arg, arg->flags, arg->kern })
+
+static inline int csvn_native_accept(const struct proto_ops *ops, struct socket *sock,
+				     struct socket *newsock, struct csvn_accept_arg *a, int flags)
+{
+	struct proto_accept_arg arg = { .flags = flags, .kern = a->kern };
+	int err = ops->accept(sock, newsock, &arg);
+
+	a->arg->err = arg.err;
+	a->arg->is_empty = arg.is_empty;
+	return err;
+}
+
+static inline void csvn_accept_is_empty(struct csvn_accept_arg *a, bool empty)
+{
+	a->arg->is_empty = empty;
+}
+#else
+#define CSVN_ACCEPT_PARAMS int flags, bool kern
+
+struct csvn_accept_arg {
+	int flags;
+	bool kern;
+};
+
+#define CSVN_ACCEPT_ARG (&(struct csvn_accept_arg){ flags, kern })
+
+static inline int csvn_native_accept(const struct proto_ops *ops, struct socket *sock,
+				     struct socket *newsock, struct csvn_accept_arg *a, int flags)
+{
+	return ops->accept(sock, newsock, flags, a->kern);
+}
+
+static inline void csvn_accept_is_empty(struct csvn_accept_arg *a, bool empty)
+{
+}
+#endif
+
+/* sendpage() went with 6.5, which brought MSG_SPLICE_PAGES and copy_splice_read(). */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define csvn_copy_splice_read copy_splice_read
+#else
+#define CSVN_HAVE_SENDPAGE 1
+#define csvn_copy_splice_read generic_file_splice_read
+#endif
+
+static inline struct ubuf_info *csvn_zerocopy_start(struct sock *sk, size_t size)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	return msg_zerocopy_realloc(sk, size, NULL, false);
+#else
+	return msg_zerocopy_realloc(sk, size, NULL);
+#endif
+}
+
+static inline int csvn_find_vqs(struct virtio_device *vdev, unsigned int n, struct virtqueue *vqs[],
+				vq_callback_t *const callbacks[], const char *const names[])
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	struct virtqueue_info info[4] = {};
+	unsigned int i;
+
+	if (n > ARRAY_SIZE(info))
+		return -EINVAL;
+	for (i = 0; i < n; i++) {
+		info[i].callback = callbacks[i];
+		info[i].name = names[i];
+	}
+	return virtio_find_vqs(vdev, n, vqs, info, NULL);
+#else
+	return virtio_find_vqs(vdev, n, vqs, (vq_callback_t **)callbacks, names, NULL);
+#endif
+}
+
+static inline struct net_device *csvn_dst_dev(const struct dst_entry *dst)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+	return dst_dev(dst);
+#else
+	return dst->dev;
+#endif
+}
+
+/* The interface belongs to the first network namespace for good. */
+static inline void csvn_pin_netns(struct net_device *dev)
+{
+#ifdef NETIF_F_NETNS_LOCAL
+	dev->features |= NETIF_F_NETNS_LOCAL;
+#else
+	dev->netns_immutable = true;
+#endif
+}
+
+#endif

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The control queue: requests out, answers back, in any order.
+ *
+ * Theory of operation. A request is one buffer pair in the queue. While the queue has no place, requests wait in a
+ * list, in order; a CONNECT may stay in the queue for minutes, so CONNECTs wait in a list of their own and never take
+ * the last CSVN_CONTROL_RESERVE places. The answer arrives in an interrupt, which calls the request's done().
+ * A request belongs to the queue from csvn_request_send() to done(): the device may write into its answer all that time, so
+ * whoever waits and gives up leaves the request behind, and done() frees it.
+ *
+ * Before HELLO and after BYE requests fail with ENETDOWN at once. A queue that is going away is told by `dead`: under
+ * control_lock, and readers of RCU may notify it until synchronize_rcu() has returned.
+ */
+#include <linux/slab.h>
+
+#include "csvn.h"
+
+void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
+		       void (*done)(struct csvn_request *req, int error))
+{
+	INIT_LIST_HEAD(&req->node);
+	req->done = done;
+	req->size = size;
+	req->got = 0;
+	req->sent = false;
+	req->out.header.type = type;
+	req->out.header.version = CSVN_VERSION;
+	req->out.header.length = size;
+}
+
+/* What the device answered, as a positive errno. */
+static int csvn_answer(const struct csvn_request *req)
+{
+	const struct csvn_response *in = &req->in.response;
+	u32 error;
+
+	if (req->got < sizeof(*in) || in->header.version != CSVN_VERSION ||
+	    in->header.token != req->out.header.token)
+		return EPROTO;
+	error = in->error;
+	return error <= MAX_ERRNO ? error : EIO;
+}
+
+static bool csvn_control_place(struct csvn_device *dev, struct csvn_request *req)
+{
+	struct scatterlist out, in, *sgs[] = { &out, &in };
+
+	sg_init_one(&out, &req->out, req->size);
+	sg_init_one(&in, &req->in, sizeof(req->in));
+	if (virtqueue_add_sgs(dev->vq[CSVN_QUEUE_CONTROL], sgs, 1, 1, req, GFP_ATOMIC))
+		return false;
+	req->sent = true;
+	list_move_tail(&req->node, &dev->flying);
+	return true;
+}
+
+/* Move waiting requests into the queue; true when the device must be notified. control_lock is held. */
+static bool csvn_control_fill(struct csvn_device *dev)
+{
+	struct csvn_request *req;
+	bool placed = false;
+
+	if (dev->dead)
+		return false;
+	while ((req = list_first_entry_or_null(&dev->requests, struct csvn_request, node))) {
+		if (!csvn_control_place(dev, req))
+			goto out;
+		placed = true;
+	}
+	while (dev->connecting < dev->connecting_max &&
+	       (req = list_first_entry_or_null(&dev->connects, struct csvn_request, node))) {
+		if (!csvn_control_place(dev, req))
+			goto out;
+		dev->connecting++;
+		placed = true;
+	}
+out:
+	return placed && virtqueue_kick_prepare(dev->vq[CSVN_QUEUE_CONTROL]);
+}
+
+void csvn_request_send(struct csvn_device *dev, struct csvn_request *req)
+{
+	u16 type = req->out.header.type;
+	bool kick = false, taken = false;
+	unsigned long flags;
+
+	rcu_read_lock(); /* the queue may be notified: pairs with csvn_control_drop() */
+	spin_lock_irqsave(&dev->control_lock, flags);
+	if ((dev->up || type == CSVN_REQ_HELLO || type == CSVN_REQ_BYE) && !dev->dead) {
+		req->out.header.token = ++dev->token;
+		list_add_tail(&req->node, type == CSVN_REQ_CONNECT ? &dev->connects : &dev->requests);
+		kick = csvn_control_fill(dev);
+		taken = true;
+	}
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	if (kick)
+		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
+	rcu_read_unlock();
+	if (!taken)
+		req->done(req, ENETDOWN);
+}
+
+/* Give a CONNECT up. Its done() is still called, with ECANCELED or whatever came first. The caller counts req. */
+void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req)
+{
+	union csvn_record out = {};
+	bool unsent = false;
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->control_lock, flags);
+	if (!req->sent && !list_empty(&req->node)) {
+		list_del_init(&req->node);
+		unsent = true;
+	}
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	if (unsent) {
+		req->done(req, ECANCELED);
+		return;
+	}
+	out.cancel.connect = req->out.header.token;
+	csvn_request_tell(dev, &out, CSVN_REQ_CANCEL, sizeof(out.cancel), GFP_ATOMIC);
+}
+
+void csvn_control_done(struct virtqueue *vq)
+{
+	struct csvn_device *dev = vq->vdev->priv;
+	struct csvn_request *req, *next;
+	LIST_HEAD(done);
+	unsigned long flags;
+	unsigned int got;
+	bool kick;
+
+	spin_lock_irqsave(&dev->control_lock, flags);
+	do {
+		virtqueue_disable_cb(vq);
+		while ((req = virtqueue_get_buf(vq, &got))) {
+			req->got = min_t(u32, got, sizeof(req->in));
+			if (req->out.header.type == CSVN_REQ_CONNECT)
+				dev->connecting--;
+			list_move_tail(&req->node, &done);
+		}
+	} while (!virtqueue_enable_cb(vq));
+	kick = csvn_control_fill(dev);
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	if (kick)
+		virtqueue_notify(vq);
+
+	list_for_each_entry_safe(req, next, &done, node) {
+		list_del_init(&req->node);
+		req->done(req, csvn_answer(req));
+	}
+}
+
+/* Synchronous calls. */
+
+struct csvn_call {
+	struct csvn_request req;
+	struct completion done;
+	refcount_t ref;
+	int error;
+};
+
+static void csvn_call_put(struct csvn_call *call)
+{
+	if (refcount_dec_and_test(&call->ref))
+		kfree(call);
+}
+
+static void csvn_call_done(struct csvn_request *req, int error)
+{
+	struct csvn_call *call = container_of(req, struct csvn_call, req);
+
+	call->error = error;
+	complete(&call->done);
+	csvn_call_put(call);
+}
+
+/*
+ * Send a request (out without its header), and wait for the answer, of which at least in_size bytes must have come.
+ * Returns 0, or a negative errno: ETIMEDOUT when there was no answer in time.
+ */
+int csvn_request_call(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
+		      union csvn_record *in, u32 in_size, unsigned int ms)
+{
+	struct csvn_call *call = kzalloc(sizeof(*call), GFP_KERNEL);
+	int err;
+
+	if (!call)
+		return -ENOMEM;
+	init_completion(&call->done);
+	refcount_set(&call->ref, 2);
+	call->req.out = *out;
+	csvn_request_init(&call->req, type, size, csvn_call_done);
+	csvn_request_send(dev, &call->req);
+	if (!wait_for_completion_timeout(&call->done, msecs_to_jiffies(ms))) {
+		err = -ETIMEDOUT;
+	} else {
+		err = -call->error;
+		if (!err && call->req.got < in_size)
+			err = -EPROTO;
+		if (!err && in)
+			*in = call->req.in;
+	}
+	csvn_call_put(call);
+	return err;
+}
+
+static void csvn_told(struct csvn_request *req, int error)
+{
+	kfree(req);
+}
+
+/* Send a request whose answer does not matter. */
+int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
+		      gfp_t gfp)
+{
+	struct csvn_request *req = kzalloc(sizeof(*req), gfp);
+
+	if (!req)
+		return -ENOMEM;
+	req->out = *out;
+	csvn_request_init(req, type, size, csvn_told);
+	csvn_request_send(dev, req);
+	return 0;
+}
+
+/* CLOSE for circuits that there is no memory for, from a few requests that are kept for that. */
+struct csvn_spare {
+	struct csvn_request req;
+	struct csvn_device *dev;
+};
+
+static void csvn_spare_done(struct csvn_request *req, int error)
+{
+	struct csvn_spare *spare = container_of(req, struct csvn_spare, req);
+
+	clear_bit_unlock(spare - spare->dev->spares, spare->dev->spares_used);
+}
+
+void csvn_close_unseen(struct csvn_device *dev, u32 id)
+{
+	struct csvn_spare *spare;
+	unsigned int i;
+
+	for_each_clear_bit(i, dev->spares_used, CSVN_SPARE_CLOSES) {
+		if (test_and_set_bit_lock(i, dev->spares_used))
+			continue;
+		spare = &dev->spares[i];
+		memset(&spare->req.out, 0, sizeof(spare->req.out));
+		spare->req.out.close.circuit = id;
+		csvn_request_init(&spare->req, CSVN_REQ_CLOSE, sizeof(spare->req.out.close),
+				  csvn_spare_done);
+		csvn_request_send(dev, &spare->req);
+		return;
+	}
+	dev_warn_ratelimited(&dev->vdev->dev, "no memory, circuit %u stays open\n", id);
+}
+
+void csvn_control_init(struct csvn_device *dev)
+{
+	spin_lock_init(&dev->control_lock);
+	INIT_LIST_HEAD(&dev->requests);
+	INIT_LIST_HEAD(&dev->connects);
+	INIT_LIST_HEAD(&dev->flying);
+	dev->dead = true;
+}
+
+/* After the queues were found. */
+int csvn_control_alloc(struct csvn_device *dev)
+{
+	u32 places = virtqueue_get_vring_size(dev->vq[CSVN_QUEUE_CONTROL]);
+	unsigned int i;
+
+	dev->connecting_max = places > 2 * CSVN_CONTROL_RESERVE ? places - CSVN_CONTROL_RESERVE :
+								  max(places / 4, 1u);
+	dev->spares = kcalloc(CSVN_SPARE_CLOSES, sizeof(*dev->spares), GFP_KERNEL);
+	if (!dev->spares)
+		return -ENOMEM;
+	for (i = 0; i < CSVN_SPARE_CLOSES; i++)
+		dev->spares[i].dev = dev;
+	dev->dead = false;
+	return 0;
+}
+
+void csvn_control_free(struct csvn_device *dev)
+{
+	kfree(dev->spares);
+}
+
+/* From HELLO's answer on requests are taken, from BYE on they fail. */
+void csvn_control_up(struct csvn_device *dev, bool up)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->control_lock, flags);
+	dev->up = up;
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+}
+
+/* No queue will be touched any more when this returns; then, once the device is reset, csvn_control_drop(). */
+void csvn_control_stop(struct csvn_device *dev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->control_lock, flags);
+	dev->up = false;
+	dev->dead = true;
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	synchronize_rcu();
+}
+
+/* The device does not own any buffer any more: every request fails. */
+void csvn_control_drop(struct csvn_device *dev)
+{
+	struct csvn_request *req, *next;
+	unsigned long flags;
+	LIST_HEAD(done);
+
+	spin_lock_irqsave(&dev->control_lock, flags);
+	list_splice_init(&dev->flying, &done);
+	list_splice_tail_init(&dev->requests, &done);
+	list_splice_tail_init(&dev->connects, &done);
+	while (virtqueue_detach_unused_buf(dev->vq[CSVN_QUEUE_CONTROL]))
+		;
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	list_for_each_entry_safe(req, next, &done, node) {
+		list_del_init(&req->node);
+		req->done(req, ENETDOWN);
+	}
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The structures of the guest's driver, and who owns their fields.
+ *
+ * A struct csvn_device is one virtio-circuit device. A struct csvn_circuit is one connection's memory and belongs to
+ * one device. A struct csvn_sock is what one socket has to do with circuits; it hangs off the socket's inode, only
+ * while the socket is listening, connecting or connected over a circuit. The socket itself stays a genuine TCP socket,
+ * which its own stack believes to be closed (or listening): see sock.c.
+ *
+ * Lock order: lock_sock(sk), csvn_sock.tx, csvn_sock.rx, csvn_sock.lock, and then, none inside another, the device's
+ * spinlocks (control_lock, circuits_lock, bell_lock). csvn_sock.lock and the device's are taken in interrupts.
+ */
+#ifndef CSVN_H
+#define CSVN_H
+
+#include <linux/completion.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/virtio.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <net/sock.h>
+
+#include <csvn/circuit.h>
+#include <csvn/records.h>
+#include <csvn/ring.h>
+
+#include "compat.h"
+
+#define CSVN_DRIVER "csvn-linux 1"
+
+/* Limits and times. */
+#define CSVN_ANSWER_MS 30000 /* for any request but CONNECT */
+#define CSVN_BYE_MS 2000
+#define CSVN_CONNECT_MS 130000 /* the device gives up after 127 s */
+#define CSVN_VISIBLE_MS 2000 /* for an arena's nonce to appear */
+#define CSVN_DRAIN_MS 30000 /* for copies under way, when the device goes */
+#define CSVN_EVENT_BUFFERS 64u
+#define CSVN_WAKE_BUFFERS 32u
+#define CSVN_BELLS 64u /* doorbell buffers */
+#define CSVN_IDS 64u /* circuit ids in a doorbell or wake buffer */
+#define CSVN_CONTROL_RESERVE 16u /* control queue entries that CONNECT may not use */
+#define CSVN_HASH_BITS 12
+#define CSVN_COPY_CHUNK (64u << 10) /* bytes copied between two looks at the peer */
+#define CSVN_SPARE_CLOSES 64u
+#define CSVN_TRIES 16 /* looks in vain at cursors that were about to move, before "would block" */
+
+struct csvn_circuit;
+struct csvn_device;
+struct csvn_sock;
+
+union csvn_record {
+	struct csvn_header header;
+	struct csvn_hello hello;
+	struct csvn_listen listen;
+	struct csvn_unlisten unlisten;
+	struct csvn_credit credit;
+	struct csvn_connect connect;
+	struct csvn_cancel cancel;
+	struct csvn_close close;
+	struct csvn_arena_request arena;
+	struct csvn_response response;
+	struct csvn_hello_response hello_response;
+	struct csvn_connect_response connect_response;
+	struct csvn_incoming incoming;
+	struct csvn_reset reset;
+	struct csvn_arena_event arena_event;
+	u8 bytes[CSVN_RECORD_MAX];
+};
+
+static_assert(sizeof(union csvn_record) == CSVN_RECORD_MAX);
+
+/*
+ * A request on the control queue. done() is called exactly once, without locks, in any context, interrupts included;
+ * error is 0 or a positive errno, ENETDOWN when the device is gone. From then on the request is its owner's again.
+ */
+struct csvn_request {
+	struct list_head node; /* control_lock */
+	void (*done)(struct csvn_request *req, int error);
+	u32 size; /* of out, bytes */
+	u32 got; /* bytes that the device wrote into in */
+	bool sent; /* given to the queue; control_lock */
+	union csvn_record out;
+	union csvn_record in;
+};
+
+struct csvn_spare;
+
+struct csvn_bell {
+	u32 ids[CSVN_IDS];
+};
+
+struct csvn_counters {
+	atomic64_t connects;
+	atomic64_t connects_failed;
+	atomic64_t accepts;
+	atomic64_t refused; /* connections to listeners that were gone, or without memory */
+	atomic64_t resets;
+	atomic64_t violations;
+	atomic64_t doorbells;
+	atomic64_t wakes;
+	atomic64_t sent; /* bytes, of closed circuits */
+	atomic64_t received;
+	atomic64_t dropped_packets;
+	atomic_t circuits; /* open now */
+};
+
+struct csvn_device {
+	struct kref ref;
+	struct virtio_device *vdev;
+	struct virtqueue *vq[CSVN_QUEUES];
+	struct csvn_config config; /* read once, at probe */
+	struct net_device *netdev;
+	int ifindex; /* of netdev */
+
+	/* The window; constant from probe to the end of remove. */
+	u8 *window;
+	u64 window_start; /* physical address */
+	u64 window_length;
+
+	u64 features; /* agreed on by HELLO */
+
+	/* control.c */
+	spinlock_t control_lock; /* queue 0, and: */
+	bool up; /* requests are taken: between HELLO and BYE */
+	bool dead; /* the queues are gone, or about to go */
+	u64 token; /* last one used */
+	u32 connecting; /* CONNECTs in the queue */
+	u32 connecting_max;
+	struct list_head requests; /* that wait for a place in the queue */
+	struct list_head connects; /* the same, CONNECT */
+	struct list_head flying; /* in the queue */
+	struct csvn_spare *spares;
+	DECLARE_BITMAP(spares_used, CSVN_SPARE_CLOSES);
+
+	/* doorbell.c */
+	spinlock_t bell_lock; /* queue 2, and: */
+	struct csvn_bell *bells;
+	u32 bells_free;
+	struct csvn_bell *bell_stack[CSVN_BELLS];
+	struct list_head ringing; /* circuits whose doorbell waits for a buffer */
+	struct csvn_bell *wakes; /* buffers of queue 3 */
+
+	/* event.c */
+	union csvn_record *events; /* buffers of queue 1 */
+
+	/* arena.c */
+	struct xarray arenas;
+
+	/* circuit.c */
+	spinlock_t circuits_lock; /* writers; readers have RCU */
+	bool closing; /* the device takes no more circuits */
+	struct hlist_head circuits[1 << CSVN_HASH_BITS];
+
+	struct csvn_counters count;
+};
+
+/*
+ * One side of a circuit. Found by id under RCU, counted; its memory is not touched any more once it is closed or lost.
+ */
+struct csvn_circuit {
+	struct hlist_node node; /* circuits_lock */
+	struct csvn_device *dev; /* counted */
+	refcount_t ref;
+	struct rcu_head rcu;
+	u32 id;
+	struct csvn_end end; /* fields: see ring.h; sending lock: csvn_sock.tx, receiving: .rx, arming: .lock */
+	struct csvn_endpoint local;
+	struct csvn_endpoint remote;
+
+	struct csvn_sock *cs; /* whose it is, NULL before accept() and after close; written under cs->lock */
+	struct list_head pending; /* in its listener's queue; the listener's lock */
+	struct list_head ringing; /* bell_lock */
+
+	u32 state; /* CSVN_STATE_* published by this side; csvn_sock.tx, or nobody else knows the circuit */
+	int reset; /* errno of a RESET event, else 0 */
+	bool lost; /* the device is gone: the memory must not be touched */
+	bool violated; /* the peer broke an invariant */
+	struct csvn_request close;
+};
+
+/*
+ * States of a socket, as far as circuits are concerned. csvn_sock_set() changes them, under csvn_sock.lock.
+ */
+enum csvn_state {
+	CSVN_IDLE, /* ours in nothing: all calls go to the native operations */
+	CSVN_CONNECTING, /* an attempt is under way; sock->state is SS_CONNECTING */
+	CSVN_FAILED, /* the attempt failed, and connect() has not told yet (as TCP_CLOSE in SS_CONNECTING) */
+	CSVN_CONNECTED, /* has a circuit, or had one that broke */
+	CSVN_LISTENING, /* has a listener: at the switch, and natively */
+	CSVN_RELEASED, /* the socket is gone */
+};
+
+/* A CONNECT under way: owned by its request, counted by it and by the deadline. */
+struct csvn_attempt {
+	struct csvn_request req;
+	struct delayed_work deadline;
+	refcount_t ref;
+	struct csvn_device *dev; /* counted */
+	struct csvn_sock *cs; /* counted */
+	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
+};
+
+struct csvn_listener {
+	u32 id;
+	struct csvn_sock *cs; /* counted */
+	struct list_head node; /* csvn_listeners_lock */
+	struct csvn_endpoint local;
+	u32 flags;
+	int bound_dev_if;
+	struct rcu_head rcu;
+	/* csvn_sock.lock: */
+	struct list_head pending; /* circuits, oldest first */
+	u32 backlog;
+	u32 waiting; /* length of pending */
+	u32 gathered; /* accepted, but not yet told by CREDIT */
+	bool native_next; /* whose turn it is, when both queues have something */
+};
+
+struct csvn_sock {
+	spinlock_t lock;
+	enum csvn_state state; /* lock; read without it by smp_load_acquire() */
+	refcount_t ref;
+	struct rcu_head rcu;
+	struct socket *sock; /* valid while state is not CSVN_RELEASED */
+	struct sock *sk; /* the same */
+	const struct proto_ops *native; /* what calls are delegated to */
+
+	struct mutex tx; /* sending; never held while waiting for room */
+	struct mutex rx; /* receiving; never held while waiting for bytes */
+	struct csvn_circuit __rcu *circuit; /* tx and rx and lock to change, any of them to read */
+	struct csvn_attempt *attempt; /* lock */
+	struct csvn_listener *listener; /* constant while CSVN_LISTENING */
+
+	struct csvn_endpoint local; /* names: constant once connecting or connected */
+	struct csvn_endpoint remote;
+	u32 disconnects; /* the sock lock */
+	bool fin_sent; /* tx */
+	bool broken; /* lock: nothing will be sent or received any more */
+	bool edge; /* somebody polls edge-triggered: arm after each transfer */
+	u32 spin_rx; /* ns, adaptive; rx */
+	u32 spin_tx; /* tx */
+};
+
+/* main.c */
+extern unsigned int csvn_spin_us;
+extern struct workqueue_struct *csvn_workqueue;
+
+/* family.c */
+int csvn_family_init(void);
+void csvn_family_exit(void);
+int csvn_family_create(struct socket *sock, int family, int kern);
+
+/* sock.c */
+extern const struct proto_ops *csvn_native4, *csvn_native6;
+extern struct proto_ops csvn_ops4, csvn_ops6;
+void csvn_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
+struct csvn_sock *csvn_sock_new(struct socket *sock);
+struct csvn_sock *csvn_sock_need(struct socket *sock);
+void csvn_sock_put(struct csvn_sock *cs);
+void csvn_sock_set(struct csvn_sock *cs, enum csvn_state state);
+const struct proto_ops *csvn_native(struct socket *sock);
+int csvn_tcp_state(struct csvn_sock *cs);
+
+static inline struct csvn_sock *csvn_sk(struct socket *sock)
+{
+	return READ_ONCE(SOCK_INODE(sock)->i_private);
+}
+
+static inline enum csvn_state csvn_state(const struct csvn_sock *cs)
+{
+	return cs ? smp_load_acquire(&cs->state) : CSVN_IDLE;
+}
+
+/* connect.c */
+int csvn_connect(struct socket *sock, csvn_sockaddr *addr, int addr_len, int flags);
+int csvn_wait_connected(struct csvn_sock *cs, long *timeo);
+void csvn_attempt_cancel(struct csvn_sock *cs, enum csvn_state state);
+void csvn_forget_port(struct sock *sk);
+
+/* listen.c */
+int csvn_listen(struct socket *sock, int backlog);
+void csvn_unlisten(struct csvn_sock *cs);
+void csvn_listeners_register(struct csvn_device *dev);
+void csvn_listeners_exit(void);
+void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev);
+void csvn_credit(struct csvn_sock *cs, struct csvn_device *dev, bool accepted, gfp_t gfp);
+
+/* accept.c */
+int csvn_accept(struct socket *sock, struct socket *newsock, CSVN_ACCEPT_PARAMS);
+bool csvn_accept_ready(struct csvn_sock *cs);
+
+/* circuit.c */
+struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp);
+int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x);
+struct csvn_circuit *csvn_circuit_find(struct csvn_device *dev, u32 id);
+void csvn_circuit_put(struct csvn_circuit *c);
+void csvn_circuit_publish(struct csvn_circuit *c, u32 bits);
+void csvn_circuit_close(struct csvn_circuit *c, u32 bits);
+void csvn_circuit_refuse(struct csvn_device *dev, u32 id, const struct csvn_extents *x);
+bool csvn_circuits_lost(struct csvn_device *dev);
+void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c);
+struct csvn_circuit *csvn_detach(struct csvn_sock *cs);
+
+/* wake.c */
+void csvn_look(struct csvn_sock *cs, struct csvn_circuit *c);
+void csvn_break(struct csvn_sock *cs, int err);
+void csvn_violation(struct csvn_sock *cs);
+u32 csvn_readable(const struct csvn_circuit *c);
+bool csvn_writable(const struct csvn_circuit *c);
+void csvn_notify(struct socket *sock, __poll_t mask);
+void csvn_circuit_wake(struct csvn_circuit *c);
+void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev);
+
+/* wait.c */
+bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond);
+bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c);
+void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo);
+void csvn_wait_room(struct csvn_sock *cs, long *timeo);
+bool csvn_arm_readable(struct csvn_sock *cs, u32 beyond);
+bool csvn_arm_room(struct csvn_sock *cs);
+void csvn_rearm(struct csvn_sock *cs, struct csvn_circuit *c);
+
+/* send.c, recv.c, poll.c */
+int csvn_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
+int csvn_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags);
+__poll_t csvn_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
+ssize_t csvn_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe,
+			 size_t len, unsigned int flags);
+#ifdef CSVN_HAVE_SENDPAGE
+ssize_t csvn_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags);
+#endif
+
+/* close.c */
+int csvn_release(struct socket *sock);
+int csvn_shutdown(struct socket *sock, int how);
+void csvn_disconnect(struct csvn_sock *cs);
+
+/* names.c */
+int csvn_getname(struct socket *sock, struct sockaddr *addr, int peer);
+void csvn_endpoint4(struct csvn_endpoint *e, __be32 ip, __be16 port);
+void csvn_endpoint6(struct csvn_endpoint *e, const struct in6_addr *ip, __be16 port, u32 scope);
+
+/* options.c */
+int csvn_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);
+int csvn_getsockopt(struct socket *sock, int level, int name, char __user *val, int __user *len);
+int csvn_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
+void csvn_inherit(struct sock *sk, const struct sock *listener);
+
+/* route.c */
+struct csvn_device *csvn_route(struct sock *sk, const void *addr, int addr_len,
+			       struct csvn_endpoint *local, struct csvn_endpoint *remote);
+bool csvn_listen_address(struct sock *sk, struct csvn_endpoint *local, u32 *flags);
+bool csvn_is_mine(struct csvn_device *dev, const struct csvn_endpoint *local);
+
+/* device.c */
+struct csvn_device *csvn_device_get(void);
+void csvn_device_put(struct csvn_device *dev);
+int csvn_device_init(void);
+void csvn_device_exit(void);
+
+/* control.c */
+void csvn_control_init(struct csvn_device *dev);
+int csvn_control_alloc(struct csvn_device *dev);
+void csvn_control_free(struct csvn_device *dev);
+void csvn_control_up(struct csvn_device *dev, bool up);
+void csvn_control_stop(struct csvn_device *dev);
+void csvn_control_drop(struct csvn_device *dev);
+void csvn_control_done(struct virtqueue *vq);
+void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
+		       void (*done)(struct csvn_request *req, int error));
+void csvn_request_send(struct csvn_device *dev, struct csvn_request *req);
+void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req);
+int csvn_request_call(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
+		      union csvn_record *in, u32 in_size, unsigned int ms);
+int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
+		      gfp_t gfp);
+void csvn_close_unseen(struct csvn_device *dev, u32 id);
+
+/* doorbell.c */
+int csvn_bells_alloc(struct csvn_device *dev);
+void csvn_bells_free(struct csvn_device *dev);
+void csvn_bells_drop(struct csvn_device *dev);
+void csvn_ring(struct csvn_circuit *c);
+void csvn_bells_done(struct virtqueue *vq);
+int csvn_wakes_post(struct csvn_device *dev);
+void csvn_wakes_done(struct virtqueue *vq);
+
+/* event.c */
+int csvn_events_alloc(struct csvn_device *dev);
+void csvn_events_free(struct csvn_device *dev);
+int csvn_events_post(struct csvn_device *dev);
+void csvn_events_done(struct virtqueue *vq);
+
+/* arena.c */
+void csvn_arenas_init(struct csvn_device *dev);
+void csvn_arenas_drop(struct csvn_device *dev);
+int csvn_arena_find(struct csvn_device *dev, u32 id, u64 *offset, u64 *length);
+void csvn_arena_prepare(struct csvn_device *dev, const union csvn_record *ev);
+void csvn_arena_mapped(struct csvn_device *dev, const union csvn_record *ev);
+void csvn_arena_retire(struct csvn_device *dev, const union csvn_record *ev);
+
+/* netdev.c */
+int csvn_netdev_add(struct csvn_device *dev);
+void csvn_netdev_remove(struct csvn_device *dev);
+struct csvn_device *csvn_netdev_device(struct net_device *netdev);
+
+/* rtnl.c */
+int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_config *config);
+
+#endif

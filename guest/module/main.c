@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The guest's driver of csvn: TCP sockets over shared-memory circuits.
+ *
+ * Theory of operation. Loading the module takes over the creation of TCP sockets (family.c, sock.c), and registers a virtio
+ * driver (device.c). Without a device every socket works as before. With one there is an interface csvn0 (netdev.c,
+ * rtnl.c), and what is routed to it goes over circuits: connect.c, listen.c and accept.c set them up by requests
+ * (control.c) and events (event.c, arena.c); send.c, recv.c, poll.c and wait.c move bytes by the ring operations of
+ * csvn/ring.h; wake.c and doorbell.c wake and are woken; close.c ends it.
+ *
+ * Sockets hold the module. The device may come and go at any time: circuits break then, listeners wait for the next one.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/module.h>
+
+#include "csvn.h"
+
+unsigned int csvn_spin_us = 10;
+module_param_named(spin_us, csvn_spin_us, uint, 0644);
+MODULE_PARM_DESC(spin_us, "longest spin before sleeping, in microseconds; 0: none");
+
+struct workqueue_struct *csvn_workqueue;
+
+static int __init csvn_init(void)
+{
+	int err;
+
+	csvn_workqueue = alloc_workqueue("csvn", WQ_UNBOUND, 0);
+	if (!csvn_workqueue)
+		return -ENOMEM;
+	err = csvn_device_init();
+	if (err)
+		goto fail_device;
+	err = csvn_family_init(); /* last: sockets that exist hold the module */
+	if (err)
+		goto fail_family;
+	return 0;
+
+fail_family:
+	csvn_device_exit();
+fail_device:
+	destroy_workqueue(csvn_workqueue);
+	return err;
+}
+
+static void __exit csvn_exit(void)
+{
+	csvn_family_exit();
+	csvn_device_exit();
+	destroy_workqueue(csvn_workqueue);
+	csvn_listeners_exit();
+}
+
+module_init(csvn_init);
+module_exit(csvn_exit);
+MODULE_LICENSE("GPL");
+MODULE_AUTHOR("csvn");
+MODULE_DESCRIPTION("TCP sockets over shared-memory circuits (virtio-circuit)");

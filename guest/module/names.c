@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Names: endpoints as the switch knows them, and getsockname() and getpeername().
+ *
+ * The names of circuits are kept in struct csvn_sock. The inner socket's own addresses stay as bind() set them, for
+ * they are keys of the native port tables.
+ */
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <net/ipv6.h>
+#include <net/tcp_states.h>
+
+#include "csvn.h"
+
+void csvn_endpoint4(struct csvn_endpoint *e, __be32 ip, __be16 port)
+{
+	*e = (struct csvn_endpoint){ .family = 4, .port = ntohs(port) };
+	memcpy(e->ip, &ip, sizeof(ip));
+}
+
+void csvn_endpoint6(struct csvn_endpoint *e, const struct in6_addr *ip, __be16 port, u32 scope)
+{
+	*e = (struct csvn_endpoint){ .family = 6, .port = ntohs(port), .scope = scope };
+	memcpy(e->ip, ip, sizeof(*ip));
+}
+
+static int csvn_name4(struct sockaddr_in *sin, const struct csvn_endpoint *e)
+{
+	memset(sin, 0, sizeof(*sin));
+	sin->sin_family = AF_INET;
+	sin->sin_port = htons(e->port);
+	if (e->family == 4)
+		memcpy(&sin->sin_addr, e->ip, sizeof(sin->sin_addr));
+	return sizeof(*sin);
+}
+
+static int csvn_name6(struct sockaddr_in6 *sin6, const struct csvn_endpoint *e)
+{
+	__be32 ip;
+
+	memset(sin6, 0, sizeof(*sin6));
+	sin6->sin6_family = AF_INET6;
+	sin6->sin6_port = htons(e->port);
+	if (e->family == 6) {
+		memcpy(&sin6->sin6_addr, e->ip, sizeof(sin6->sin6_addr));
+		sin6->sin6_scope_id = e->scope;
+	} else if (e->family == 4) {
+		memcpy(&ip, e->ip, sizeof(ip));
+		ipv6_addr_set_v4mapped(ip, &sin6->sin6_addr);
+	}
+	return sizeof(*sin6);
+}
+
+int csvn_getname(struct socket *sock, struct sockaddr *addr, int peer)
+{
+	struct csvn_sock *cs = csvn_sk(sock);
+	const struct csvn_endpoint *e;
+	int state;
+
+	switch (csvn_state(cs)) {
+	case CSVN_CONNECTING:
+	case CSVN_CONNECTED:
+		break;
+	default:
+		return csvn_native(sock)->getname(sock, addr, peer);
+	}
+	state = csvn_tcp_state(cs);
+	/* peer 2 is accept()'s, which tells the name even when the connection is over. */
+	if (peer == 1 && (state == TCP_CLOSE || state == TCP_SYN_SENT))
+		return -ENOTCONN;
+	e = peer ? &cs->remote : &cs->local;
+	if (READ_ONCE(sock->ops)->family == PF_INET6)
+		return csvn_name6((struct sockaddr_in6 *)addr, e);
+	return csvn_name4((struct sockaddr_in *)addr, e);
+}

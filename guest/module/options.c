@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Socket options, ioctl(), and what an accepted socket inherits.
+ *
+ * Options are the inner socket's: most act on fields that we use as well, the others have no meaning for a circuit, and are
+ * remembered. The exceptions are here.
+ */
+#include <asm/ioctls.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <linux/uaccess.h>
+#include <net/inet_sock.h>
+#include <net/ipv6.h>
+#include <net/tcp.h>
+
+#include "csvn.h"
+
+/*
+ * The kernel may have given the socket other operations (kTLS, IPV6_ADDRFORM): those are the native ones from now on.
+ * sock->ops stays ours, since its owner counts the module.
+ */
+static void csvn_ops_changed(struct socket *sock)
+{
+	const struct proto_ops *ops = READ_ONCE(sock->ops);
+	struct csvn_sock *cs = csvn_sk(sock);
+
+	if (ops == &csvn_ops4 || ops == &csvn_ops6 || !cs)
+		return;
+	WRITE_ONCE(cs->native, ops);
+	WRITE_ONCE(sock->ops, ops->family == PF_INET6 ? &csvn_ops6 : &csvn_ops4);
+}
+
+int csvn_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len)
+{
+	int err;
+
+	/* There must be a place to remember exchanged operations in. */
+	if (((level == SOL_TCP && name == TCP_ULP) || (level == SOL_IPV6 && name == IPV6_ADDRFORM)) &&
+	    !csvn_sock_need(sock))
+		return -ENOMEM;
+	err = csvn_native(sock)->setsockopt(sock, level, name, val, len);
+	csvn_ops_changed(sock);
+	return err;
+}
+
+int csvn_getsockopt(struct socket *sock, int level, int name, char __user *val, int __user *len)
+{
+	int err = csvn_native(sock)->getsockopt(sock, level, name, val, len);
+	struct csvn_sock *cs = csvn_sk(sock);
+	int size;
+
+	/* The inner socket is closed in its own eyes. */
+	if (err || level != SOL_TCP || name != TCP_INFO)
+		return err;
+	switch (csvn_state(cs)) {
+	case CSVN_CONNECTED:
+	case CSVN_CONNECTING:
+		break;
+	default:
+		return 0;
+	}
+	if (get_user(size, len) || size < 1)
+		return 0;
+	return put_user((u8)csvn_tcp_state(cs), (u8 __user *)val);
+}
+
+static int csvn_unread(struct csvn_sock *cs)
+{
+	struct csvn_circuit *c;
+	unsigned long flags;
+	int n = 0;
+
+	spin_lock_irqsave(&cs->lock, flags);
+	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
+	if (c && !c->lost)
+		n = csvn_readable(c);
+	spin_unlock_irqrestore(&cs->lock, flags);
+	return n;
+}
+
+static int csvn_unconsumed(struct csvn_sock *cs)
+{
+	struct csvn_circuit *c;
+	unsigned long flags;
+	u64 n = 0;
+
+	spin_lock_irqsave(&cs->lock, flags);
+	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
+	if (c && !c->lost)
+		n = READ_ONCE(c->end.tail) - CSVN_LOAD_ACQUIRE(&c->end.peer->head);
+	if (c && n > c->end.size)
+		n = c->end.size;
+	spin_unlock_irqrestore(&cs->lock, flags);
+	return n;
+}
+
+int csvn_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	struct csvn_sock *cs = csvn_sk(sock);
+	int n;
+
+	switch (csvn_state(cs)) {
+	case CSVN_CONNECTED:
+	case CSVN_CONNECTING:
+	case CSVN_FAILED:
+		break;
+	default:
+		return csvn_native(sock)->ioctl(sock, cmd, arg);
+	}
+	switch (cmd) {
+	case SIOCINQ:
+		n = csvn_unread(cs);
+		break;
+	case SIOCOUTQ:
+		n = csvn_unconsumed(cs);
+		break;
+	case SIOCOUTQNSD: /* everything is with the peer at once */
+	case SIOCATMARK:
+		n = 0;
+		break;
+	default:
+		return csvn_native(sock)->ioctl(sock, cmd, arg);
+	}
+	return put_user(n, (int __user *)arg);
+}
+
+#define CSVN_INHERITED_FLAGS (BIT(SOCK_URGINLINE) | BIT(SOCK_KEEPOPEN) | BIT(SOCK_LINGER) | \
+			      BIT(SOCK_BROADCAST) | BIT(SOCK_DBG) | BIT(SOCK_RCVTSTAMP) | \
+			      BIT(SOCK_RCVTSTAMPNS) | BIT(SOCK_LOCALROUTE) | BIT(SOCK_ZEROCOPY))
+
+/* What TCP's children have from their listener, as far as it can be seen in one. */
+void csvn_inherit(struct sock *sk, const struct sock *listener)
+{
+	const struct inet_connection_sock *licsk = inet_csk(listener);
+	const struct tcp_sock *ltp = tcp_sk(listener);
+	const struct inet_sock *linet = inet_sk(listener);
+	struct inet_sock *inet = inet_sk(sk);
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	sk->sk_flags |= listener->sk_flags & CSVN_INHERITED_FLAGS;
+	sk->sk_bound_dev_if = listener->sk_bound_dev_if;
+	sk->sk_lingertime = listener->sk_lingertime;
+	sk->sk_mark = READ_ONCE(listener->sk_mark);
+	sk->sk_priority = READ_ONCE(listener->sk_priority);
+	sk->sk_rcvbuf = READ_ONCE(listener->sk_rcvbuf);
+	sk->sk_sndbuf = READ_ONCE(listener->sk_sndbuf);
+	sk->sk_userlocks |= listener->sk_userlocks & SOCK_BUF_LOCK_MASK;
+	sk->sk_rcvlowat = READ_ONCE(listener->sk_rcvlowat);
+	sk->sk_rcvtimeo = READ_ONCE(listener->sk_rcvtimeo);
+	sk->sk_sndtimeo = READ_ONCE(listener->sk_sndtimeo);
+	sk->sk_reuse = listener->sk_reuse;
+	sk->sk_reuseport = listener->sk_reuseport;
+	sk->sk_ipv6only = listener->sk_ipv6only;
+
+	inet->tos = READ_ONCE(linet->tos);
+	inet->uc_ttl = READ_ONCE(linet->uc_ttl);
+	inet->min_ttl = READ_ONCE(linet->min_ttl);
+
+	tp->nonagle = ltp->nonagle;
+	tp->keepalive_time = ltp->keepalive_time;
+	tp->keepalive_intvl = ltp->keepalive_intvl;
+	tp->keepalive_probes = ltp->keepalive_probes;
+	tp->linger2 = ltp->linger2;
+	tp->recvmsg_inq = ltp->recvmsg_inq;
+	inet_csk(sk)->icsk_user_timeout = READ_ONCE(licsk->icsk_user_timeout);
+	inet_csk(sk)->icsk_syn_retries = READ_ONCE(licsk->icsk_syn_retries);
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6) {
+		inet6_sk(sk)->tclass = inet6_sk(listener)->tclass;
+		inet6_sk(sk)->hop_limit = inet6_sk(listener)->hop_limit;
+	}
+#endif
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The sockets: which operations they have, and the state that hangs off them.
+ *
+ * Theory of operation. A socket that family.c takes over is a genuine TCP socket, of which only sock->ops is
+ * exchanged. Options, bind(), port allocation and everything on the guest's own interfaces (loopback, a NIC) is done by
+ * the native operations, which ours call. The inner struct sock never leaves TCP_CLOSE for a circuit, so that
+ * no timer or route of the native stack acts on it; but its error, shutdown bits, wait queue, timeouts and flags are the
+ * ones that we use too, and so the rest of the kernel sees them.
+ *
+ * What we keep ourselves (struct csvn_sock) hangs off the private pointer of the socket's inode, which sockfs does not
+ * use: in-kernel users of sk_user_data do not clash with it. It is made when a socket first gets to do with circuits,
+ * and freed after close().
+ *
+ * The module's reference count: the socket layer takes one for each socket by sock->ops->owner, and drops it by the same
+ * field at close(). So sock->ops must stay ours for the socket's life: where the kernel exchanges it (kTLS,
+ * IPV6_ADDRFORM), options.c takes note of the new native operations and puts ours back.
+ */
+#include <linux/slab.h>
+#include <net/tcp_states.h>
+
+#include "csvn.h"
+
+const struct proto_ops *csvn_native4, *csvn_native6;
+struct proto_ops csvn_ops4, csvn_ops6;
+
+const struct proto_ops *csvn_native(struct socket *sock)
+{
+	struct csvn_sock *cs = csvn_sk(sock);
+
+	if (cs)
+		return READ_ONCE(cs->native);
+	return READ_ONCE(sock->ops)->family == PF_INET6 ? csvn_native6 : csvn_native4;
+}
+
+static const char *const csvn_state_names[] = {
+	[CSVN_IDLE] = "idle",
+	[CSVN_CONNECTING] = "connecting",
+	[CSVN_FAILED] = "failed",
+	[CSVN_CONNECTED] = "connected",
+	[CSVN_LISTENING] = "listening",
+	[CSVN_RELEASED] = "released",
+};
+
+/* cs->lock is held. */
+void csvn_sock_set(struct csvn_sock *cs, enum csvn_state state)
+{
+	lockdep_assert_held(&cs->lock);
+	pr_debug("socket %p: %s -> %s\n", cs, csvn_state_names[cs->state], csvn_state_names[state]);
+	smp_store_release(&cs->state, state); /* pairs with csvn_state() */
+}
+
+struct csvn_sock *csvn_sock_new(struct socket *sock)
+{
+	struct csvn_sock *cs = kzalloc(sizeof(*cs), GFP_KERNEL_ACCOUNT);
+
+	if (!cs)
+		return NULL;
+	spin_lock_init(&cs->lock);
+	mutex_init(&cs->tx);
+	mutex_init(&cs->rx);
+	refcount_set(&cs->ref, 1);
+	cs->sock = sock;
+	cs->sk = sock->sk;
+	cs->native = sock->sk->sk_family == PF_INET6 ? csvn_native6 : csvn_native4;
+	return cs;
+}
+
+/* The socket's state, made if there is none yet. */
+struct csvn_sock *csvn_sock_need(struct socket *sock)
+{
+	struct csvn_sock *cs = csvn_sk(sock), *old;
+
+	if (cs)
+		return cs;
+	cs = csvn_sock_new(sock);
+	if (!cs)
+		return NULL;
+	old = cmpxchg((struct csvn_sock **)&SOCK_INODE(sock)->i_private, NULL, cs);
+	if (old) {
+		kfree(cs);
+		cs = old;
+	}
+	return cs;
+}
+
+void csvn_sock_put(struct csvn_sock *cs)
+{
+	if (refcount_dec_and_test(&cs->ref))
+		kfree_rcu(cs, rcu);
+}
+
+/* What the state would be called in TCP. */
+int csvn_tcp_state(struct csvn_sock *cs)
+{
+	bool done;
+
+	switch (csvn_state(cs)) {
+	case CSVN_CONNECTING:
+		return TCP_SYN_SENT;
+	case CSVN_CONNECTED:
+		if (READ_ONCE(cs->broken))
+			return TCP_CLOSE;
+		done = sock_flag(cs->sk, SOCK_DONE);
+		if (READ_ONCE(cs->fin_sent))
+			return done ? TCP_CLOSE : TCP_FIN_WAIT2;
+		return done ? TCP_CLOSE_WAIT : TCP_ESTABLISHED;
+	case CSVN_LISTENING:
+		return TCP_LISTEN;
+	default:
+		return TCP_CLOSE;
+	}
+}
+
+static int csvn_bind(struct socket *sock, csvn_sockaddr *addr, int len)
+{
+	/* An accepted socket's inner one is not bound, but it has a name. */
+	if (csvn_state(csvn_sk(sock)) != CSVN_IDLE)
+		return -EINVAL;
+	return csvn_native(sock)->bind(sock, addr, len);
+}
+
+static int csvn_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
+{
+	if (csvn_state(csvn_sk(sock)) == CSVN_CONNECTED)
+		return -ENODEV;
+	return csvn_native(sock)->mmap(file, sock, vma);
+}
+
+static void csvn_ops_take(struct proto_ops *ops, const struct proto_ops *native)
+{
+	*ops = *native;
+	ops->owner = THIS_MODULE;
+	ops->release = csvn_release;
+	ops->bind = csvn_bind;
+	ops->connect = csvn_connect;
+	ops->accept = csvn_accept;
+	ops->getname = csvn_getname;
+	ops->poll = csvn_poll;
+	ops->ioctl = csvn_ioctl;
+	ops->listen = csvn_listen;
+	ops->shutdown = csvn_shutdown;
+	ops->setsockopt = csvn_setsockopt;
+	ops->getsockopt = csvn_getsockopt;
+	ops->sendmsg = csvn_sendmsg;
+	ops->recvmsg = csvn_recvmsg;
+	ops->mmap = csvn_mmap;
+	ops->splice_read = csvn_splice_read;
+#ifdef CSVN_HAVE_SENDPAGE
+	ops->sendpage = csvn_sendpage;
+#endif
+}
+
+void csvn_ops_init(const struct proto_ops *native4, const struct proto_ops *native6)
+{
+	csvn_native4 = native4;
+	csvn_ops_take(&csvn_ops4, native4);
+	csvn_native6 = native6;
+	if (native6)
+		csvn_ops_take(&csvn_ops6, native6);
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Waiting for bytes and for room.
+ *
+ * Theory of operation. First a short spin: a look at a cache line costs nanoseconds, a wake-up tens of microseconds. Its
+ * length adapts to whether it has paid lately, up to the module's parameter spin_us. Then: queue up on the
+ * socket's wait queue, arm (a new sleep sequence, and a fence), look again, sleep. A wake that comes between arming and
+ * sleeping is kept by wait_woken(). The waits return when there is something to look at, after a timeout and on a
+ * signal; their callers look, and decide.
+ *
+ * Who returns "would block" arms as well, for edge-triggered pollers do not poll again; and so does a transfer that
+ * leaves the ring empty (or full) while somebody sleeps on the socket.
+ */
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+
+#include "csvn.h"
+
+static bool csvn_rx_due(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond)
+{
+	return csvn_readable(c) > beyond || csvn_peer_state(&c->end) || READ_ONCE(c->reset) ||
+	       (READ_ONCE(cs->sk->sk_shutdown) & RCV_SHUTDOWN);
+}
+
+static bool csvn_tx_due(struct csvn_sock *cs, struct csvn_circuit *c)
+{
+	return READ_ONCE(c->end.tail) - CSVN_LOAD_ACQUIRE(&c->end.peer->head) != c->end.size ||
+	       csvn_peer_state(&c->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET) ||
+	       READ_ONCE(c->reset) || (READ_ONCE(cs->sk->sk_shutdown) & SEND_SHUTDOWN);
+}
+
+/* One spin: due is looked at until it is true or the budget is used up. */
+#define csvn_spin(budget, due) ({					\
+	u32 max_ = READ_ONCE(csvn_spin_us) * NSEC_PER_USEC;		\
+	u32 ns_ = clamp_t(u32, *(budget), max_ / 8, max_);		\
+	bool due_ = false;						\
+	if (max_) {							\
+		u64 end_ = local_clock() + ns_;				\
+		do {							\
+			due_ = (due);					\
+			if (due_)					\
+				break;					\
+			cpu_relax();					\
+		} while (!need_resched() && !signal_pending(current) &&	\
+			 local_clock() < end_);				\
+		*(budget) = due_ ? min(ns_ * 2, max_) : ns_ / 2;	\
+	}								\
+	due_; })
+
+/* The receiving lock is held. */
+bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond)
+{
+	return csvn_spin(&cs->spin_rx, csvn_rx_due(cs, c, beyond));
+}
+
+/* The sending lock is held. */
+bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c)
+{
+	return csvn_spin(&cs->spin_tx, csvn_tx_due(cs, c));
+}
+
+/* Ask for a wake-up by bytes or state; true when there is something to look at already. */
+bool csvn_arm_readable(struct csvn_sock *cs, u32 beyond)
+{
+	struct csvn_circuit *c;
+	unsigned long flags;
+	bool due = true;
+
+	spin_lock_irqsave(&cs->lock, flags);
+	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
+	if (c && !c->lost && !cs->broken) {
+		csvn_arm_rx(&c->end);
+		csvn_look(cs, c);
+		due = cs->broken || csvn_rx_due(cs, c, beyond);
+	}
+	spin_unlock_irqrestore(&cs->lock, flags);
+	return due;
+}
+
+/* Ask for a wake-up by room; true when there is some, or something else to look at. */
+bool csvn_arm_room(struct csvn_sock *cs)
+{
+	struct csvn_circuit *c;
+	unsigned long flags;
+	bool due = true;
+
+	spin_lock_irqsave(&cs->lock, flags);
+	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
+	if (c && !c->lost && !cs->broken) {
+		csvn_arm_tx(&c->end);
+		csvn_look(cs, c);
+		due = cs->broken || csvn_tx_due(cs, c);
+	}
+	spin_unlock_irqrestore(&cs->lock, flags);
+	return due;
+}
+
+/* Wait until there is something to look at, the time is up, or a signal comes. */
+void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+
+	add_wait_queue(sk_sleep(cs->sk), &wait);
+	while (!csvn_arm_readable(cs, beyond) && *timeo && !signal_pending(current))
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	remove_wait_queue(sk_sleep(cs->sk), &wait);
+}
+
+void csvn_wait_room(struct csvn_sock *cs, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+
+	add_wait_queue(sk_sleep(cs->sk), &wait);
+	while (!csvn_arm_room(cs) && *timeo && !signal_pending(current))
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	remove_wait_queue(sk_sleep(cs->sk), &wait);
+}
+
+/*
+ * After receiving, with the receiving lock held: whoever sleeps on the socket is to be woken by what comes next.
+ * What came since the ring was looked at has not rung, so it is announced here.
+ */
+void csvn_rearm(struct csvn_sock *cs, struct csvn_circuit *c)
+{
+	unsigned long flags;
+	bool more;
+
+	if (!skwq_has_sleeper(&cs->sock->wq))
+		return;
+	if (!READ_ONCE(cs->edge) && c->end.peer_tail != c->end.head)
+		return;
+	spin_lock_irqsave(&cs->lock, flags);
+	csvn_arm_rx(&c->end);
+	more = CSVN_LOAD_ACQUIRE(&c->end.peer->tail) != c->end.peer_tail;
+	spin_unlock_irqrestore(&cs->lock, flags);
+	if (more)
+		csvn_notify(cs->sock, EPOLLIN);
+}
