@@ -117,10 +117,12 @@ static inline struct net_device *csvn_dst_dev(const struct dst_entry *dst)
 /* The interface belongs to the first network namespace for good. */
 static inline void csvn_pin_netns(struct net_device *dev)
 {
-#ifdef NETIF_F_NETNS_LOCAL
+#if defined(NETIF_F_NETNS_LOCAL)
 	dev->features |= NETIF_F_NETNS_LOCAL;
-#else
+#elif defined(CSVN_HAVE_NETNS_IMMUTABLE) /* found by Kbuild: it came within a stable series */
 	dev->netns_immutable = true;
+#else
+	dev->netns_local = true;
 #endif
 }
 
