@@ -161,17 +161,17 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
   });
 
   await t.step("1,000 connections one after another, and 256 at once, leave nothing behind", async () => {
-    await client.run("cat >/tmp/sequential.py", { stdin: SEQUENTIAL, check: true });
-    await client.run("cat >/tmp/concurrent.py", { stdin: CONCURRENT, check: true });
+    await client.run("cat >/tmp/one_by_one.py", { stdin: SEQUENTIAL, check: true });
+    await client.run("cat >/tmp/at_once.py", { stdin: CONCURRENT, check: true });
     await web.run("pkill iperf3; nginx -s stop; redis-cli shutdown", {});
     await idle();
     const before = net.csvn.status();
     assertEquals(
-      (await client.run(`python3 /tmp/sequential.py ${address}`, { check: true, timeoutMs: 120_000 })).stdout,
+      (await client.run(`python3 /tmp/one_by_one.py ${address}`, { check: true, timeoutMs: 120_000 })).stdout,
       "done\n",
     );
     assertEquals(
-      (await client.run(`python3 /tmp/concurrent.py ${address}`, { check: true, timeoutMs: 120_000 })).stdout,
+      (await client.run(`python3 /tmp/at_once.py ${address}`, { check: true, timeoutMs: 120_000 })).stdout,
       "done\n",
     );
     await idle();
