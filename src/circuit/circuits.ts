@@ -6,7 +6,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno } from "../errno.ts";
+import { Errno, SystemError } from "../errno.ts";
 import type { Endpoint } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
@@ -49,7 +49,7 @@ export class Circuits {
   /**
    * Set a circuit up in a slot and announce it to the listener.
    *
-   * @returns undefined when one of the VMs has no id left or its listener's driver is at fault; the slot is then given back.
+   * @returns undefined when one of the VMs has no id left, or its listener cannot be told; the slot is then given back.
    */
   open(
     vm: Vm,
@@ -74,8 +74,7 @@ export class Circuits {
     const circuit: Circuit = { number: ++this.#count, arena, slot, ends, openedAt: Date.now() };
     this.#live.add(circuit);
     for (const end of ends) end.vm.circuits.set(end.id, { circuit, end });
-    vm.device.addRoute(here, listener.vm.device, there);
-    const announced = this.signals.announce(listener.vm, (token) =>
+    const announced = this.#route(ends) && this.signals.announce(listener.vm, (token) =>
       encodeIncoming(token, {
         listener: listener.id,
         circuit: there,
@@ -117,6 +116,21 @@ export class Circuits {
     for (const { circuit, end } of [...vm.circuits.values()]) {
       this.#reset(peerOf(circuit, end), Errno.ECONNRESET);
       this.#close(circuit, end);
+    }
+  }
+
+  #route([a, b]: readonly [CircuitEnd, CircuitEnd]): boolean {
+    try {
+      a.vm.device.addRoute(a.id, b.vm.device, b.id);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.error("no doorbells between {from} and {to}: {reason}", {
+        from: a.vm.name,
+        to: b.vm.name,
+        reason: error.message,
+      });
+      return false;
     }
   }
 
