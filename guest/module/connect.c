@@ -325,10 +325,10 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 	}
 
 	timeo = sock_sndtimeo(sk, flags & O_NONBLOCK);
+	if (!timeo)
+		return err; /* even if the answer is there already: as with TCP, the next call tells */
 	if (csvn_state(cs) == CSVN_CONNECTING) {
 		disconnects = cs->disconnects;
-		if (!timeo)
-			return err;
 		timeo = csvn_wait_attempt(cs, timeo);
 		if (csvn_state(cs) == CSVN_CONNECTING) {
 			if (!timeo)

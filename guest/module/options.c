@@ -141,7 +141,6 @@ void csvn_inherit(struct sock *sk, const struct sock *listener)
 	sk->sk_bound_dev_if = listener->sk_bound_dev_if;
 	sk->sk_lingertime = listener->sk_lingertime;
 	sk->sk_mark = READ_ONCE(listener->sk_mark);
-	sk->sk_priority = READ_ONCE(listener->sk_priority);
 	sk->sk_rcvbuf = READ_ONCE(listener->sk_rcvbuf);
 	sk->sk_sndbuf = READ_ONCE(listener->sk_sndbuf);
 	sk->sk_userlocks |= listener->sk_userlocks & SOCK_BUF_LOCK_MASK;

@@ -23,8 +23,10 @@ static __poll_t csvn_poll_circuit(struct csvn_sock *cs, __poll_t events)
 
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
-	if (!c || c->lost)
+	if (!c || c->lost) {
+		mask = EPOLLOUT | EPOLLWRNORM; /* writing does not block */
 		goto out;
+	}
 	target = min(target, c->end.size);
 	edge = events & EPOLLET;
 	if (edge)

@@ -122,10 +122,11 @@ void csvn_wait_room(struct csvn_sock *cs, long *timeo)
  */
 void csvn_rearm(struct csvn_sock *cs, struct csvn_circuit *c)
 {
+	struct socket_wq *wq = &cs->sock->wq;
 	unsigned long flags;
 	bool more;
 
-	if (!skwq_has_sleeper(&cs->sock->wq))
+	if (!skwq_has_sleeper(wq) && !READ_ONCE(wq->fasync_list))
 		return;
 	if (!READ_ONCE(cs->edge) && c->end.peer_tail != c->end.head)
 		return;

@@ -41,13 +41,14 @@ u32 csvn_readable(const struct csvn_circuit *c)
 	return have <= e->size ? have : e->size;
 }
 
-/* At least half of the own ring is free. A hint in the same way. */
+/* At least half of the own ring is free, or nobody reads it any more. A hint in the same way. */
 bool csvn_writable(const struct csvn_circuit *c)
 {
 	const struct csvn_end *e = &c->end;
 	u64 used = READ_ONCE(e->tail) - CSVN_LOAD_ACQUIRE(&e->peer->head);
 
-	return used <= e->size / 2 || used > e->size;
+	return used <= e->size / 2 || used > e->size || READ_ONCE(c->reset) ||
+	       csvn_peer_state(e) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET);
 }
 
 /* Take over what the peer's state says. cs->lock is held, c is its circuit and not lost. */
