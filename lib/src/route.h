@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The routes of a device's circuits: by the slot in a circuit's id (its low 20 bits; the rest is a generation), which
- * id of which other device a doorbell wakes. Each also carries the list of wakes that are due to this device.
+ * id of which other device a doorbell wakes, or which host circuit. Each also carries the list of wakes that are due to this device.
  */
 #ifndef CSVN_ROUTE_H
 #define CSVN_ROUTE_H
@@ -15,7 +15,8 @@
 struct route {
 	uint32_t id; /* of this device */
 	uint32_t peer_id;
-	int peer; /* device handle */
+	int peer; /* device handle; -1: the other end is the host's stack */
+	int host; /* then: host circuit handle */
 	bool used;
 	bool due; /* on the list of wakes */
 	uint32_t next_due; /* slot + 1 */
