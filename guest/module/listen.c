@@ -28,6 +28,7 @@ static void csvn_listen_record(const struct csvn_listener *l, union csvn_record 
 	out->listen.listener = l->id;
 	out->listen.backlog = READ_ONCE(l->backlog);
 	out->listen.flags = l->flags;
+	out->listen.protocol = CSVN_PROTOCOL_STREAM;
 }
 
 static bool csvn_listener_here(const struct csvn_listener *l, struct csvn_device *dev)

@@ -31,6 +31,7 @@ struct host_circuit {
 	uint32_t watched; /* epoll events that are asked for */
 	int device; /* the guest's */
 	uint32_t id;
+	bool guest_closed; /* TypeScript said so */
 	bool write_ended; /* the guest's FIN went out */
 	bool read_ended; /* end of file came, and our FIN is set */
 	struct csvn_end end;

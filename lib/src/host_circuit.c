@@ -192,6 +192,22 @@ int csvn_host_open(int plane, const struct csvn_host_setup *setup)
 	return rc;
 }
 
+int csvn_host_finish(int plane, int circuit)
+{
+	struct plane *p = plane_enter(plane);
+	struct host_circuit *h;
+
+	if (!p)
+		return -EBADF;
+	h = handle_get(&p->host_circuits, circuit);
+	if (h) {
+		h->guest_closed = true;
+		pump(p, h);
+	}
+	plane_leave(p);
+	return h ? 0 : -EBADF;
+}
+
 int csvn_host_close(int plane, int circuit)
 {
 	struct plane *p = plane_enter(plane);

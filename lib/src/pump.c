@@ -44,6 +44,11 @@ static void wake_guest(struct plane *p, const struct host_circuit *h)
 	wake_flush(p, d);
 }
 
+static uint32_t guest_state(const struct host_circuit *h)
+{
+	return csvn_peer_state(&h->end) | (h->guest_closed ? CSVN_STATE_CLOSED : 0);
+}
+
 /* The one or two pieces of a ring from a cursor on. SAFETY: n <= size, so both stay inside the ring. */
 static int pieces(uint8_t *ring, uint32_t size, uint64_t cursor, uint32_t n, struct iovec iov[2])
 {
@@ -85,7 +90,7 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 
 	while (budget) {
 		/* The state before the tail: with FIN seen, the tail that is loaded next is final. */
-		uint32_t state = csvn_peer_state(e);
+		uint32_t state = guest_state(h);
 		struct iovec iov[2];
 		uint32_t ready;
 		struct msghdr msg = { .msg_iov = iov };
@@ -142,7 +147,7 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, int *er
 		ssize_t n;
 
 		/* The guest's socket is gone: nobody reads what comes now. */
-		if (csvn_peer_state(e) & CSVN_STATE_CLOSED)
+		if (guest_state(h) & CSVN_STATE_CLOSED)
 			return ENDED;
 		if (csvn_tx_room(e, e->size, &room) < 0) {
 			*error = EPROTO;

@@ -6,7 +6,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import type { Arena } from "./arena.ts";
-import type { Circuit, CircuitEnd } from "./circuit.ts";
+import type { Circuit, VmEnd } from "./circuit.ts";
 import type { ConnectAttempt } from "./connect.ts";
 import { ExtentAllocator } from "./extent_allocator.ts";
 import { IdAllocator } from "./id_allocator.ts";
@@ -31,7 +31,7 @@ export type VmState = "attached" | "ready" | "faulted" | "gone";
 /** One end of a circuit, and the circuit. */
 export interface HeldCircuit {
   readonly circuit: Circuit;
-  readonly end: CircuitEnd;
+  readonly end: VmEnd;
 }
 
 /** A VM on the switch. */

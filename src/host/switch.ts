@@ -10,7 +10,8 @@ import { Operator } from "../circuit/operator.ts";
 import { allowAll, type VerdictFunction } from "../circuit/verdict.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
-import { type Address, Network } from "../net/address.ts";
+import type { Publication } from "../circuit/publish.ts";
+import { type Address, type Endpoint, Network } from "../net/address.ts";
 import { FrontEndVm } from "./front_end_vm.ts";
 
 const log = getLogger(["csvn", "switch"]);
@@ -40,6 +41,12 @@ export interface SwitchOptions {
   /** Permission bits of the sockets; default 0600. */
   readonly socketMode?: number;
   readonly limits?: Partial<Limits>;
+  /** May VMs reach what is no VM, by the host's stack? Default: yes. */
+  readonly outside?: boolean;
+  /** Ports of the host that VMs may reach, at the switch's address or their own. */
+  readonly allowHost?: readonly Endpoint[];
+  /** Ports of the host's network that lead to VMs. */
+  readonly publish?: readonly Publication[];
 }
 
 /** What a VM holds. */
@@ -105,6 +112,10 @@ export class Switch implements AsyncDisposable {
       vms: (options.vms ?? []).map(({ name, address, address6 }) => ({ name, ipv4: address, ipv6: address6 })),
       verdict: options.verdict ?? allowAll,
       memory: (length) => this.#plane.arena(length),
+      host: this.#plane.host,
+      outside: options.outside ?? true,
+      allowHost: options.allowHost ?? [],
+      publish: options.publish ?? [],
     });
   }
 

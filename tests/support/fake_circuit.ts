@@ -8,6 +8,7 @@ import { RequestType } from "../../src/circuit/records.ts";
 import type { FakeDriver } from "./fake_driver.ts";
 import { u64s } from "./fake_front_end.ts";
 import { bytesAt } from "./native.ts";
+import { until } from "./until.ts";
 
 /** State bits of a control page. */
 export const State = { FIN: 1, CLOSED: 2, RESET: 4 } as const;
@@ -59,6 +60,17 @@ export class FakeCircuit {
     this.#head += BigInt(n);
     this.own.setBigUint64(64, this.#head, true);
     return bytes;
+  }
+
+  /** Read until that many bytes have come, and let the peer know. */
+  async readAll(count: number): Promise<Uint8Array> {
+    const got: number[] = [];
+    await until(`${count} bytes`, () => {
+      got.push(...this.read());
+      return got.length >= count;
+    });
+    this.ring();
+    return Uint8Array.from(got);
   }
 
   /** Ask to be woken by bytes. */

@@ -178,6 +178,8 @@ CSVN_EXPORT int csvn_host_arena_map(int plane, int fd, uint64_t bytes);
 CSVN_EXPORT int csvn_host_arena_unmap(int plane, int arena);
 /* Begin a host circuit. HOST_CONNECTED tells the outcome of a connect; an accepted connection is open at once. */
 CSVN_EXPORT int csvn_host_open(int plane, const struct csvn_host_setup *setup);
+/* The guest has closed its end, whatever its control page says: what it sent goes out, and nothing more comes in. */
+CSVN_EXPORT int csvn_host_finish(int plane, int circuit);
 /* End a host circuit, and forget it. An unfinished connection is reset. */
 CSVN_EXPORT int csvn_host_close(int plane, int circuit);
 CSVN_EXPORT int csvn_host_listen(int plane, const struct csvn_host_address *address);

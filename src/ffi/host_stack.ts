@@ -1,0 +1,140 @@
+/**
+ * The host's stack, by the helper library.
+ *
+ * @module
+ */
+
+import type {
+  HostArena,
+  HostCircuit,
+  HostCircuitHandler,
+  HostCircuitSetup,
+  HostConnection,
+  HostListener,
+  HostStack,
+} from "../circuit/host.ts";
+import type { ArenaMemory } from "../circuit/plane.ts";
+import { checked } from "../errno.ts";
+import { addressOf, type Endpoint, formatEndpoint } from "../net/address.ts";
+import { PlaneDevice } from "./device.ts";
+import type { PlaneEvent } from "./events.ts";
+import type { Library } from "./library.ts";
+
+const ADDRESS_BYTES = 28;
+const SETUP_BYTES = 88;
+const REMOTE_AT = 52;
+
+function putAddress(bytes: Uint8Array, at: number, { address, port }: Endpoint): void {
+  const view = new DataView(bytes.buffer);
+  view.setUint32(at, address.family, true);
+  view.setUint32(at + 4, port, true);
+  bytes.set(address.bytes, at + 12);
+}
+
+/** Decode a `csvn_host_address`. */
+export function decodeHostAddress(bytes: Uint8Array): Endpoint {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const length = view.getUint32(0, true) === 4 ? 4 : 16;
+  return { address: addressOf(bytes.slice(12, 12 + length)), port: view.getUint32(4, true) };
+}
+
+class Arena implements HostArena {
+  constructor(readonly stack: PlaneHostStack, readonly handle: number) {}
+
+  [Symbol.dispose](): void {
+    checked("unmap an arena", this.stack.symbols.csvn_host_arena_unmap(this.stack.plane, this.handle));
+  }
+}
+
+class Connection implements HostConnection {
+  #fd: number;
+
+  constructor(readonly library: Library, fd: number, readonly remote: Endpoint) {
+    this.#fd = fd;
+  }
+
+  release(): number {
+    const fd = this.#fd;
+    this.#fd = -1;
+    return fd;
+  }
+
+  refuse(): void {
+    if (this.#fd >= 0) this.library.symbols.csvn_host_refuse(this.release());
+  }
+}
+
+/** The host's stack of a plane. */
+export class PlaneHostStack implements HostStack {
+  readonly symbols: Library["symbols"];
+  readonly #circuits = new Map<number, HostCircuitHandler>();
+  readonly #listeners = new Map<number, (connection: HostConnection) => void>();
+
+  /** @param plane The plane's handle. */
+  constructor(readonly library: Library, readonly plane: number) {
+    this.symbols = library.symbols;
+  }
+
+  mapArena(memory: ArenaMemory): HostArena {
+    const rc = this.symbols.csvn_host_arena_map(this.plane, memory.fd, BigInt(memory.length));
+    return new Arena(this, checked("map an arena", rc));
+  }
+
+  open({ device, id, arena, extents, to }: HostCircuitSetup, handler: HostCircuitHandler): HostCircuit {
+    if (!(device instanceof PlaneDevice) || !(arena instanceof Arena)) throw new TypeError("not of this plane");
+    const bytes = new Uint8Array(SETUP_BYTES);
+    const view = new DataView(bytes.buffer);
+    view.setInt32(0, device.handle, true);
+    view.setUint32(4, id, true);
+    view.setInt32(8, arena.handle, true);
+    view.setUint32(12, extents.ringSize, true);
+    view.setBigUint64(16, BigInt(extents.ownControl), true);
+    view.setBigUint64(24, BigInt(extents.peerControl), true);
+    view.setBigUint64(32, BigInt(extents.txRing), true);
+    view.setBigUint64(40, BigInt(extents.rxRing), true);
+    view.setInt32(48, to instanceof Connection ? to.release() : -1, true);
+    if (!(to instanceof Connection)) putAddress(bytes, REMOTE_AT, to as Endpoint);
+    const what = to instanceof Connection ? "take over a connection" : `connect to ${formatEndpoint(to as Endpoint)}`;
+    const circuit = checked(what, this.symbols.csvn_host_open(this.plane, bytes));
+    this.#circuits.set(circuit, handler);
+    return {
+      finish: () => void this.symbols.csvn_host_finish(this.plane, circuit),
+      [Symbol.dispose]: () => {
+        this.#circuits.delete(circuit);
+        this.symbols.csvn_host_close(this.plane, circuit);
+      },
+    };
+  }
+
+  listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener {
+    const bytes = new Uint8Array(ADDRESS_BYTES);
+    putAddress(bytes, 0, local);
+    const what = `listen on ${formatEndpoint(local)}`;
+    const listener = checked(what, this.symbols.csvn_host_listen(this.plane, bytes));
+    this.#listeners.set(listener, accept);
+    return {
+      port: checked(what, this.symbols.csvn_host_listener_port(this.plane, listener)),
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(listener);
+        this.symbols.csvn_host_unlisten(this.plane, listener);
+      },
+    };
+  }
+
+  /** An event of the plane that is about the host's stack. */
+  event(event: Extract<PlaneEvent, { kind: `host-${string}` }>): void {
+    switch (event.kind) {
+      case "host-connected":
+        return this.#circuits.get(event.circuit)?.connected(event.errno);
+      case "host-done":
+        return this.#circuits.get(event.circuit)?.done(event.sent, event.received, event.errno);
+      case "host-accepted": {
+        const connection = new Connection(this.library, event.fd, decodeHostAddress(event.remote));
+        const accept = this.#listeners.get(event.listener);
+        if (accept) accept(connection);
+        else connection.refuse();
+        return;
+      }
+    }
+  }
+}
