@@ -97,7 +97,11 @@ struct csvn_datagram {
 	__u16 family; /* 4 or 6 */
 	__u16 port; /* host order (little-endian) */
 	__u32 scope;
-	__u32 reserved;
+	/*
+	 * 0, or an errno, from the host's stack alone and without payload: what the network said of datagrams to this
+	 * address (ECONNREFUSED and the like, as ICMP reports them).
+	 */
+	__u32 error;
 	__u8 ip[16]; /* network order, as in csvn_endpoint */
 };
 
