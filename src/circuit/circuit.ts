@@ -7,6 +7,7 @@
 import { type Endpoint, formatEndpoint } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { HostCircuit } from "./host.ts";
+import type { Protocol } from "./listener.ts";
 import type { Vm } from "./vm.ts";
 
 /** One end of a circuit: a VM's, or the host's stack. */
@@ -41,6 +42,7 @@ export interface EndState {
 export interface Circuit {
   /** Running number, for the log. */
   readonly number: number;
+  readonly protocol: Protocol;
   readonly arena: Arena;
   readonly slot: number;
   /** The end that connected, and the end that accepted. */

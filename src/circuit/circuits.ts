@@ -12,7 +12,7 @@ import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
 import { type Circuit, type CircuitEnd, describeEnds, type HostEnd, isDirect, peerOf, type VmEnd } from "./circuit.ts";
 import type { HostConnection } from "./host.ts";
-import type { Listener } from "./listener.ts";
+import type { Listener, Protocol } from "./listener.ts";
 import { type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
@@ -67,7 +67,7 @@ export class Circuits {
       this.arenas.giveSlot(place.arena, place.slot);
       return undefined;
     }
-    const circuit = this.#add([here, there], place);
+    const circuit = this.#add(listener.protocol, [here, there], place);
     if (!this.#route(here, there) || !this.#announce(circuit, there, listener, source)) {
       // Neither end was told.
       for (const end of circuit.ends) this.#close(circuit, end);
@@ -98,7 +98,7 @@ export class Circuits {
       return undefined;
     }
     const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
-    const circuit = this.#add([here, there], place);
+    const circuit = this.#add("tcp", [here, there], place);
     const errno = this.#openHost(circuit, here, there, 1, actual, (errno) => {
       if (errno !== 0) this.abandon(circuit);
       else this.#logOpen(circuit);
@@ -119,7 +119,7 @@ export class Circuits {
       return false;
     }
     const here: HostEnd = { host: undefined, endpoint: connection.remote, closed: false };
-    const circuit = this.#add([here, there], place);
+    const circuit = this.#add("tcp", [here, there], place);
     const errno = this.#openHost(circuit, there, here, 0, connection, () => {});
     if (errno !== 0 || !this.#announce(circuit, there, listener, connection.remote)) {
       this.abandon(circuit);
@@ -153,6 +153,8 @@ export class Circuits {
     const peer = peerOf(circuit, end);
     this.#close(circuit, end);
     if (!peer.vm && !peer.closed) peer.host?.finish();
+    // There is no FIN between datagram sockets: the other end is told that it may go too.
+    else if (circuit.protocol === "udp") this.#reset(circuit, peer, 0);
     return true;
   }
 
@@ -170,17 +172,18 @@ export class Circuits {
     return id === undefined ? undefined : { vm, id, endpoint, closed: false };
   }
 
-  #add(ends: readonly [CircuitEnd, CircuitEnd], { arena, slot }: Place): Circuit {
-    const circuit: Circuit = { number: ++this.#count, arena, slot, ends, openedAt: Date.now() };
+  #add(protocol: Protocol, ends: readonly [CircuitEnd, CircuitEnd], { arena, slot }: Place): Circuit {
+    const circuit: Circuit = { number: ++this.#count, protocol, arena, slot, ends, openedAt: Date.now() };
     this.#live.add(circuit);
     for (const end of ends) if (end.vm) end.vm.circuits.set(end.id, { circuit, end });
     return circuit;
   }
 
   #logOpen(circuit: Circuit): void {
-    log.info("circuit {circuit} open: {ends}, {way}", {
+    log.info("circuit {circuit} open: {ends}, {protocol} {way}", {
       circuit: circuit.number,
       ends: describeEnds(circuit),
+      protocol: circuit.protocol,
       way: isDirect(circuit) ? "direct" : "by the host's stack",
     });
   }
@@ -258,9 +261,10 @@ export class Circuits {
     for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) vm.ids.give(id);
     this.#live.delete(circuit);
     this.arenas.giveSlot(circuit.arena, circuit.slot);
-    log.info("circuit {circuit} closed: {ends}, {way}, {sent} bytes there, {received} back, {seconds} s", {
+    log.info("circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s", {
       circuit: circuit.number,
       ends: describeEnds(circuit),
+      protocol: circuit.protocol,
       way: isDirect(circuit) ? "direct" : "by the host's stack",
       // What a VM that died cannot tell any more, its peer can.
       sent: a.sent ?? b.received ?? "unknown",

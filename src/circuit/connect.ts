@@ -17,19 +17,22 @@ import type { Circuit } from "./circuit.ts";
 import type { Circuits, Opened, Place } from "./circuits.ts";
 import type { Destinations } from "./destinations.ts";
 import type { Limits } from "./limits.ts";
-import { chooseListener, Listener } from "./listener.ts";
+import { chooseListener, Listener, type Protocol } from "./listener.ts";
 import {
   CONNECT_HOST,
   type ControlRequest,
   encodeConnectResponse,
   encodeResponse,
   type Header,
+  PROTOCOL_DATAGRAM,
   PROTOCOL_STREAM,
 } from "./records.ts";
 import type { Attempt, Verdict, VerdictFunction } from "./verdict.ts";
 import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "connect"]);
+
+const protocols = new Map<number, Protocol>([[PROTOCOL_STREAM, "tcp"], [PROTOCOL_DATAGRAM, "udp"]]);
 
 type ConnectRequest = Extract<ControlRequest, { type: "CONNECT" }>;
 
@@ -74,7 +77,7 @@ export class Connector {
     if (vm.circuits.size >= this.limits.maxCircuits) return refuse(Errno.ENOBUFS);
     if (vm.attempts.has(header.token)) return refuse(Errno.EEXIST);
     const destination = { address: unmapped(request.remote.address), port: request.remote.port };
-    const target = this.#target(vm, source, destination);
+    const target = this.#target(vm, protocols.get(request.protocol)!, source, destination);
     if (typeof target === "number") return refuse(target);
     const attempt: ConnectAttempt = {
       vm,
@@ -88,8 +91,9 @@ export class Connector {
       timer: undefined,
     };
     vm.attempts.set(header.token, attempt);
-    if (target instanceof Listener && !target.hasCredit) this.#wait(attempt, target);
-    else this.#establish(attempt);
+    if (!(target instanceof Listener) || target.hasCredit) this.#establish(attempt);
+    else if (target.protocol === "tcp") this.#wait(attempt, target);
+    else this.#finish(attempt, Errno.ENOBUFS);
   }
 
   /** A CANCEL; false when there is no such attempt. */
@@ -123,7 +127,7 @@ export class Connector {
 
   /** The endpoint that an attempt comes from, or an errno. */
   #source(vm: Vm, { local, remote, protocol }: ConnectRequest): Endpoint | number {
-    if (protocol !== PROTOCOL_STREAM) return Errno.EOPNOTSUPP;
+    if (!protocols.has(protocol)) return Errno.EOPNOTSUPP;
     if (local.port === 0 || remote.port === 0) return Errno.EINVAL;
     const destination = unmapped(remote.address);
     if (isUnspecified(destination)) return Errno.EINVAL;
@@ -134,7 +138,7 @@ export class Connector {
   }
 
   /** Who is to take the attempt, or the errno that it fails with. */
-  #target(vm: Vm, source: Endpoint, destination: Endpoint): Listener | Outside | number {
+  #target(vm: Vm, protocol: Protocol, source: Endpoint, destination: Endpoint): Listener | Outside | number {
     const found = this.destinations.of(destination);
     const to = found.kind === "vm" ? found.vm.name : "host";
     const names = { from: vm.name, source: formatEndpoint(source), to, destination: formatEndpoint(destination) };
@@ -142,14 +146,15 @@ export class Connector {
       log.warn("refused: {from} {source} -> {destination}: {reason}", { ...names, reason: found.reason });
       return found.errno;
     }
-    const verdict = this.#ask({ protocol: "tcp", from: vm.name, source, to, destination });
+    const verdict = this.#ask({ protocol, from: vm.name, source, to, destination });
     if (!verdict.allow) {
       log.warn("denied: {from} {source} -> {to} {destination}: {reason}", { ...names, reason: verdict.reason });
       return Errno.ECONNREFUSED;
     }
+    if (found.kind === "host" && protocol === "udp") return Errno.ENETUNREACH;
     if (found.kind === "host") return { actual: found.actual };
     if (found.vm.state !== "ready") return Errno.EHOSTUNREACH;
-    const listener = chooseListener(found.vm.listeners.values(), destination);
+    const listener = chooseListener(found.vm.listeners.values(), destination, protocol);
     if (!listener) {
       log.info("refused: {from} -> {to} {destination}: nobody listens", names);
       return Errno.ECONNREFUSED;

@@ -30,6 +30,7 @@ import {
   FEATURES,
   type Header,
   Layout,
+  PROTOCOL_DATAGRAM,
   PROTOCOL_STREAM,
   Queue,
   RecordError,
@@ -228,11 +229,15 @@ export class Operator implements Disposable {
       this.#connector.admit(known);
       return 0;
     }
-    if (request.protocol !== PROTOCOL_STREAM) return Errno.EOPNOTSUPP;
+    if (request.protocol !== PROTOCOL_STREAM && request.protocol !== PROTOCOL_DATAGRAM) return Errno.EOPNOTSUPP;
     if (!this.#isOwn(vm, request.local)) return Errno.EADDRNOTAVAIL;
     if (request.local.port === 0) return Errno.EINVAL;
     if (vm.listeners.size >= this.#limits.maxListeners) return Errno.ENOBUFS;
-    vm.listeners.set(request.listener, new Listener(vm, request.listener, request.local, backlog, request.v6only));
+    const protocol = request.protocol === PROTOCOL_STREAM ? "tcp" : "udp";
+    vm.listeners.set(
+      request.listener,
+      new Listener(vm, request.listener, request.local, backlog, request.v6only, protocol),
+    );
     this.#publisher.update(vm);
     return 0;
   }

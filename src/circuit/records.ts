@@ -54,7 +54,7 @@ export const FEATURE_HOST = 2n;
 /** Datagram circuits. */
 export const FEATURE_DATAGRAM = 4n;
 /** All features that this switch offers. */
-export const FEATURES: bigint = FEATURE_STREAM | FEATURE_HOST;
+export const FEATURES: bigint = FEATURE_STREAM | FEATURE_HOST | FEATURE_DATAGRAM;
 /** LISTEN: an IPv6 listener that takes no IPv4 connections. */
 export const LISTEN_V6ONLY = 1;
 /** CLOSE: the peer broke an invariant of the ring. */
@@ -99,6 +99,7 @@ export const Layout = {
     gateway6: 48,
     name: 64,
   },
+  datagram: { size: 32, size_field: 0, family: 4, port: 6, scope: 8, error: 12, ip: 16 },
   arena_header: { size: 32, magic: 0, nonce: 8, length: 16, ring_size: 24 },
 } as const;
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Errno } from "../../src/errno.ts";
 import { parseAddress } from "../../src/net/address.ts";
 import { RequestType } from "../../src/circuit/records.ts";
@@ -28,7 +28,7 @@ function serve(handle: (connection: Deno.TcpConn) => Promise<void>): { port: num
   })();
   return {
     port: listener.addr.port,
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       listener.close();
       await loop.catch(() => {});
       await Promise.all(running);
@@ -59,7 +59,7 @@ Deno.test("a VM reaches a port of the host that was opened to it, both ways and 
   assertEquals([plane.hostCircuits, plane.routes, plane.hostReceived, plane.hostSent], [0, 0, 10, 10]);
   assert(
     net.log.some((line) =>
-      /closed: vm1 .* -> host 127\.77\.1\.1:\d+, by the host's stack, 5 bytes there, 5 back/.test(line)
+      /closed: vm1 .* -> host 127\.77\.1\.1:\d+, tcp by the host's stack, 5 bytes there, 5 back/.test(line)
     ),
   );
 });
@@ -260,9 +260,13 @@ Deno.test("published ports reach the VM's listener, with the client's address", 
     await vm.listen(80, 81, 0);
     const first = await dial();
     await until("the first", () => vm.incoming.length === 1);
-    const second = await dial();
-    await second.read(new Uint8Array(1)).catch((error) => assert(error instanceof Deno.errors.ConnectionReset));
+    await assertRejects(
+      async () => {
+        using second = await dial();
+        await second.read(new Uint8Array(1));
+      },
+      Deno.errors.ConnectionReset,
+    );
     first.close();
-    second.close();
   });
 });

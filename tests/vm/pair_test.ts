@@ -89,7 +89,8 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
     assertEquals(got, sent);
     await until(
       "the circuit in the log",
-      () => net.log.some((line) => /closed: client .* -> web .*:80, direct, \d+ bytes there, 67\d{6} back/.test(line)),
+      () =>
+        net.log.some((line) => /closed: client .* -> web .*:80, tcp direct, \d+ bytes there, 67\d{6} back/.test(line)),
     );
     const { stdout: access } = await web.run("cat /var/log/nginx/access.log", { check: true });
     assertStringIncludes(access, vms.address("client"));
