@@ -73,7 +73,10 @@ static void ring(struct plane *p, struct device *d, uint32_t id, struct touched 
 
 	if (from && from->peer < 0) {
 		p->counters.doorbells++;
-		host_doorbell(p, from->host);
+		if (from->peer == ROUTE_HOST_STREAM)
+			host_doorbell(p, from->host);
+		else
+			datagram_doorbell(p, from->host);
 		return;
 	}
 	peer = from ? handle_get(&p->devices, from->peer) : NULL;

@@ -62,13 +62,7 @@ void host_ready(struct plane *p, struct host_circuit *h, uint32_t events)
 
 void host_circuit_destroy(struct plane *p, struct host_circuit *h)
 {
-	struct device *d = handle_get(&p->devices, h->device);
-	struct route *r = d ? route_find(&d->routes, h->id) : NULL;
-
-	if (r && r->host == h->handle) {
-		route_drop(&d->routes, r);
-		p->counters.routes--;
-	}
+	host_drop_route(p, h->device, h->id, h->handle);
 	handle_remove(&p->host_circuits, h->handle);
 	if (h->fd >= 0) {
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
@@ -80,7 +74,7 @@ void host_circuit_destroy(struct plane *p, struct host_circuit *h)
 	free(h);
 }
 
-static int map_end(struct plane *p, struct host_circuit *h, const struct csvn_host_setup *s)
+int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s)
 {
 	const struct host_arena *a = handle_get(&p->host_arenas, s->arena);
 	const uint64_t extents[4][2] = { { s->own_control, CSVN_PAGE },
@@ -96,9 +90,43 @@ static int map_end(struct plane *p, struct host_circuit *h, const struct csvn_ho
 		if (extents[i][0] % CSVN_PAGE || extents[i][0] > a->bytes || extents[i][1] > a->bytes - extents[i][0])
 			return -ERANGE;
 	/* SAFETY: each extent lies in the arena's mapping, which outlives its circuits: see csvn_host_arena_unmap(). */
-	csvn_end_init(&h->end, (void *)(a->memory + s->own_control), (void *)(a->memory + s->peer_control),
+	csvn_end_init(end, (void *)(a->memory + s->own_control), (void *)(a->memory + s->peer_control),
 		      a->memory + s->tx_ring, a->memory + s->rx_ring, s->ring_size);
 	return 0;
+}
+
+int host_add_route(struct plane *p, int device, uint32_t id, int kind, int handle)
+{
+	struct device *d = handle_get(&p->devices, device);
+	int rc = d ? route_set(&d->routes, id, kind, 0) : -EBADF;
+
+	if (rc < 0)
+		return rc;
+	route_find(&d->routes, id)->host = handle;
+	p->counters.routes++;
+	return 0;
+}
+
+void host_drop_route(struct plane *p, int device, uint32_t id, int handle)
+{
+	struct device *d = handle_get(&p->devices, device);
+	struct route *r = d ? route_find(&d->routes, id) : NULL;
+
+	if (r && r->peer < 0 && r->host == handle) {
+		route_drop(&d->routes, r);
+		p->counters.routes--;
+	}
+}
+
+void host_wake(struct plane *p, int device, uint32_t id)
+{
+	struct device *d = handle_get(&p->devices, device);
+	struct route *r = d ? route_find(&d->routes, id) : NULL;
+
+	if (!r)
+		return;
+	route_due(&d->routes, r);
+	wake_flush(p, d);
 }
 
 /* A socket that connects to the setup's remote, or the accepted one. */
@@ -128,21 +156,6 @@ static int open_socket(const struct csvn_host_setup *s, enum host_state *state)
 	return fd;
 }
 
-static int add_route(struct plane *p, struct host_circuit *h)
-{
-	struct device *d = handle_get(&p->devices, h->device);
-	int rc;
-
-	if (!d)
-		return -EBADF;
-	rc = route_set(&d->routes, h->id, -1, 0);
-	if (rc < 0)
-		return rc;
-	route_find(&d->routes, h->id)->host = h->handle;
-	p->counters.routes++;
-	return 0;
-}
-
 static int open_circuit(struct plane *p, const struct csvn_host_setup *s)
 {
 	struct host_circuit *h = calloc(1, sizeof(*h));
@@ -158,9 +171,9 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s)
 		free(h);
 		return rc;
 	}
-	rc = map_end(p, h, s);
+	rc = host_map_end(p, &h->end, s);
 	if (rc == 0)
-		rc = add_route(p, h);
+		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_STREAM, h->handle);
 	if (rc == 0)
 		rc = h->fd = open_socket(s, &h->state);
 	if (rc >= 0) {
@@ -258,17 +271,23 @@ int csvn_host_arena_map(int plane, int fd, uint64_t bytes)
 	return rc;
 }
 
+static bool is_inside(const struct host_arena *a, const void *page)
+{
+	return (const uint8_t *)page >= a->memory && (const uint8_t *)page < a->memory + a->bytes;
+}
+
 /* Is a host circuit in this arena? Its end's pages say so. */
 static bool is_used(const struct plane *p, const struct host_arena *a)
 {
+	struct host_datagram *g;
 	struct host_circuit *h;
 
-	handle_for_each(&p->host_circuits, i, h) {
-		const uint8_t *at = (const uint8_t *)h->end.own;
-
-		if (at >= a->memory && at < a->memory + a->bytes)
+	handle_for_each(&p->host_circuits, i, h)
+		if (is_inside(a, h->end.own))
 			return true;
-	}
+	handle_for_each(&p->host_datagrams, i, g)
+		if (is_inside(a, g->end.own))
+			return true;
 	return false;
 }
 

@@ -123,6 +123,7 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 {
 	int handle = (int)(uint32_t)data;
 	struct host_listener *l;
+	struct host_datagram *g;
 	struct host_circuit *h;
 	struct session *s;
 	struct device *d;
@@ -155,6 +156,11 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 		h = handle_get(&p->host_circuits, handle);
 		if (h)
 			host_ready(p, h, events);
+		break;
+	case WATCH_HOST_DATAGRAM:
+		g = handle_get(&p->host_datagrams, handle);
+		if (g)
+			datagram_ready(p, g, events);
 		break;
 	case WATCH_HOST_LISTENER:
 		l = handle_get(&p->host_listeners, handle);
@@ -189,6 +195,7 @@ static void *run(void *arg)
 static void destroy_host(struct plane *p)
 {
 	struct host_listener *l;
+	struct host_datagram *g;
 	struct host_circuit *h;
 	struct host_arena *a;
 
@@ -196,10 +203,13 @@ static void destroy_host(struct plane *p)
 		host_listener_destroy(p, l);
 	handle_for_each(&p->host_circuits, i, h)
 		host_circuit_destroy(p, h);
+	handle_for_each(&p->host_datagrams, i, g)
+		datagram_destroy(p, g);
 	handle_for_each(&p->host_arenas, i, a)
 		host_arena_destroy(p, a);
 	handle_table_free(&p->host_listeners);
 	handle_table_free(&p->host_circuits);
+	handle_table_free(&p->host_datagrams);
 	handle_table_free(&p->host_arenas);
 }
 
@@ -263,6 +273,7 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->devices, DEVICES_MAX);
 	handle_table_init(&p->host_arenas, HOST_ARENAS_MAX);
 	handle_table_init(&p->host_circuits, HOST_CIRCUITS_MAX);
+	handle_table_init(&p->host_datagrams, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_listeners, LISTENERS_MAX);
 	p->epoch = 1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -383,7 +394,7 @@ int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes)
 	*out = p->counters;
 	out->sessions = p->sessions.count;
 	out->devices = p->devices.count;
-	out->host_circuits = p->host_circuits.count;
+	out->host_circuits = p->host_circuits.count + p->host_datagrams.count;
 	plane_leave(p);
 	return 0;
 }

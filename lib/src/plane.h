@@ -36,6 +36,7 @@ enum watch {
 	WATCH_BACKEND,
 	WATCH_KICK, /* aux: queue */
 	WATCH_HOST,
+	WATCH_HOST_DATAGRAM,
 	WATCH_HOST_LISTENER,
 };
 
@@ -54,7 +55,7 @@ struct plane {
 	struct event_queue events;
 	struct csvn_counters counters;
 	struct handle_table listeners, sessions, devices;
-	struct handle_table host_arenas, host_circuits, host_listeners;
+	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners;
 };
 
 /* How many events an object has queued in the present epoch. */

@@ -35,29 +35,12 @@ enum outcome {
 
 static void wake_guest(struct plane *p, const struct host_circuit *h)
 {
-	struct device *d = handle_get(&p->devices, h->device);
-	struct route *r = d ? route_find(&d->routes, h->id) : NULL;
-
-	if (!r)
-		return;
-	route_due(&d->routes, r);
-	wake_flush(p, d);
+	host_wake(p, h->device, h->id);
 }
 
 static uint32_t guest_state(const struct host_circuit *h)
 {
 	return csvn_peer_state(&h->end) | (h->guest_closed ? CSVN_STATE_CLOSED : 0);
-}
-
-/* The one or two pieces of a ring from a cursor on. SAFETY: n <= size, so both stay inside the ring. */
-static int pieces(uint8_t *ring, uint32_t size, uint64_t cursor, uint32_t n, struct iovec iov[2])
-{
-	uint32_t at = (uint32_t)cursor & (size - 1);
-	uint32_t first = n < size - at ? n : size - at;
-
-	iov[0] = (struct iovec){ ring + at, first };
-	iov[1] = (struct iovec){ ring, n - first };
-	return n > first ? 2 : 1;
 }
 
 void pump_done(struct plane *p, struct host_circuit *h, int error)
@@ -118,7 +101,7 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 			armed = true;
 			continue;
 		}
-		msg.msg_iovlen = (size_t)pieces(e->rx, e->size, e->head, ready < budget ? ready : budget, iov);
+		msg.msg_iovlen = (size_t)ring_pieces(e->rx, e->size, e->head, ready < budget ? ready : budget, iov);
 		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EAGAIN)
 			return BLOCKED;
@@ -160,7 +143,7 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, int *er
 			armed = true;
 			continue;
 		}
-		n = readv(h->fd, iov, pieces(e->tx, e->size, e->tail, room < budget ? room : budget, iov));
+		n = readv(h->fd, iov, ring_pieces(e->tx, e->size, e->tail, room < budget ? room : budget, iov));
 		if (n < 0 && errno == EAGAIN)
 			return BLOCKED;
 		if (n < 0) {

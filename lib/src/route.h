@@ -12,11 +12,15 @@
 #define ROUTE_SLOT_BITS 20
 #define ROUTE_SLOT_MASK ((1u << ROUTE_SLOT_BITS) - 1)
 
+/* Instead of a peer: the other end is the host's stack. */
+#define ROUTE_HOST_STREAM (-1)
+#define ROUTE_HOST_DATAGRAM (-2)
+
 struct route {
 	uint32_t id; /* of this device */
 	uint32_t peer_id;
-	int peer; /* device handle; -1: the other end is the host's stack */
-	int host; /* then: host circuit handle */
+	int peer; /* device handle, or ROUTE_HOST_* */
+	int host; /* then: the handle of the host's end */
 	bool used;
 	bool due; /* on the list of wakes */
 	uint32_t next_due; /* slot + 1 */

@@ -34,6 +34,7 @@ enum csvn_event_kind {
 	CSVN_EVENT_HOST_CONNECTED = 8, /* handle: host circuit, aux: errno */
 	CSVN_EVENT_HOST_DONE = 9, /* handle: host circuit, aux: errno, EPROTO for a violation; csvn_event_done */
 	CSVN_EVENT_HOST_ACCEPTED = 10, /* handle: host listener, aux: descriptor; csvn_host_address of the client */
+	CSVN_EVENT_HOST_SOURCE = 11, /* handle: datagram host circuit; csvn_host_address that is not known: permit it */
 };
 
 /* Events lie one after another in the buffer, each at a multiple of 8. */
@@ -89,8 +90,15 @@ struct csvn_host_setup {
 	uint64_t tx_ring;
 	uint64_t rx_ring;
 	int32_t fd; /* an accepted connection, taken over; -1: connect to remote */
-	struct csvn_host_address remote;
+	struct csvn_host_address remote; /* datagrams: to be bound to, and any source is asked for; family 0: neither */
 	uint32_t reserved;
+};
+
+/* Whether a datagram circuit may exchange datagrams with an address. */
+struct csvn_host_permit {
+	struct csvn_host_address guest; /* as the guest calls it */
+	struct csvn_host_address actual; /* as the host's stack does */
+	uint32_t allowed; /* 0: what comes from there is dropped */
 };
 
 /* A region of guest memory, as in SET_MEM_TABLE. */
@@ -135,6 +143,7 @@ struct csvn_counters {
 	uint64_t host_turns; /* of the pump */
 	uint64_t host_received; /* bytes from guests to the host's stack */
 	uint64_t host_sent; /* bytes from the host's stack to guests */
+	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
 };
 
 CSVN_EXPORT uint32_t csvn_abi_version(void);
@@ -178,6 +187,11 @@ CSVN_EXPORT int csvn_host_arena_map(int plane, int fd, uint64_t bytes);
 CSVN_EXPORT int csvn_host_arena_unmap(int plane, int arena);
 /* Begin a host circuit. HOST_CONNECTED tells the outcome of a connect; an accepted connection is open at once. */
 CSVN_EXPORT int csvn_host_open(int plane, const struct csvn_host_setup *setup);
+/* Begin a datagram circuit to the host's stack: one socket for all that it is permitted to talk to. */
+CSVN_EXPORT int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup);
+/* Decide about an address, anew if need be. -ENOBUFS: too many are known already. */
+CSVN_EXPORT int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit);
+CSVN_EXPORT int csvn_host_datagram_close(int plane, int circuit);
 /* The guest has closed its end, whatever its control page says: what it sent goes out, and nothing more comes in. */
 CSVN_EXPORT int csvn_host_finish(int plane, int circuit);
 /* End a host circuit, and forget it. An unfinished connection is reset. */
