@@ -49,6 +49,8 @@ const mutations: Record<Mutation, [RegExp, Partial<RingOptions>?]> = {
   "tail is loaded before state": [/end after \d of \d bytes/],
   "rings only when more than half is free": [LOST_WRITER, { ends: "stops" }],
   "poll calls one free byte writable": [/the writer polls, and its socket is writable/, {
+    size: 4,
+    bytes: 5,
     writer: "polls",
     ends: "stops",
   }],
