@@ -23,7 +23,9 @@
 
 #include "csvn/ring.h"
 
+#ifndef WATCHDOG_SECONDS
 #define WATCHDOG_SECONDS 20
+#endif
 
 /* What the two ends share. The bell words stand for doorbell queue, device and wake queue; the circuit is the rest. */
 struct shared {
