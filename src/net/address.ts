@@ -110,7 +110,7 @@ export class Network {
   }
 
   /** The nth address of the network, or undefined beyond its end (and for IPv4's broadcast address). */
-  at(n: number): Address | undefined {
+  at(n: number | bigint): Address | undefined {
     const size = 1n << BigInt(this.#hostBits);
     const last = this.family === 4 ? size - 2n : size - 1n;
     if (n < 0 || BigInt(n) > last) return undefined;
