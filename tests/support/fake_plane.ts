@@ -156,9 +156,11 @@ export class FakeVm implements Device, Mapper {
     return this.ask(RequestType.HELLO, [[16, new Uint8Array(BigUint64Array.of(features).buffer)]], 56);
   }
 
-  /** BYE. */
+  /** BYE, and the device reset that follows it, which drops all mappings. */
   bye(): number {
-    return this.ask(RequestType.BYE, [], 16);
+    const errno = this.ask(RequestType.BYE, [], 16);
+    if (errno === 0) this.maps.clear();
+    return errno;
   }
 
   /** LISTEN. */
