@@ -6,7 +6,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno } from "../errno.ts";
+import { Errno, SystemError } from "../errno.ts";
 import type { Endpoint } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
@@ -74,8 +74,7 @@ export class Circuits {
     const circuit: Circuit = { number: ++this.#count, arena, slot, ends, openedAt: Date.now() };
     this.#live.add(circuit);
     for (const end of ends) end.vm.circuits.set(end.id, { circuit, end });
-    vm.device.addRoute(here, listener.vm.device, there);
-    const announced = this.signals.announce(listener.vm, (token) =>
+    const announced = this.#route(circuit) && this.signals.announce(listener.vm, (token) =>
       encodeIncoming(token, {
         listener: listener.id,
         circuit: there,
@@ -120,6 +119,19 @@ export class Circuits {
     }
   }
 
+  /** Let doorbells through; whether that went well. */
+  #route(circuit: Circuit): boolean {
+    const [a, b] = circuit.ends;
+    try {
+      a.vm.device.addRoute(a.id, b.vm.device, b.id);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.error("circuit {circuit}: {reason}", { circuit: circuit.number, reason: error.message });
+      return false;
+    }
+  }
+
   #extents(circuit: Circuit, side: 0 | 1): Extents {
     const end = circuit.ends[side];
     return circuit.arena.extents(circuit.slot, side, circuit.arena.endOf(end.vm)!.id);
@@ -137,7 +149,8 @@ export class Circuits {
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
     const [a, b] = circuit.ends;
-    a.vm.device.removeRoute(a.id);
+    // Either may be the device of a VM that is gone, which knows nothing of its peers any more.
+    for (const { vm, id } of circuit.ends) vm.device.removeRoute(id);
     a.vm.ids.give(a.id);
     b.vm.ids.give(b.id);
     this.#live.delete(circuit);
