@@ -102,6 +102,12 @@ export class FakeVm implements Device, Mapper {
     other.routes.set(peerId, [this, id]);
   }
 
+  /** Its front-end is gone: what the data plane does with a device. */
+  destroy(): void {
+    this.net.operator.detach(this.vm, "test");
+    this.routes.clear();
+  }
+
   removeRoute(id: number): void {
     const [peer, peerId] = this.routes.get(id) ?? [];
     this.routes.delete(id);

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { CLOSE_VIOLATION } from "../../../src/circuit/records.ts";
 import { describeEnds } from "../../../src/circuit/circuit.ts";
-import { Errno } from "../../../src/errno.ts";
+import { Errno, SystemError } from "../../../src/errno.ts";
 import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
 
 async function pair(limits = {}): Promise<{ net: FakeNet; a: FakeVm; b: FakeVm; here: number; there: number }> {
@@ -54,6 +54,31 @@ Deno.test("a VM that goes down resets its peers' circuits; their ends stay until
   assertEquals(a.close(here), 0);
   await settle();
   assertEquals([net.operator.circuits.size, net.memories[0]!.disposed, a.maps.size, a.routes.size], [0, 1, 0, 0]);
+});
+
+Deno.test("the route of an end goes with its circuit, whichever VM was destroyed before", async () => {
+  for (const dying of ["a", "b"] as const) {
+    const { net, a, b, here, there } = await pair();
+    using _ = net;
+    if (dying === "a") a.destroy();
+    else b.destroy();
+    assertEquals(dying === "a" ? b.close(there) : a.close(here), 0);
+    assertEquals([a.routes.size, b.routes.size], [0, 0]);
+  }
+});
+
+Deno.test("a route that cannot be added makes the attempt ENOBUFS, and leaves nothing", async () => {
+  const net = new FakeNet();
+  using _ = net;
+  const [a, b] = [net.boot(), net.boot()];
+  b.listen(80);
+  a.addRoute = () => {
+    throw new SystemError("add a route", Errno.ENOMEM);
+  };
+  const ticket = a.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals([a.errno(ticket), b.incoming, net.operator.circuits.size], [Errno.ENOBUFS, [], 0]);
+  assertEquals([a.vm.circuits.size, b.vm.circuits.size, [...b.vm.listeners.values()][0]!.outstanding], [0, 0, 0]);
 });
 
 Deno.test("a circuit whose end is closed is not reset any more", async () => {
