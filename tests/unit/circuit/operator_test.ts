@@ -115,6 +115,18 @@ Deno.test("fault() makes a VM be ignored until its device starts anew", () => {
   assertEquals([a.vm.state, a.hello()], ["attached", 0]);
 });
 
+Deno.test("a queue's fault that is told after the device stopped does not outlast its next start", () => {
+  using net = new FakeNet();
+  const a = net.boot();
+  net.operator.down(a.vm, "its device stopped");
+  net.operator.queueFault(a.vm, 3, "told late");
+  assertEquals([a.vm.state, a.hello()], ["faulted", Errno.EPROTO]);
+  net.operator.up(a.vm);
+  assertEquals([a.vm.state, a.hello()], ["attached", 0]);
+  net.operator.up(a.vm);
+  assertEquals(a.vm.state, "ready");
+});
+
 Deno.test("a driver that does not read its events is at fault", async () => {
   using net = new FakeNet();
   const [a, b] = [net.boot(), net.boot()];
