@@ -8,6 +8,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { Errno } from "../../src/errno.ts";
 import { FakeDriver } from "../support/fake_driver.ts";
 import { type Ended, run, Running } from "../support/program.ts";
+import { until } from "../support/until.ts";
 
 async function directory(): Promise<{ path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir({ prefix: "csvn-cli-" });
@@ -115,17 +116,20 @@ Deno.test({
 
 Deno.test("a path in use by a living switch is refused, a dead one's is replaced", async () => {
   await using dir = await directory();
-  const socket = `${dir.path}/s`;
+  const [socket, api] = [`${dir.path}/s`, `${dir.path}/api`];
   {
-    await using first = new Running(["--socket", socket]);
+    await using first = new Running(["--socket", socket, "--api", api]);
     await first.says(`listening on ${socket}`);
+    await until("its API", () => exists(api));
     failed(await run(["--socket", socket]), 1, "another process listens there");
+    failed(await run(["--socket", `${dir.path}/other`, "--api", api]), 1, "another process listens there");
     await using vm = await FakeDriver.boot(socket);
     assertEquals(vm.name, "vm1", "the first goes on");
   }
-  assert(exists(socket), "it was killed");
-  await using second = new Running(["--socket", socket]);
+  assert(exists(socket) && exists(api), "it was killed");
+  await using second = new Running(["--socket", socket, "--api", api]);
   await second.says(`listening on ${socket}`);
+  assertEquals((await run(["status", "--api", api])).code, 0);
   await using vm = await FakeDriver.boot(socket);
   assertEquals(vm.name, "vm1");
 });
@@ -138,6 +142,7 @@ Deno.test("SIGTERM and SIGINT end it with 0, and its sockets are removed; front-
     await using program = new Running(["--socket", socket, "--vm", `name=web,socket=${web}`, "--api", api]);
     await program.says(`listening on ${web}`);
     await using vm = await FakeDriver.boot(web);
+    await until("its API", () => exists(api) && (Deno.statSync(api).mode! & 0o777) === 0o600);
     assertEquals([vm.name, paths.map((path) => Deno.statSync(path).mode! & 0o777)], ["web", [0o600, 0o600, 0o600]]);
     const { code, stderr } = await program.stop(signal);
     assertEquals([code, paths.map(exists)], [0, [false, false, false]]);
@@ -157,12 +162,13 @@ Deno.test("--policy deny, --socket-mode, --log-format json, and what status says
   assertEquals(Deno.statSync(socket).mode! & 0o777, 0o660);
   await b.listen(80);
   assertEquals(await a.connect(b.address, 80), Errno.ECONNREFUSED);
+  await until("its API", () => exists(api));
   await program.says("policy deny: no connection is allowed");
   const lines = program.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
   assert(lines.some((line) => JSON.stringify(line).includes("denied")));
   const [text, json] = await Promise.all([run(["status", "--api", api]), run(["status", "--api", api, "--json"])]);
   assertEquals([text.code, json.code, text.stderr, json.stderr], [0, 0, "", ""]);
-  assertMatch(text.stdout, /^VMs: 2\n  vm1 ready 10\.77\.0\.2 fd77:6373:766e::2: 0 circuits, 0 listeners/);
+  assertMatch(text.stdout, /^VMs: 2\n {2}vm1 ready 10\.77\.0\.2 fd77:6373:766e::2: 0 circuits, 0 listeners/);
   const status = JSON.parse(json.stdout);
   assertEquals([status.vms.length, status.vms[1].listeners, status.circuits], [2, 1, { open: 0, total: 0 }]);
 });
