@@ -62,7 +62,7 @@ static void random_desc(uint8_t *at)
 	const uint32_t lengths[] = { 0, 1, 16, 32, 128, REGION, UINT32_MAX, 16 * SIZE, (uint32_t)test_random() };
 	uint64_t guest = guests[test_below(8)];
 	uint32_t bytes = lengths[test_below(9)];
-	uint16_t flags = (uint16_t)(test_below(4) ? test_below(4) : test_below(8)), next = (uint16_t)test_below(SIZE + 2);
+	uint16_t flags = (uint16_t)(test_below(4) ? test_below(4) : test_below(8)), next = (uint16_t)(test_below(8) ? test_below(SIZE + 2) : test_random());
 
 	memcpy(at, &guest, 8);
 	memcpy(at + 8, &bytes, 4);
