@@ -151,7 +151,8 @@ export class Circuits {
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
     const [a, b] = circuit.ends;
-    a.vm.device.removeRoute(a.id);
+    // Either may be the device of a VM that is gone, which knows nothing of its peers any more.
+    for (const { vm, id } of circuit.ends) vm.device.removeRoute(id);
     a.vm.ids.give(a.id);
     b.vm.ids.give(b.id);
     this.#live.delete(circuit);
