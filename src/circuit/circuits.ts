@@ -257,8 +257,11 @@ export class Circuits {
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
     const [a, b] = circuit.ends;
-    if (a.vm && b.vm) a.vm.device.removeRoute(a.id);
-    for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) vm.ids.give(id);
+    for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) {
+      // It may be the device of a VM that is gone, which knows nothing of its peers any more.
+      vm.device.removeRoute(id);
+      vm.ids.give(id);
+    }
     this.#live.delete(circuit);
     this.arenas.giveSlot(circuit.arena, circuit.slot);
     log.info("circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s", {

@@ -128,7 +128,7 @@ async function run(config: Config): Promise<void> {
     ...(network6 && { network6 }),
     ...(socketMode !== undefined && { socketMode }),
   });
-  await using _api = config.api === undefined ? undefined : serveApi(config.api, csvn);
+  await using _api = config.api === undefined ? undefined : await serveApi(config.api, csvn);
   await stopSignal();
 }
 
