@@ -36,11 +36,13 @@ catch (error) { if (!(error instanceof LibraryError)) throw error; console.log(e
 
   /** What opening the library says. */
   async open(env: Record<string, string> = {}): Promise<string> {
+    const { CSVN_LIBRARY: _, ...inherited } = Deno.env.toObject();
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", "--no-lock", "open.ts"],
       cwd: this.path,
       clearEnv: true,
-      env: { PATH: join(this.path, "bin"), HOME: Deno.env.get("HOME") ?? "/", ...env },
+      // Where Deno keeps its modules, and whom it trusts, may be said in the environment.
+      env: { ...inherited, PATH: join(this.path, "bin"), ...env },
     }).output();
     const text = new TextDecoder();
     assertEquals(text.decode(stderr).split("\n").filter((line) => /error|\bat /.test(line)), []);
