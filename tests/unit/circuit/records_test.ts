@@ -37,8 +37,10 @@ function ours(): Map<string, number> {
   ) {
     found.set(name, records[name]);
   }
-  found.set("FEATURE_STREAM", Number(records.FEATURE_STREAM));
-  found.set("PROTOCOL_STREAM", records.PROTOCOL_STREAM);
+  for (const name of ["FEATURE_STREAM", "FEATURE_HOST", "FEATURE_DATAGRAM"] as const) {
+    found.set(name, Number(records[name]));
+  }
+  for (const name of ["PROTOCOL_STREAM", "PROTOCOL_DATAGRAM", "CONNECT_HOST"] as const) found.set(name, records[name]);
   return found;
 }
 
@@ -276,7 +278,7 @@ Deno.test("encodeConfig() tells a VM who it is", () => {
     0,
     128,
     0,
-    1,
+    7,
     0,
     0,
     0,
