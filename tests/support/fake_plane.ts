@@ -259,6 +259,9 @@ class FakeHostStack implements HostStack {
   open(): never {
     throw new SystemError("open a host circuit", Errno.ENETUNREACH);
   }
+  openDatagram(): never {
+    throw new SystemError("open a datagram circuit", Errno.ENETUNREACH);
+  }
   listen(): never {
     throw new SystemError("listen", Errno.EADDRNOTAVAIL);
   }
