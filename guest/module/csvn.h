@@ -411,6 +411,10 @@ int csvn_netdev_add(struct csvn_device *dev);
 void csvn_netdev_remove(struct csvn_device *dev);
 struct csvn_device *csvn_netdev_device(struct net_device *netdev);
 
+/* debug.c */
+void csvn_debug_init(void);
+void csvn_debug_exit(void);
+
 /* rtnl.c */
 int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_config *config);
 

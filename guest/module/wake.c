@@ -91,6 +91,7 @@ void csvn_violation(struct csvn_sock *cs)
 	mutex_lock(&cs->rx);
 	spin_lock_irqsave(&cs->lock, flags);
 	csvn_break(cs, ECONNRESET);
+	sock_reset_flag(cs->sk, SOCK_DONE); /* the end of file was not one */
 	spin_unlock_irqrestore(&cs->lock, flags);
 	c = csvn_detach(cs);
 	mutex_unlock(&cs->rx);
