@@ -136,20 +136,20 @@ void csvn_circuit_wake(struct csvn_circuit *c)
 	struct socket *sock = NULL;
 	unsigned long flags;
 	__poll_t mask = 0;
-	u8 shutdown;
-	bool broken;
 
 	if (!cs)
 		return; /* not accepted yet: accept() looks */
 	spin_lock_irqsave(&cs->lock, flags);
 	if (rcu_access_pointer(cs->circuit) == c && !c->lost) {
 		sock = cs->sock;
-		shutdown = cs->sk->sk_shutdown;
-		broken = cs->broken;
 		csvn_look(cs, c);
-		if (cs->broken != broken)
+		/*
+		 * By what is so, not by what has changed: a transfer may have taken the peer's state over before,
+		 * after those who sleep had looked.
+		 */
+		if (cs->broken)
 			mask = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP;
-		else if (cs->sk->sk_shutdown != shutdown)
+		else if (cs->sk->sk_shutdown & RCV_SHUTDOWN)
 			mask = EPOLLIN | EPOLLRDHUP | EPOLLHUP;
 		if (csvn_readable(c))
 			mask |= EPOLLIN;

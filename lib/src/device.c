@@ -77,7 +77,7 @@ void device_destroy(struct plane *p, struct device *d)
 		stop_queue(p, d, i);
 		(void)virtqueue_stop(&d->queues[i]);
 	}
-	p->counters.routes -= d->routes.count;
+	doorbell_forget(p, d);
 	route_table_free(&d->routes);
 	memory_unmap(&d->memory);
 	free(d->announcements);

@@ -55,5 +55,7 @@ void announce_clear(struct device *d);
 /* doorbell.c */
 void doorbell_kicked(struct plane *p, struct device *d);
 void wake_flush(struct plane *p, struct device *d);
+/* Remove all routes of a device, and those of its peers back to it. */
+void doorbell_forget(struct plane *p, struct device *d);
 
 #endif

@@ -154,6 +154,13 @@ static int remove_pair(struct plane *p, struct device *d, uint32_t id)
 	return 0;
 }
 
+void doorbell_forget(struct plane *p, struct device *d)
+{
+	for (uint32_t i = 0; i < d->routes.capacity; i++)
+		if (d->routes.routes[i].used)
+			(void)remove_pair(p, d, d->routes.routes[i].id);
+}
+
 static int add_pair(struct plane *p, struct device *a, uint32_t a_id, struct device *b, uint32_t b_id)
 {
 	int rc = route_set(&a->routes, a_id, b->handle, b_id);

@@ -6,7 +6,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno } from "../errno.ts";
+import { Errno, SystemError } from "../errno.ts";
 import type { Endpoint } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
@@ -49,7 +49,7 @@ export class Circuits {
   /**
    * Set a circuit up in a slot and announce it to the listener.
    *
-   * @returns undefined when one of the VMs has no id left or its listener's driver is at fault; the slot is then given back.
+   * @returns undefined when one of the VMs has no id left, or its listener cannot be told; the slot is then given back.
    */
   open(
     vm: Vm,
@@ -74,8 +74,7 @@ export class Circuits {
     const circuit: Circuit = { number: ++this.#count, arena, slot, ends, openedAt: Date.now() };
     this.#live.add(circuit);
     for (const end of ends) end.vm.circuits.set(end.id, { circuit, end });
-    vm.device.addRoute(here, listener.vm.device, there);
-    const announced = this.signals.announce(listener.vm, (token) =>
+    const announced = this.#route(ends) && this.signals.announce(listener.vm, (token) =>
       encodeIncoming(token, {
         listener: listener.id,
         circuit: there,
@@ -120,6 +119,21 @@ export class Circuits {
     }
   }
 
+  #route([a, b]: readonly [CircuitEnd, CircuitEnd]): boolean {
+    try {
+      a.vm.device.addRoute(a.id, b.vm.device, b.id);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.error("no doorbells between {from} and {to}: {reason}", {
+        from: a.vm.name,
+        to: b.vm.name,
+        reason: error.message,
+      });
+      return false;
+    }
+  }
+
   #extents(circuit: Circuit, side: 0 | 1): Extents {
     const end = circuit.ends[side];
     return circuit.arena.extents(circuit.slot, side, circuit.arena.endOf(end.vm)!.id);
@@ -137,7 +151,8 @@ export class Circuits {
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
     const [a, b] = circuit.ends;
-    a.vm.device.removeRoute(a.id);
+    // Either may be the device of a VM that is gone, which knows nothing of its peers any more.
+    for (const { vm, id } of circuit.ends) vm.device.removeRoute(id);
     a.vm.ids.give(a.id);
     b.vm.ids.give(b.id);
     this.#live.delete(circuit);

@@ -194,7 +194,11 @@ export class Connector {
         });
         this.#finish(attempt, listener.gone ? Errno.ECONNREFUSED : Errno.ENOBUFS);
       },
-    );
+    ).catch((error: unknown) => {
+      // A bug of ours costs this attempt, not the switch.
+      log.error("a bug of csvn's: {error}", { error });
+      this.#finish(attempt, Errno.EIO);
+    });
   }
 
   #open(attempt: ConnectAttempt, place: Parameters<Circuits["open"]>[4]): void {

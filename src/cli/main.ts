@@ -5,6 +5,7 @@
  */
 // deno-lint-ignore-file no-console -- this is the program's own output
 
+import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
 import { allowAll, denyAll } from "../circuit/verdict.ts";
 import { HELP, parseCommandLine } from "../config/command_line.ts";
@@ -112,6 +113,11 @@ async function run(config: Config): Promise<void> {
     );
   }
   await setUpLog(config.logLevel ?? "info", config.logFormat ?? "text");
+  // A bug of ours is to be seen, but not to cut everybody's connections.
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    getLogger(["csvn"]).error("a bug of csvn's: {error}", { error: event.reason });
+  });
   const { ringBytes, windowBytes, network4, network6, socketMode } = config;
   await using csvn = await Switch.start({
     sockets: config.sockets,
@@ -122,7 +128,7 @@ async function run(config: Config): Promise<void> {
     ...(network6 && { network6 }),
     ...(socketMode !== undefined && { socketMode }),
   });
-  await using _api = config.api === undefined ? undefined : serveApi(config.api, csvn);
+  await using _api = config.api === undefined ? undefined : await serveApi(config.api, csvn);
   await stopSignal();
 }
 

@@ -55,7 +55,7 @@ function rethrow<T>(read: () => T): T {
 
 /** A size such as 256KiB or 1GiB, in bytes: a power of two within bounds. */
 export function readSize(text: string, min: number, max: number): number {
-  const match = /^(\d{1,6})\s*(KiB|MiB|GiB|K|M|G)?$/i.exec(text);
+  const match = /^(\d{1,6})(?: ?(KiB|MiB|GiB|K|M|G))?$/i.exec(text);
   const unit = { k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 }[match?.[2]?.[0]?.toLowerCase() ?? ""] ?? 1;
   const bytes = Number(match?.[1]) * unit;
   if (!match || bytes < min || bytes > max || !Number.isInteger(Math.log2(bytes))) {

@@ -106,6 +106,23 @@ Deno.test("a VM that goes away resets its peers' circuits and nothing else", asy
   assertEquals((await c.accept()).circuit.read(), Uint8Array.of(1));
 });
 
+Deno.test("a VM that connected and went away leaves no route, and its peer's ids are used again", async () => {
+  await using net = await startTestSwitch();
+  await using b = await FakeDriver.boot(net.socket);
+  await b.listen(80);
+  for (let i = 0; i < 3; i++) {
+    const a = await FakeDriver.boot(net.socket);
+    for (let k = 0; k < 5; k++) await a.mustConnect(b.address, 80);
+    const held = await Promise.all(Array.from({ length: 5 }, () => b.accept()));
+    await a[Symbol.asyncDispose]();
+    await until("the resets", () => held.every(({ circuit }) => b.resets.has(circuit.id)));
+    assertEquals(net.csvn.status().plane.routes, 0);
+    for (const { circuit } of held) assertEquals(await circuit.close(), 0);
+    b.resets.clear();
+  }
+  assertEquals(net.csvn.status().circuits, { open: 0, total: 15 });
+});
+
 Deno.test("BYE, and a reset device that says HELLO again", async () => {
   await using net = await startTestSwitch();
   await using a = await FakeDriver.boot(net.socket);

@@ -28,7 +28,13 @@ export interface GuestNet extends AsyncDisposable {
  */
 export async function bootGuests(
   names: readonly string[],
-  options: { guest?: GuestOptions; net?: Omit<SwitchOptions, "sockets" | "vms">; others?: readonly string[] } = {},
+  options: {
+    guest?: GuestOptions;
+    net?: Omit<SwitchOptions, "sockets" | "vms">;
+    others?: readonly string[];
+    /** Kernels of guests that are not to have the usual one, by name. */
+    kernels?: Record<string, NonNullable<GuestOptions["kernel"]>>;
+  } = {},
 ): Promise<GuestNet> {
   const all = [...names, ...options.others ?? []];
   const address = (name: string): string => `10.77.0.${10 * (all.indexOf(name) + 1)}`;
@@ -41,7 +47,16 @@ export async function bootGuests(
   );
   const socket = (name: string): string => `${net.directory}/${name}.sock`;
   const booted = await Promise.allSettled(
-    names.map((name) => Guest.boot({ ...options.guest, name, socket: socket(name), progress: stderrProgress })),
+    names.map((name) => {
+      const kernel = options.kernels?.[name];
+      return Guest.boot({
+        ...options.guest,
+        ...(kernel && { kernel }),
+        name,
+        socket: socket(name),
+        progress: stderrProgress,
+      });
+    }),
   );
   const guests: Record<string, Guest> = {};
   let failure: PromiseRejectedResult | undefined;
