@@ -45,11 +45,14 @@ export class Namespaces implements AsyncDisposable {
     return `csvn-${which}-${this.id}`;
   }
 
-  /** A Deno program in one of them. */
-  deno(which: "switch" | "outside", args: readonly string[], options: Deno.CommandOptions = {}): Deno.Command {
+  /** A Deno program in one of them, its output in a file. */
+  deno(which: "switch" | "outside", args: readonly string[], log: string): Deno.Command {
+    const quiet = 'log=$1; shift; exec "$@" >"$log" 2>&1';
     return new Deno.Command("ip", {
-      ...options,
-      args: ["netns", "exec", this.name(which), "setpriv", "--pdeathsig", "TERM", Deno.execPath(), ...args],
+      args: [
+        ...["netns", "exec", this.name(which), "setpriv", "--pdeathsig", "TERM"],
+        ...["sh", "-c", quiet, "sh", log, Deno.execPath(), ...args],
+      ],
     });
   }
 
