@@ -102,6 +102,7 @@ static inline bool csvn_same(const struct csvn_endpoint *a, const struct csvn_en
 /* dgram_flow.c */
 struct csvn_flow *csvn_flow_find(struct csvn_dsock *ds, const struct csvn_endpoint *remote);
 struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoint *remote, gfp_t gfp);
+struct csvn_circuit *csvn_flow_other(struct csvn_dsock *ds, const struct csvn_flow *flow);
 void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct csvn_endpoint *remote);
 int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
 		    const struct csvn_endpoint *local);

@@ -162,12 +162,23 @@ static void csvn_dgram_detach(struct csvn_dsock *ds, struct csvn_circuit *c)
 /* Give a flow its circuit. ds->lock is held. */
 static void csvn_flow_attach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_circuit *c)
 {
-	if (flow->circuit)
+	if (flow->circuit && !csvn_over(flow->circuit))
 		return;
 	flow->circuit = c;
 	flow->used = jiffies;
 	if (!list_empty(&flow->waiting))
 		csvn_dgram_kick(ds, 0);
+}
+
+/* The flow's circuit is over: another one that there is already, or NULL. ds->lock is held. */
+struct csvn_circuit *csvn_flow_other(struct csvn_dsock *ds, const struct csvn_flow *flow)
+{
+	struct csvn_circuit *c;
+
+	list_for_each_entry(c, &ds->circuits, member)
+		if (!c->host && csvn_same(&c->remote, &flow->remote) && !csvn_over(c))
+			return c;
+	return NULL;
 }
 
 /* A datagram has come by the host's circuit: answers go the same way. */

@@ -82,7 +82,7 @@ static struct csvn_circuit *csvn_flow_circuit(struct csvn_dsock *ds, struct csvn
 	c = flow->circuit;
 	if (c && unlikely(csvn_over(c))) {
 		csvn_dgram_ended(ds, c);
-		flow->circuit = c = NULL;
+		flow->circuit = c = csvn_flow_other(ds, flow);
 		csvn_dgram_kick(ds, 0);
 	}
 	if (c)
