@@ -112,7 +112,7 @@ static void finish(struct plane *p, struct host_datagram *h, int error)
 	csvn_set_state(&h->end, CSVN_STATE_CLOSED | (error ? CSVN_STATE_RESET : CSVN_STATE_FIN));
 	host_wake(p, h->device, h->id);
 	plane_unwatch(p, h->fd);
-	plane_event(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
+	plane_event(p, CSVN_EVENT_HOST_DATAGRAM_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
 		    (struct event_part){ NULL, 0 });
 }
 
@@ -478,8 +478,11 @@ int csvn_host_datagram_close(int plane, int circuit)
 	if (!p)
 		return -EBADF;
 	h = handle_get(&p->host_datagrams, circuit);
-	if (h)
+	if (h) {
+		/* What the guest sent before it closed. */
+		turn(p, h);
 		datagram_destroy(p, h);
+	}
 	plane_leave(p);
 	return h ? 0 : -EBADF;
 }

@@ -126,7 +126,8 @@ export class Arenas implements Disposable {
       clearTimeout(question?.timer);
       question?.reject(new ArenaError(`${vm.name} went down`));
       this.#forget(arena);
-      if (arena.circuits === 0) this.#retire(arena);
+      // While the other end is still being opened, #open sees to what becomes of it.
+      if (arena.circuits === 0 && !arena.ends.some(({ state }) => state === "opening")) this.#retire(arena);
     }
     vm.arenas.clear();
     for (const peer of this.#pairs.get(vm)?.keys() ?? []) this.#pairs.get(peer)?.delete(vm);
@@ -163,9 +164,10 @@ export class Arenas implements Disposable {
     // Both to their ends, so that nothing is under way when the arena is given up.
     const results = await Promise.allSettled(arena.ends.map((end) => this.#openEnd(arena, end)));
     const failed = results.find((result) => result.status === "rejected");
-    if (failed) {
+    const gone = arena.ends.find(({ state }) => state === "gone");
+    if (failed || gone) {
       this.#retire(arena);
-      throw new ArenaError((failed.reason as Error).message);
+      throw new ArenaError(failed ? (failed.reason as Error).message : `${gone!.vm.name} went down`);
     }
     pair.arenas.push(arena);
     pair.nextBytes = Math.min(2 * pair.nextBytes, this.limits.arenaMaxBytes);
@@ -205,6 +207,8 @@ export class Arenas implements Disposable {
   async #openEnd(arena: Arena, end: ArenaEnd): Promise<void> {
     try {
       await this.#mapEnd(arena, end);
+      // BYE may have come in one batch with the last answer.
+      if (end.state === "gone") throw new ArenaError(`${end.vm.name} went down`);
       end.state = "visible";
     } catch (error) {
       // It may be mapped all the same: its place in the window stays taken until the VM's next driver.

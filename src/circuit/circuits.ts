@@ -7,11 +7,11 @@
 
 import { getLogger } from "@logtape/logtape";
 import { Errno, SystemError } from "../errno.ts";
-import type { Endpoint } from "../net/address.ts";
+import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
 import { type Circuit, type CircuitEnd, describeEnds, type HostEnd, isDirect, peerOf, type VmEnd } from "./circuit.ts";
-import type { HostConnection } from "./host.ts";
+import type { HostCircuitSetup, HostConnection, HostDatagram } from "./host.ts";
 import type { Listener, Protocol } from "./listener.ts";
 import { type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
 import type { Signals } from "./signals.ts";
@@ -30,6 +30,11 @@ export interface Opened {
   readonly circuit: Circuit;
   readonly id: number;
   readonly extents: Extents;
+}
+
+/** A datagram circuit to the host's stack. */
+export interface OpenedDatagram extends Opened {
+  readonly host: HostDatagram;
 }
 
 /** All circuits of a switch. */
@@ -129,9 +134,66 @@ export class Circuits {
     return true;
   }
 
+  /**
+   * Set a datagram circuit up from a VM's socket to the host's stack, where no address is permitted yet.
+   *
+   * @returns An errno when it cannot be; the slot is then given back.
+   */
+  openDatagram(vm: Vm, source: Endpoint, destination: Endpoint, place: Place): OpenedDatagram | number {
+    const here = this.#vmEnd(vm, source);
+    if (!here) {
+      this.arenas.giveSlot(place.arena, place.slot);
+      return Errno.ENOBUFS;
+    }
+    const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
+    const circuit = this.#add("udp", [here, there], place);
+    const opened = this.#openHostDatagram(circuit, here, there, 1, undefined, () => {});
+    if (typeof opened === "number") {
+      this.abandon(circuit);
+      return opened;
+    }
+    this.#logOpen(circuit);
+    return { circuit, id: here.id, extents: this.#extents(circuit, 0), host: opened };
+  }
+
+  /**
+   * Set a datagram circuit up from a published port to a VM's bound socket.
+   *
+   * @param source Told of addresses from which datagrams come that were not permitted yet.
+   * @returns undefined when it cannot be; the slot is then given back.
+   */
+  openPublished(
+    listener: Listener,
+    local: Endpoint,
+    bind: Endpoint,
+    place: Place,
+    source: (address: Endpoint) => void,
+  ): OpenedDatagram | undefined {
+    const there = this.#vmEnd(listener.vm, local);
+    if (!there) {
+      this.arenas.giveSlot(place.arena, place.slot);
+      return undefined;
+    }
+    const anybody = { address: unspecified(local.address.family), port: 0 };
+    const here: HostEnd = { host: undefined, endpoint: anybody, closed: false };
+    const circuit = this.#add("udp", [here, there], place);
+    const opened = this.#openHostDatagram(circuit, there, here, 0, bind, source);
+    if (typeof opened === "number" || !this.#announce(circuit, there, listener, anybody)) {
+      this.abandon(circuit);
+      return undefined;
+    }
+    this.#logOpen(circuit);
+    return { circuit, id: there.id, extents: this.#extents(circuit, 1), host: opened };
+  }
+
   /** Give up a circuit whose VM was never told of it. */
   abandon(circuit: Circuit): void {
     for (const end of circuit.ends) this.#close(circuit, end);
+  }
+
+  /** End a circuit at both ends. */
+  cut(circuit: Circuit): void {
+    for (const end of circuit.ends) this.#reset(circuit, end, Errno.ECONNRESET);
   }
 
   /** A driver has closed its end; false when it holds no such circuit. */
@@ -216,24 +278,44 @@ export class Circuits {
     connected: (errno: number) => void,
   ): number {
     return attempt(`a host circuit for ${vm.name}`, () => {
-      end.host = this.arenas.host.open({
-        device: vm.device,
-        id,
-        arena: circuit.arena.host!,
-        extents: circuit.arena.extents(circuit.slot, side, 0),
-        to,
-      }, {
+      end.host = this.arenas.host.open(this.#hostSetup(circuit, { vm, id }, side), to, {
         connected,
-        done: (sent, received, errno) => {
-          end.sent = sent;
-          end.received = received;
-          if (errno === Errno.EPROTO) {
-            log.warn("circuit {circuit}: {vm} broke the ring's rules: reset", { circuit: circuit.number, vm: vm.name });
-          }
-          this.#close(circuit, end);
-        },
+        done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome),
       });
     });
+  }
+
+  #openHostDatagram(
+    circuit: Circuit,
+    { vm, id }: VmEnd,
+    end: HostEnd,
+    side: 0 | 1,
+    bind: Endpoint | undefined,
+    source: (address: Endpoint) => void,
+  ): HostDatagram | number {
+    let opened: HostDatagram | undefined;
+    const errno = attempt(`a datagram circuit for ${vm.name}`, () => {
+      opened = end.host = this.arenas.host.openDatagram(
+        this.#hostSetup(circuit, { vm, id }, side),
+        bind,
+        { source, done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome) },
+      );
+    });
+    return opened ?? errno;
+  }
+
+  #hostSetup(circuit: Circuit, { vm, id }: { vm: Vm; id: number }, side: 0 | 1): HostCircuitSetup {
+    const extents = circuit.arena.extents(circuit.slot, side, 0);
+    return { device: vm.device, id, arena: circuit.arena.host!, extents };
+  }
+
+  #hostDone(circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, received: bigint, errno: number): void {
+    end.sent = sent;
+    end.received = received;
+    if (errno === Errno.EPROTO) {
+      log.warn("circuit {circuit}: {vm} broke the ring's rules: reset", { circuit: circuit.number, vm: vm.name });
+    }
+    this.#close(circuit, end);
   }
 
   #extents(circuit: Circuit, side: 0 | 1): Extents {
@@ -252,13 +334,20 @@ export class Circuits {
   #close(circuit: Circuit, end: CircuitEnd): void {
     if (end.closed) return;
     end.closed = true;
-    if (end.vm) end.vm.circuits.delete(end.id);
-    else end.host?.[Symbol.dispose]();
+    if (end.vm) {
+      end.vm.circuits.delete(end.id);
+      for (const [key, { id }] of end.vm.hostDatagrams) if (id === end.id) end.vm.hostDatagrams.delete(key);
+    } else {
+      end.host?.[Symbol.dispose]();
+    }
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
     const [a, b] = circuit.ends;
-    if (a.vm && b.vm) a.vm.device.removeRoute(a.id);
-    for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) vm.ids.give(id);
+    for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) {
+      // It may be the device of a VM that is gone, which knows nothing of its peers any more.
+      vm.device.removeRoute(id);
+      vm.ids.give(id);
+    }
     this.#live.delete(circuit);
     this.arenas.giveSlot(circuit.arena, circuit.slot);
     log.info("circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s", {

@@ -10,11 +10,11 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno, errnoName } from "../errno.ts";
+import { Errno, errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint, isUnspecified, unmapped } from "../net/address.ts";
 import { type Arenas, HOST } from "./arenas.ts";
 import type { Circuit } from "./circuit.ts";
-import type { Circuits, Opened, Place } from "./circuits.ts";
+import type { Circuits, Opened, OpenedDatagram, Place } from "./circuits.ts";
 import type { Destinations } from "./destinations.ts";
 import type { Limits } from "./limits.ts";
 import { chooseListener, Listener, type Protocol } from "./listener.ts";
@@ -38,6 +38,7 @@ type ConnectRequest = Extract<ControlRequest, { type: "CONNECT" }>;
 
 /** A destination that is reached by the host's stack. */
 export interface Outside {
+  readonly protocol: Protocol;
   /** Where it really leads. */
   readonly actual: Endpoint;
 }
@@ -56,6 +57,11 @@ export interface ConnectAttempt {
   /** Its circuit to the host's stack, which is connecting. */
   circuit: Circuit | undefined;
   timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+/** A VM's datagram socket, as the keys of {@linkcode Vm.hostDatagrams} name it. */
+export function datagramKey({ address, port }: Endpoint): string {
+  return `${address.family}:${port}`;
 }
 
 /** Handles connection attempts. */
@@ -151,8 +157,7 @@ export class Connector {
       log.warn("denied: {from} {source} -> {to} {destination}: {reason}", { ...names, reason: verdict.reason });
       return Errno.ECONNREFUSED;
     }
-    if (found.kind === "host" && protocol === "udp") return Errno.ENETUNREACH;
-    if (found.kind === "host") return { actual: found.actual };
+    if (found.kind === "host") return { protocol, actual: found.actual };
     if (found.vm.state !== "ready") return Errno.EHOSTUNREACH;
     const listener = chooseListener(found.vm.listeners.values(), destination, protocol);
     if (!listener) {
@@ -182,6 +187,10 @@ export class Connector {
     const { vm, target } = attempt;
     const peer = target instanceof Listener ? target.vm : HOST;
     attempt.state = "opening";
+    const known = vm.hostDatagrams.get(datagramKey(attempt.source));
+    if (known && !(target instanceof Listener) && target.protocol === "udp") {
+      return this.#permit(attempt, target, known);
+    }
     if (target instanceof Listener) target.outstanding++;
     const place = this.arenas.takeSlot(vm, peer);
     if (place) return this.#open(attempt, place);
@@ -217,12 +226,32 @@ export class Connector {
       if (!opened) return this.#finish(attempt, Errno.ENOBUFS);
       return this.#succeed(attempt, opened, 0);
     }
+    if (target.protocol === "udp") return this.#openDatagram(attempt, target, place);
     const opened = this.circuits.openOutbound(vm, source, destination, target.actual, place, (errno) => {
       attempt.circuit = undefined;
       if (errno !== 0) this.#finish(attempt, errno);
       else this.#succeed(attempt, opened!, CONNECT_HOST);
     });
     if (attempt.state !== "done") attempt.circuit = opened?.circuit;
+  }
+
+  #openDatagram(attempt: ConnectAttempt, target: Outside, place: Place): void {
+    const { vm, source, destination } = attempt;
+    const opened = this.circuits.openDatagram(vm, source, destination, place);
+    if (typeof opened === "number") return this.#finish(attempt, opened);
+    vm.hostDatagrams.set(datagramKey(source), opened);
+    this.#permit(attempt, target, opened);
+  }
+
+  /** A datagram socket has its circuit to the host's stack: let it talk to one more address. */
+  #permit(attempt: ConnectAttempt, { actual }: Outside, opened: OpenedDatagram): void {
+    try {
+      opened.host.permit(attempt.destination, actual, true);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return this.#finish(attempt, error.errno);
+    }
+    this.#succeed(attempt, opened, CONNECT_HOST);
   }
 
   #succeed(attempt: ConnectAttempt, opened: Opened, flags: number): void {

@@ -123,7 +123,7 @@ export class Directory {
       if (!address) continue;
       const index = network.indexOf(address);
       if (index === undefined) throw new DirectoryError(`VM ${name}: ${address.text} is not in ${network}`);
-      if (index <= BigInt(GATEWAY) || !network.at(Number(index))) {
+      if (index <= BigInt(GATEWAY) || !network.at(index)) {
         throw new DirectoryError(`VM ${name}: ${address.text} is the network's, the switch's or the broadcast address`);
       }
       if (this.#reservedAddresses.has(address.text)) {

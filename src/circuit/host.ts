@@ -25,6 +25,24 @@ export interface HostCircuit extends Disposable {
   finish(): void;
 }
 
+/** The host's end of a datagram circuit. */
+export interface HostDatagram extends HostCircuit {
+  /**
+   * Decide about an address: may datagrams be exchanged with it? @throws {SystemError}
+   *
+   * @param guest As the guest calls it.
+   * @param actual As the host's stack does.
+   */
+  permit(guest: Endpoint, actual: Endpoint, allowed: boolean): void;
+}
+
+/** Told about a datagram circuit. */
+export interface HostDatagramHandler {
+  /** Datagrams come from an unknown address: nothing is received until `permit` was called for it. */
+  source(address: Endpoint): void;
+  done(sent: bigint, received: bigint, errno: number): void;
+}
+
 /** A connection from the host's network. */
 export interface HostConnection {
   readonly remote: Endpoint;
@@ -40,8 +58,6 @@ export interface HostCircuitSetup {
   readonly arena: HostArena;
   /** As the host's end sees them. */
   readonly extents: Extents;
-  /** Where to connect to, or a connection that came in. */
-  readonly to: Endpoint | HostConnection;
 }
 
 /** A listening socket of the host's stack. */
@@ -54,8 +70,10 @@ export interface HostListener extends Disposable {
 export interface HostStack {
   /** Map an arena. */
   mapArena(memory: ArenaMemory): HostArena;
-  /** Begin a circuit. A connection that came in is taken over, also when this throws. */
-  open(setup: HostCircuitSetup, handler: HostCircuitHandler): HostCircuit;
+  /** Begin a stream circuit, by connecting or with a connection that came in. Such a connection that came in is taken over, also when this throws. */
+  open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit;
+  /** Begin a datagram circuit. @param bind The address of a published port; undefined: any, for what the guest sends. */
+  openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram;
   /** Listen on an address and port of the host. */
   listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener;
 }

@@ -36,7 +36,7 @@ export class Listener {
   }
 
   /** How well it fits a destination: 0 not at all, more is better, as the kernel's own lookup has it. */
-  score(destination: Endpoint, protocol: Protocol): number {
+  score(destination: Endpoint, protocol: Protocol = "tcp"): number {
     const { address, port } = this.local;
     if (port !== destination.port || protocol !== this.protocol) return 0;
     if (address.text === destination.address.text) return 3;

@@ -118,6 +118,11 @@ export class Operator implements Disposable {
     this.arenas.vmDown(vm);
   }
 
+  /** A VM's device started. A fault that was told while it stopped is the past one's. */
+  up(vm: Vm): void {
+    if (vm.state === "faulted") vm.become("attached", "its device started anew");
+  }
+
   /** A VM's driver broke a rule of its device. It is ignored until its device starts anew. */
   fault(vm: Vm, reason: string): void {
     if (vm.state === "faulted" || vm.state === "gone") return;

@@ -12,9 +12,10 @@ import { getLogger } from "@logtape/logtape";
 import { errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint } from "../net/address.ts";
 import { type Arenas, HOST } from "./arenas.ts";
-import type { Circuits } from "./circuits.ts";
-import type { HostConnection, HostListener, HostStack } from "./host.ts";
-import { chooseListener, type Listener } from "./listener.ts";
+import type { Circuits, OpenedDatagram, Place } from "./circuits.ts";
+import { datagramKey } from "./connect.ts";
+import type { HostConnection, HostStack } from "./host.ts";
+import { chooseListener, type Listener, type Protocol } from "./listener.ts";
 import type { VerdictFunction } from "./verdict.ts";
 import type { Vm } from "./vm.ts";
 
@@ -22,6 +23,7 @@ const log = getLogger(["csvn", "publish"]);
 
 /** A port of the host's network that leads to a VM's. */
 export interface Publication {
+  readonly protocol: Protocol;
   /** Where the host listens; port 0 for any. */
   readonly host: Endpoint;
   /** The VM's name and its port. */
@@ -31,7 +33,7 @@ export interface Publication {
 
 /** Listens for the published ports. */
 export class Publisher implements Disposable {
-  readonly #listening = new Map<Publication, HostListener>();
+  readonly #listening = new Map<Publication, Disposable>();
 
   constructor(
     readonly publications: readonly Publication[],
@@ -65,11 +67,15 @@ export class Publisher implements Disposable {
   }
 
   #listener(vm: Vm, publication: Publication): Listener | undefined {
-    return chooseListener(vm.listeners.values(), this.#destination(vm, publication));
+    return chooseListener(vm.listeners.values(), this.#destination(vm, publication), publication.protocol);
   }
 
   #listen(vm: Vm, publication: Publication): void {
     const names = { host: formatEndpoint(publication.host), vm: vm.name, port: publication.port };
+    if (publication.protocol === "udp") {
+      this.#listening.set(publication, this.#bind(vm, publication));
+      return;
+    }
     try {
       this.#listening.set(
         publication,
@@ -85,6 +91,51 @@ export class Publisher implements Disposable {
     }
   }
 
+  /** Open the circuit of a published datagram port; it ends by disposing what is returned. */
+  #bind(vm: Vm, publication: Publication): Disposable {
+    const listener = this.#listener(vm, publication)!;
+    const names = { host: formatEndpoint(publication.host), vm: vm.name, port: publication.port };
+    let opened: OpenedDatagram | undefined;
+    let ended = false;
+    const end = (): void => {
+      ended = true;
+      if (opened) this.circuits.cut(opened.circuit);
+    };
+    const open = async (): Promise<void> => {
+      const place = await this.#place(vm);
+      if (ended) return this.arenas.giveSlot(place.arena, place.slot);
+      const local = this.#destination(vm, publication);
+      opened = this.circuits.openPublished(listener, local, publication.host, place, (address) => {
+        const verdict = this.verdict({
+          protocol: "udp",
+          from: "host",
+          source: address,
+          to: vm.name,
+          destination: local,
+        });
+        const seen = { from: formatEndpoint(address), to: vm.name, reason: verdict.reason };
+        if (!verdict.allow) log.warn("denied: {from} -> {to}: {reason}", seen);
+        opened?.host.permit(address, address, verdict.allow);
+      });
+      if (!opened) throw new Error("the address is in use, or the VM takes no circuit");
+      listener.outstanding++;
+      vm.hostDatagrams.set(datagramKey(local), opened);
+      log.info("{host} is published: {vm} datagram port {port}", names);
+    };
+    open().catch((error: Error) => {
+      log.error("{host} cannot be published for {vm} port {port}: {reason}", { ...names, reason: error.message });
+    });
+    return { [Symbol.dispose]: end };
+  }
+
+  async #place(vm: Vm): Promise<Place> {
+    for (;;) {
+      const place = this.arenas.takeSlot(vm, HOST);
+      if (place) return place;
+      await this.arenas.open(vm, HOST);
+    }
+  }
+
   #accept(vm: Vm, publication: Publication, connection: HostConnection): void {
     const destination = this.#destination(vm, publication);
     const names = {
@@ -93,7 +144,7 @@ export class Publisher implements Disposable {
       destination: formatEndpoint(destination),
     };
     const verdict = this.verdict({
-      protocol: "tcp",
+      protocol: publication.protocol,
       from: "host",
       source: connection.remote,
       to: vm.name,
@@ -120,11 +171,7 @@ export class Publisher implements Disposable {
   }
 
   async #establish(connection: HostConnection, listener: Listener, destination: Endpoint): Promise<boolean> {
-    let place = this.arenas.takeSlot(listener.vm, HOST);
-    while (!place) {
-      await this.arenas.open(listener.vm, HOST);
-      place = this.arenas.takeSlot(listener.vm, HOST);
-    }
+    const place = await this.#place(listener.vm);
     if (listener.gone) {
       this.arenas.giveSlot(place.arena, place.slot);
       connection.refuse();

@@ -7,6 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Arena } from "./arena.ts";
 import type { Circuit, VmEnd } from "./circuit.ts";
+import type { OpenedDatagram } from "./circuits.ts";
 import type { ConnectAttempt } from "./connect.ts";
 import { ExtentAllocator } from "./extent_allocator.ts";
 import { IdAllocator } from "./id_allocator.ts";
@@ -42,6 +43,8 @@ export class Vm {
   readonly listeners = new Map<number, Listener>();
   /** Attempts that are not decided, by the token of their CONNECT. */
   readonly attempts = new Map<bigint, ConnectAttempt>();
+  /** Datagram circuits to the host's stack, by the socket's family and port: one for all its destinations. */
+  readonly hostDatagrams = new Map<string, OpenedDatagram>();
   /** Arenas in its window, by the id that its driver knows. */
   readonly arenas = new Map<number, Arena>();
   readonly ids: IdAllocator;

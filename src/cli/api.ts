@@ -4,12 +4,22 @@
  * @module
  */
 
-import { SystemError } from "../errno.ts";
-import { Errno } from "../errno.ts";
+import { Errno, SystemError } from "../errno.ts";
 import type { Switch, SwitchStatus } from "../host/switch.ts";
 
+/** Remove a socket that nobody listens on any more, such as that of a switch that was killed. */
+async function removeDead(path: string): Promise<void> {
+  if (!(await Deno.lstat(path).catch(() => undefined))?.isSocket) return;
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) await Deno.remove(path);
+  }
+}
+
 /** Serve a switch's status. @throws {SystemError} when the path cannot be listened on. */
-export function serveApi(path: string, csvn: Switch): AsyncDisposable {
+export async function serveApi(path: string, csvn: Switch): Promise<AsyncDisposable> {
+  await removeDead(path);
   let server: Deno.HttpServer<Deno.UnixAddr>;
   try {
     server = Deno.serve({ path, onListen: () => {} }, (request) => {

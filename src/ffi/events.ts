@@ -26,7 +26,8 @@ export type PlaneEvent =
   | { kind: "control"; device: number; ticket: number; request: Uint8Array<ArrayBuffer>; size: number; room: number }
   | { kind: "device-fault"; device: number; queue: number; errno: number; reason: string }
   | { kind: "host-connected"; circuit: number; errno: number }
-  | { kind: "host-done"; circuit: number; errno: number; sent: bigint; received: bigint }
+  | { kind: "host-done" | "host-datagram-done"; circuit: number; errno: number; sent: bigint; received: bigint }
+  | { kind: "host-source"; circuit: number; address: Uint8Array<ArrayBuffer> }
   | { kind: "host-accepted"; listener: number; fd: number; remote: Uint8Array<ArrayBuffer> };
 
 const HEADER = 16;
@@ -96,8 +97,9 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
     case 8:
       return { kind: "host-connected", circuit: handle, errno: aux };
     case 9:
+    case 12:
       return {
-        kind: "host-done",
+        kind: kind === 9 ? "host-done" : "host-datagram-done",
         circuit: handle,
         errno: aux,
         sent: view.getBigUint64(body, true),
@@ -105,6 +107,8 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
       };
     case 10:
       return { kind: "host-accepted", listener: handle, fd: aux, remote: buffer.slice(body, at + length) };
+    case 11:
+      return { kind: "host-source", circuit: handle, address: buffer.slice(body, at + length) };
     default:
       throw new Error(`unknown event ${kind} from the helper library`);
   }

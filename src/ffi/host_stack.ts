@@ -10,6 +10,8 @@ import type {
   HostCircuitHandler,
   HostCircuitSetup,
   HostConnection,
+  HostDatagram,
+  HostDatagramHandler,
   HostListener,
   HostStack,
 } from "../circuit/host.ts";
@@ -23,6 +25,7 @@ import type { Library } from "./library.ts";
 const ADDRESS_BYTES = 28;
 const SETUP_BYTES = 88;
 const REMOTE_AT = 52;
+const PERMIT_BYTES = 60;
 
 function putAddress(bytes: Uint8Array, at: number, { address, port }: Endpoint): void {
   const view = new DataView(bytes.buffer);
@@ -36,6 +39,24 @@ export function decodeHostAddress(bytes: Uint8Array): Endpoint {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const length = view.getUint32(0, true) === 4 ? 4 : 16;
   return { address: addressOf(bytes.slice(12, 12 + length)), port: view.getUint32(4, true) };
+}
+
+/** A `csvn_host_setup`. @param to An address, or a descriptor; -1: neither. */
+function encodeSetup({ device, id, arena, extents }: HostCircuitSetup, to: Endpoint | number): Uint8Array<ArrayBuffer> {
+  if (!(device instanceof PlaneDevice) || !(arena instanceof Arena)) throw new TypeError("not of this plane");
+  const bytes = new Uint8Array(SETUP_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setInt32(0, device.handle, true);
+  view.setUint32(4, id, true);
+  view.setInt32(8, arena.handle, true);
+  view.setUint32(12, extents.ringSize, true);
+  view.setBigUint64(16, BigInt(extents.ownControl), true);
+  view.setBigUint64(24, BigInt(extents.peerControl), true);
+  view.setBigUint64(32, BigInt(extents.txRing), true);
+  view.setBigUint64(40, BigInt(extents.rxRing), true);
+  view.setInt32(48, typeof to === "number" ? to : -1, true);
+  if (typeof to !== "number") putAddress(bytes, REMOTE_AT, to);
+  return bytes;
 }
 
 class Arena implements HostArena {
@@ -68,6 +89,7 @@ class Connection implements HostConnection {
 export class PlaneHostStack implements HostStack {
   readonly symbols: Library["symbols"];
   readonly #circuits = new Map<number, HostCircuitHandler>();
+  readonly #datagrams = new Map<number, HostDatagramHandler>();
   readonly #listeners = new Map<number, (connection: HostConnection) => void>();
 
   /** @param plane The plane's handle. */
@@ -80,20 +102,8 @@ export class PlaneHostStack implements HostStack {
     return new Arena(this, checked("map an arena", rc));
   }
 
-  open({ device, id, arena, extents, to }: HostCircuitSetup, handler: HostCircuitHandler): HostCircuit {
-    if (!(device instanceof PlaneDevice) || !(arena instanceof Arena)) throw new TypeError("not of this plane");
-    const bytes = new Uint8Array(SETUP_BYTES);
-    const view = new DataView(bytes.buffer);
-    view.setInt32(0, device.handle, true);
-    view.setUint32(4, id, true);
-    view.setInt32(8, arena.handle, true);
-    view.setUint32(12, extents.ringSize, true);
-    view.setBigUint64(16, BigInt(extents.ownControl), true);
-    view.setBigUint64(24, BigInt(extents.peerControl), true);
-    view.setBigUint64(32, BigInt(extents.txRing), true);
-    view.setBigUint64(40, BigInt(extents.rxRing), true);
-    view.setInt32(48, to instanceof Connection ? to.release() : -1, true);
-    if (!(to instanceof Connection)) putAddress(bytes, REMOTE_AT, to as Endpoint);
+  open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit {
+    const bytes = encodeSetup(setup, to instanceof Connection ? to.release() : to as Endpoint);
     const what = to instanceof Connection ? "take over a connection" : `connect to ${formatEndpoint(to as Endpoint)}`;
     const circuit = checked(what, this.symbols.csvn_host_open(this.plane, bytes));
     this.#circuits.set(circuit, handler);
@@ -103,6 +113,34 @@ export class PlaneHostStack implements HostStack {
         this.#circuits.delete(circuit);
         this.symbols.csvn_host_close(this.plane, circuit);
       },
+    };
+  }
+
+  openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram {
+    const what = bind ? `bind to ${formatEndpoint(bind)}` : "open a datagram socket";
+    const circuit = checked(what, this.symbols.csvn_host_datagram_open(this.plane, encodeSetup(setup, bind ?? -1)));
+    this.#datagrams.set(circuit, handler);
+    const close = (): void => {
+      this.#datagrams.delete(circuit);
+      this.symbols.csvn_host_datagram_close(this.plane, circuit);
+    };
+    return {
+      permit: (guest, actual, allowed) => {
+        const bytes = new Uint8Array(PERMIT_BYTES);
+        putAddress(bytes, 0, guest);
+        putAddress(bytes, ADDRESS_BYTES, actual);
+        new DataView(bytes.buffer).setUint32(2 * ADDRESS_BYTES, allowed ? 1 : 0, true);
+        checked(
+          `let datagrams pass to ${formatEndpoint(actual)}`,
+          this.symbols.csvn_host_datagram_permit(this.plane, circuit, bytes),
+        );
+      },
+      // Datagrams have no end to wait for: what was sent goes out when it is closed.
+      finish: () => {
+        close();
+        handler.done(0n, 0n, 0);
+      },
+      [Symbol.dispose]: close,
     };
   }
 
@@ -128,6 +166,10 @@ export class PlaneHostStack implements HostStack {
         return this.#circuits.get(event.circuit)?.connected(event.errno);
       case "host-done":
         return this.#circuits.get(event.circuit)?.done(event.sent, event.received, event.errno);
+      case "host-datagram-done":
+        return this.#datagrams.get(event.circuit)?.done(event.sent, event.received, event.errno);
+      case "host-source":
+        return this.#datagrams.get(event.circuit)?.source(decodeHostAddress(event.address));
       case "host-accepted": {
         const connection = new Connection(this.library, event.fd, decodeHostAddress(event.remote));
         const accept = this.#listeners.get(event.listener);

@@ -51,6 +51,8 @@ export interface PlaneCounters {
   hostReceived: number;
   /** Bytes from the host's stack to guests. */
   hostSent: number;
+  /** Datagrams that were not permitted, or for which there was no room. */
+  hostDropped: number;
 }
 
 const counterNames = [
@@ -70,6 +72,7 @@ const counterNames = [
   "hostTurns",
   "hostReceived",
   "hostSent",
+  "hostDropped",
 ] as const satisfies (keyof PlaneCounters)[];
 
 /** Told about a session. */

@@ -77,6 +77,12 @@ export const symbols = {
   csvn_host_arena_map: { parameters: [handle, /* plane */ fd, /* fd */ "u64" /* bytes */], result },
   csvn_host_arena_unmap: { parameters: [handle, /* plane */ handle /* arena */], result },
   csvn_host_open: { parameters: [handle, /* plane */ "buffer" /* setup */], result },
+  csvn_host_datagram_open: { parameters: [handle, /* plane */ "buffer" /* setup */], result },
+  csvn_host_datagram_permit: {
+    parameters: [handle, /* plane */ handle, /* circuit */ "buffer" /* permit */],
+    result,
+  },
+  csvn_host_datagram_close: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_finish: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_close: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_listen: { parameters: [handle, /* plane */ "buffer" /* address */], result },

@@ -112,6 +112,7 @@ export class FrontEndVm implements SessionHandler {
   }
 
   #started(): void {
+    this.context.operator.up(this.#vm);
     if (this.#session.canMap) return;
     log.error("{vm}: its front-end does not offer shared-memory regions: QEMU 11.1 or newer is needed", {
       vm: this.#vm.name,

@@ -11,6 +11,7 @@ import { allowAll, type VerdictFunction } from "../circuit/verdict.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
 import type { Publication } from "../circuit/publish.ts";
+export type { Publication } from "../circuit/publish.ts";
 import { type Address, type Endpoint, Network } from "../net/address.ts";
 import { FrontEndVm } from "./front_end_vm.ts";
 

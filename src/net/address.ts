@@ -51,7 +51,8 @@ export function parseAddress(text: string): Address {
   // The library also reads 10.1 and 0x7f.1, as inet_aton does; nobody means that here.
   const ok = text.includes(":") ? ipaddr.IPv6.isValid(text) : ipaddr.IPv4.isValidFourPartDecimal(text);
   if (!ok || text.includes("%")) throw new AddressError(`"${text}" is not an IP address`);
-  return fromLibrary(ipaddr.parse(text));
+  // It also reads ::10.0.0.1 as if it were ::ffff:10.0.0.1, which is another address.
+  return fromLibrary(ipaddr.parse(text.replace(/^::(?=\d+\.)/, "::0:")));
 }
 
 /** The address of 4 or 16 bytes in network order. */
@@ -70,6 +71,11 @@ export function unmapped(address: Address): Address {
 /** Is it 0.0.0.0 or ::? */
 export function isUnspecified(address: Address): boolean {
   return address.bytes.every((byte) => byte === 0);
+}
+
+/** 0.0.0.0 or ::. */
+export function unspecified(family: 4 | 6): Address {
+  return addressOf(new Uint8Array(family === 4 ? 4 : 16));
 }
 
 /** `10.77.0.2:80` or `[fd77::2]:80`. */
@@ -109,7 +115,7 @@ export class Network {
   }
 
   /** The nth address of the network, or undefined beyond its end (and for IPv4's broadcast address). */
-  at(n: number): Address | undefined {
+  at(n: number | bigint): Address | undefined {
     const size = 1n << BigInt(this.#hostBits);
     const last = this.family === 4 ? size - 2n : size - 1n;
     if (n < 0 || BigInt(n) > last) return undefined;

@@ -223,7 +223,7 @@ Deno.test("published ports reach the VM's listener, with the client's address", 
   const probe = Deno.listen({ hostname: HOSTNAME, port: 0 });
   host.port = probe.addr.port;
   probe.close();
-  await using net = await startTestSwitch({ publish: [{ host, vm: "vm1", port: 80 }] });
+  await using net = await startTestSwitch({ publish: [{ protocol: "tcp", host, vm: "vm1", port: 80 }] });
   await using vm = await FakeDriver.boot(net.socket);
   const dial = (): Promise<Deno.TcpConn> => Deno.connect({ hostname: HOSTNAME, port: host.port });
   const refused = async (): Promise<boolean> => {

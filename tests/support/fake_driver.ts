@@ -6,8 +6,9 @@
  */
 
 import type { Endpoint } from "../../src/net/address.ts";
-import { addressOf, parseAddress } from "../../src/net/address.ts";
+import { addressOf } from "../../src/net/address.ts";
 import { EventType, Layout, RequestType } from "../../src/circuit/records.ts";
+import { encodeEndpoint } from "./endpoint.ts";
 import { FakeCircuit } from "./fake_circuit.ts";
 import { FakeFrontEnd, FEATURES, u64s } from "./fake_front_end.ts";
 import { FakeVirtqueue, queueBytes } from "./fake_virtqueue.ts";
@@ -51,16 +52,7 @@ function decodeEndpoint(view: DataView, at: number): Endpoint {
   return { address: addressOf(ip.slice()), port: view.getUint16(at + 2, true) };
 }
 
-/** The bytes of an endpoint. */
-export function encodeEndpoint(address: string, port: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(Layout.endpoint.size);
-  const { family, bytes: ip } = parseAddress(address);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, family, true);
-  view.setUint16(2, port, true);
-  bytes.set(ip, 8);
-  return bytes;
-}
+export { encodeEndpoint };
 
 /** A fake guest. */
 export class FakeDriver implements AsyncDisposable {

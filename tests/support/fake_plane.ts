@@ -1,0 +1,319 @@
+/**
+ * Fakes of what the switch operator needs from the data plane, for units: they keep what they are told, and count what is
+ * not given back.
+ *
+ * @module
+ */
+
+import type { HostArena, HostStack } from "../../src/circuit/host.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../src/circuit/limits.ts";
+import { Operator, type OperatorOptions } from "../../src/circuit/operator.ts";
+import type { ArenaMemory, Device, Mapper } from "../../src/circuit/plane.ts";
+import { EventType, Layout, RequestType } from "../../src/circuit/records.ts";
+import { allowAll } from "../../src/circuit/verdict.ts";
+import type { Vm } from "../../src/circuit/vm.ts";
+import { Errno, SystemError } from "../../src/errno.ts";
+import { Network } from "../../src/net/address.ts";
+import { encodeEndpoint } from "./endpoint.ts";
+
+/** An arena's memory that is none. */
+export class FakeMemory implements ArenaMemory {
+  static #count = 0;
+  readonly fd = 1000 + ++FakeMemory.#count;
+  readonly identity = `0:${this.fd}`;
+  readonly punched: [number, number][] = [];
+  stamped = new Uint8Array();
+  disposed = 0;
+
+  constructor(readonly length: number) {}
+
+  stamp(bytes: Uint8Array): void {
+    this.stamped = bytes.slice();
+  }
+
+  punch(offset: number, length: number): void {
+    if (this.disposed) throw new Error("punched after its end");
+    this.punched.push([offset, length]);
+  }
+
+  pages(): number {
+    return 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed++;
+  }
+}
+
+/** A record of the device or the driver. */
+export interface Record {
+  readonly type: number;
+  readonly token: bigint;
+  readonly view: DataView;
+}
+
+function recordOf(bytes: Uint8Array): Record {
+  const view = new DataView(bytes.slice().buffer);
+  return { type: view.getUint16(0, true), token: view.getBigUint64(8, true), view };
+}
+
+/** A device that is none, and the driver behind it. */
+export class FakeVm implements Device, Mapper {
+  readonly answers = new Map<number, Record>();
+  readonly events: Record[] = [];
+  readonly routes = new Map<number, [FakeVm, number]>();
+  /** Window mappings, by offset: their length. */
+  readonly maps = new Map<number, number>();
+  /** Announcements fail with this. */
+  announceErrno = 0;
+  mapError: Error | undefined;
+  /** Answer events about arenas. */
+  answersArenas = true;
+  vm!: Vm;
+  #ticket = 0;
+
+  constructor(readonly net: FakeNet) {}
+
+  get name(): string {
+    return this.vm.name;
+  }
+
+  reply(ticket: number, response: Uint8Array): void {
+    if (this.answers.has(ticket)) throw new Error(`ticket ${ticket} is answered twice`);
+    this.answers.set(ticket, recordOf(response));
+  }
+
+  announce(event: Uint8Array): void {
+    if (this.announceErrno) throw new SystemError("announce an event", this.announceErrno);
+    const record = recordOf(event);
+    this.events.push(record);
+    const arena = record.view.getUint32(16, true);
+    const answer = new Map<number, number>([
+      [EventType.ARENA_PREPARE, RequestType.ARENA_PREPARED],
+      [EventType.ARENA_MAPPED, RequestType.ARENA_VISIBLE],
+      [EventType.ARENA_RETIRE, RequestType.ARENA_RETIRED],
+    ]).get(record.type);
+    if (answer && this.answersArenas) queueMicrotask(() => this.arena(answer, arena));
+  }
+
+  addRoute(id: number, peer: Device, peerId: number): void {
+    const other = peer as FakeVm;
+    if (this.routes.has(id) || other.routes.has(peerId)) throw new SystemError("add a route", Errno.EEXIST);
+    this.routes.set(id, [other, peerId]);
+    other.routes.set(peerId, [this, id]);
+  }
+
+  /** Its front-end is gone: what the data plane does with a device. */
+  destroy(): void {
+    this.net.operator.detach(this.vm, "test");
+    this.routes.clear();
+  }
+
+  removeRoute(id: number): void {
+    const [peer, peerId] = this.routes.get(id) ?? [];
+    this.routes.delete(id);
+    if (peerId !== undefined) peer?.routes.delete(peerId);
+  }
+
+  map(_fd: number, offset: number, length: number): Promise<void> {
+    if (this.mapError) return Promise.reject(this.mapError);
+    for (const [at, bytes] of this.maps) {
+      if (offset < at + bytes && at < offset + length) throw new Error("mappings overlap");
+    }
+    this.maps.set(offset, length);
+    return Promise.resolve();
+  }
+
+  unmap(offset: number, length: number): Promise<void> {
+    if (this.maps.get(offset) !== length) throw new Error("unmapped what was not mapped");
+    this.maps.delete(offset);
+    return Promise.resolve();
+  }
+
+  /** Send a record; its ticket. */
+  post(type: number, fields: readonly [number, Uint8Array][], size: number, token?: bigint, room = 128): number {
+    const ticket = ++this.#ticket;
+    const bytes = new Uint8Array(size);
+    const view = new DataView(bytes.buffer);
+    if (size >= 16) {
+      view.setUint16(0, type, true);
+      view.setUint16(2, 1, true);
+      view.setUint32(4, size, true);
+      view.setBigUint64(8, token ?? BigInt(ticket), true);
+    }
+    for (const [at, field] of fields) bytes.set(field, at);
+    this.net.operator.control(this.vm, ticket, bytes.subarray(0, 128), size, room);
+    return ticket;
+  }
+
+  /** The errno of an answer; undefined where there is none yet. */
+  errno(ticket: number): number | undefined {
+    return this.answers.get(ticket)?.view.getUint32(Layout.response.error, true);
+  }
+
+  /** Send a record that is answered at once; its errno. */
+  ask(type: number, fields: readonly [number, Uint8Array][], size: number): number {
+    const errno = this.errno(this.post(type, fields, size));
+    if (errno === undefined) throw new Error(`request ${type} was not answered at once`);
+    return errno;
+  }
+
+  /** HELLO. */
+  hello(features = 1n): number {
+    return this.ask(RequestType.HELLO, [[16, new Uint8Array(BigUint64Array.of(features).buffer)]], 56);
+  }
+
+  /** BYE, and the device reset that follows it, which drops all mappings. */
+  bye(): number {
+    const errno = this.ask(RequestType.BYE, [], 16);
+    if (errno === 0) this.maps.clear();
+    return errno;
+  }
+
+  /** LISTEN. */
+  listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0): number {
+    return this.ask(
+      RequestType.LISTEN,
+      [[16, encodeEndpoint(address, port)], [40, u32s(listener, backlog, flags, 6)]],
+      56,
+    );
+  }
+
+  /** UNLISTEN. */
+  unlisten(listener: number): number {
+    return this.ask(RequestType.UNLISTEN, [[16, u32s(listener)]], 24);
+  }
+
+  /** CREDIT. */
+  credit(listener: number, count: number): number {
+    return this.ask(RequestType.CREDIT, [[16, u32s(listener, count)]], 24);
+  }
+
+  /** CONNECT; its ticket. */
+  connect(
+    address: string,
+    port: number,
+    change: { from?: string; fromPort?: number; protocol?: number; token?: bigint; room?: number } = {},
+  ): number {
+    const any = address.includes(":") ? "::" : "0.0.0.0";
+    return this.post(
+      RequestType.CONNECT,
+      [
+        [16, encodeEndpoint(change.from ?? any, change.fromPort ?? 40_000)],
+        [40, encodeEndpoint(address, port)],
+        [64, u32s(change.protocol ?? 6)],
+      ],
+      72,
+      change.token,
+      change.room,
+    );
+  }
+
+  /** The circuit of a CONNECT's answer. */
+  circuit(ticket: number): number {
+    const answer = this.answers.get(ticket);
+    if (!answer || this.errno(ticket) !== 0) throw new Error(`no circuit: ${answer && this.errno(ticket)}`);
+    return answer.view.getUint32(Layout.connect_response.circuit, true);
+  }
+
+  /** CANCEL of the CONNECT with that token. */
+  cancel(token: bigint): number {
+    return this.ask(RequestType.CANCEL, [[16, new Uint8Array(BigUint64Array.of(token).buffer)]], 24);
+  }
+
+  /** CLOSE. */
+  close(circuit: number, flags = 0): number {
+    return this.ask(RequestType.CLOSE, [[16, u32s(circuit, flags)]], 40);
+  }
+
+  /** An answer to an event about an arena. */
+  arena(type: number, arena: number, errno = 0): number {
+    return this.ask(type, [[16, u32s(arena, errno)]], 24);
+  }
+
+  /** Events of a type. */
+  of(type: number): Record[] {
+    return this.events.filter((event) => event.type === type);
+  }
+
+  /** Circuits of INCOMING events. */
+  get incoming(): number[] {
+    return this.of(EventType.INCOMING).map(({ view }) => view.getUint32(Layout.incoming.circuit, true));
+  }
+
+  /** Circuits of RESET events, with their errno. */
+  get resets(): [number, number][] {
+    return this.of(EventType.RESET).map(({ view }) => [view.getUint32(16, true), view.getUint32(20, true)]);
+  }
+}
+
+function u32s(...values: number[]): Uint8Array {
+  return new Uint8Array(Uint32Array.from(values).buffer);
+}
+
+/** A host's stack that reaches nothing. */
+class FakeHostStack implements HostStack {
+  mapArena(): HostArena {
+    return { [Symbol.dispose]: () => {} };
+  }
+  open(): never {
+    throw new SystemError("open a host circuit", Errno.ENETUNREACH);
+  }
+  openDatagram(): never {
+    throw new SystemError("open a datagram circuit", Errno.ENETUNREACH);
+  }
+  listen(): never {
+    throw new SystemError("listen", Errno.EADDRNOTAVAIL);
+  }
+}
+
+/** An operator with fakes around it. */
+export class FakeNet implements Disposable {
+  readonly operator: Operator;
+  readonly memories: FakeMemory[] = [];
+  readonly limits: Limits;
+
+  constructor(options: Partial<Omit<OperatorOptions, "limits">> & { limits?: Partial<Limits> } = {}) {
+    this.limits = { ...DEFAULT_LIMITS, arenaIdleMs: 3_600_000, ...options.limits };
+    this.operator = new Operator({
+      network4: Network.parse("10.77.0.0/16"),
+      network6: Network.parse("fd77::/64"),
+      vms: [],
+      verdict: allowAll,
+      memory: (length) => {
+        const memory = new FakeMemory(length);
+        this.memories.push(memory);
+        return memory;
+      },
+      host: new FakeHostStack(),
+      outside: false,
+      allowHost: [],
+      publish: [],
+      ...options,
+      limits: this.limits,
+    });
+  }
+
+  /** A VM that has not said HELLO. */
+  attach(reserved?: string): FakeVm {
+    const fake = new FakeVm(this);
+    fake.vm = this.operator.attach(fake, fake, reserved);
+    return fake;
+  }
+
+  /** A VM whose driver is up. */
+  boot(reserved?: string): FakeVm {
+    const fake = this.attach(reserved);
+    if (fake.hello() !== 0) throw new Error("HELLO failed");
+    return fake;
+  }
+
+  [Symbol.dispose](): void {
+    this.operator[Symbol.dispose]();
+  }
+}
+
+/** Let all that is due without a timer happen. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < 50; i++) await Promise.resolve();
+}

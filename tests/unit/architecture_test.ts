@@ -1,0 +1,129 @@
+/**
+ * Who may import whom, and who may touch memory: read from the sources themselves.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { fromFileUrl, join, relative } from "@std/path";
+
+const root = fromFileUrl(new URL("../..", import.meta.url));
+
+interface Import {
+  readonly from: string;
+  /** Path from the root, or a package. */
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+function sources(dir: string): string[] {
+  return [...Deno.readDirSync(join(root, dir))].flatMap(({ name, isDirectory }) => {
+    const path = `${dir}/${name}`;
+    return isDirectory ? sources(path) : name.endsWith(".ts") ? [path] : [];
+  });
+}
+
+/** The code without its comments. */
+function code(path: string): string {
+  return Deno.readTextFileSync(join(root, path)).replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
+}
+
+/** `import { type A, type B }` imports only types; `import { type A, b }` does not. */
+function isTypeOnly(clause: string): boolean {
+  if (/^\s*type\b(?!\s*,)/.test(clause)) return true;
+  const names = clause.match(/^\s*\{([\s\S]*)\}\s*$/)?.[1]?.split(",").map((name) => name.trim()).filter(Boolean);
+  return names !== undefined && names.length > 0 && names.every((name) => name.startsWith("type "));
+}
+
+function importsOf(path: string): Import[] {
+  const text = code(path);
+  const found: Import[] = [];
+  const add = (clause: string, to: string): void => {
+    const target = to.startsWith(".") ? relative(root, join(root, path, "..", to)) : to;
+    found.push({ from: path, to: target, typeOnly: isTypeOnly(clause) });
+  };
+  for (const [, clause, to] of text.matchAll(/^\s*(?:import|export)\s+([^;"']*?)\s*from\s*"([^"]+)"/gm)) {
+    add(clause!, to!);
+  }
+  for (const [, to] of text.matchAll(/\bimport\s*\(\s*"([^"]+)"/g)) add("", to!);
+  for (const [, to] of text.matchAll(/^\s*import\s*"([^"]+)"/gm)) add("", to!);
+  return found;
+}
+
+const files = [...sources("src"), "mod.ts"];
+const imports = files.flatMap(importsOf);
+
+/** The layer of a file: the folder in src, or its own name. */
+function layer(path: string): string {
+  return path.match(/^src\/([^/]+)/)?.[1] ?? path;
+}
+
+// What each layer may import of ours: values, and beyond those types alone.
+const allowed: Record<string, { readonly values: readonly string[]; readonly types?: readonly string[] }> = {
+  "errno.ts": { values: [] },
+  net: { values: [] },
+  vhost: { values: ["errno.ts", "net"] },
+  circuit: { values: ["errno.ts", "net"] },
+  ffi: { values: ["errno.ts", "net"], types: ["vhost", "circuit"] },
+  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi"] },
+  config: { values: ["errno.ts", "net"], types: ["host"] },
+  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "deno.json"] },
+  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli"] },
+};
+
+Deno.test("imports go one way", () => {
+  assert(imports.length > 80, "the imports were found");
+  const wrong: string[] = [];
+  for (const { from, to, typeOnly } of imports) {
+    const [here, there] = [layer(from), layer(to)];
+    if (!files.includes(to) && to !== "deno.json") continue;
+    const may = allowed[here];
+    assert(may, `${from}: a layer that this test does not know`);
+    if (here === there || may.values.includes(there) || (typeOnly && may.types?.includes(there))) continue;
+    wrong.push(`${from} imports ${typeOnly ? "types of " : ""}${to}`);
+  }
+  assertEquals(wrong, []);
+});
+
+Deno.test("every file that is imported is there, and packages come by the names of deno.json", async () => {
+  const { imports: packages } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
+  for (const { from, to } of imports) {
+    const known = files.includes(to) || to === "deno.json" || to in packages || to.startsWith("node:");
+    assert(known, `${from} imports ${to}`);
+  }
+});
+
+Deno.test("no cycle of value imports", () => {
+  const values = Map.groupBy(imports.filter(({ typeOnly }) => !typeOnly), ({ from }) => from);
+  const done = new Set<string>();
+  const visit = (path: string, trail: readonly string[]): void => {
+    assert(!trail.includes(path), [...trail, path].join(" -> "));
+    if (done.has(path)) return;
+    for (const { to } of values.get(path) ?? []) visit(to, [...trail, path]);
+    done.add(path);
+  };
+  for (const file of files) visit(file, []);
+});
+
+Deno.test("only src/ffi says Deno.dlopen or Deno.Unsafe…", () => {
+  const doors = files.filter((file) => /\bdlopen\b|\bUnsafe[A-Z]\w*|\["(dlopen|Unsafe)/.test(code(file)));
+  assertEquals(doors.map(layer).filter((name) => name !== "ffi"), []);
+  assert(doors.includes("src/ffi/library.ts"), "the search finds what there is");
+  for (const file of files.filter((file) => layer(file) !== "ffi" && !file.startsWith("src/cli"))) {
+    assert(!/\bDeno\s*\[|=\s*Deno\s*[;,)]/.test(code(file)), `${file} hides what it takes from Deno`);
+  }
+});
+
+Deno.test("isTypeOnly() tells types from values", () => {
+  const cases = [
+    ["type { A }", true],
+    ["type A", true],
+    ["{ type A, type B }", true],
+    ["{ type A, b }", false],
+    ["{ a }", false],
+    ["a", false],
+    ["* as a", false],
+    ["{}", false],
+  ] as const;
+  for (const [clause, expected] of cases) assertEquals([clause, isTypeOnly(clause)], [clause, expected]);
+});

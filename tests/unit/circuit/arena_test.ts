@@ -1,0 +1,62 @@
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { Arena, type ArenaEnd, slotBytes } from "../../../src/circuit/arena.ts";
+import { ARENA_MAGIC } from "../../../src/circuit/records.ts";
+import type { Vm } from "../../../src/circuit/vm.ts";
+import { FakeMemory } from "../../support/fake_plane.ts";
+
+const RING = 16384;
+
+function make(length: number): { arena: Arena; memory: FakeMemory; ends: ArenaEnd[] } {
+  const ends = [1, 2].map((id): ArenaEnd => ({ vm: {} as Vm, id, offset: 0, state: "visible" }));
+  const memory = new FakeMemory(length);
+  return { arena: new Arena(1, memory, RING, ends), memory, ends };
+}
+
+Deno.test("Arena() stamps magic, nonce, length and ring size", () => {
+  const { arena, memory } = make(1 << 20);
+  const view = new DataView(memory.stamped.buffer);
+  assertEquals(
+    [0, 8, 16].map((at) => view.getBigUint64(at, true)),
+    [ARENA_MAGIC, arena.nonce, 1n << 20n],
+  );
+  assertEquals(view.getUint32(24, true), RING);
+  assertNotEquals(arena.nonce, make(1 << 20).arena.nonce);
+});
+
+Deno.test("takeSlot() gives every slot once; giveSlot() punches exactly its bytes", () => {
+  const { arena, memory } = make(4096 + 5 * slotBytes(RING) + 100);
+  const slots = Array.from({ length: 6 }, () => arena.takeSlot());
+  assertEquals(slots, [0, 1, 2, 3, 4, undefined]);
+  assertEquals([arena.slotCount, arena.circuits], [5, 5]);
+  arena.giveSlot(3);
+  assertEquals(memory.punched, [[4096 + 3 * slotBytes(RING), slotBytes(RING)]]);
+  assertEquals([arena.takeSlot(), arena.takeSlot(), arena.circuits], [3, undefined, 5]);
+});
+
+Deno.test("extents() mirror each other, lie in their slot, page-aligned, and overlap nobody's", () => {
+  const { arena, memory } = make(1 << 20);
+  const used: [number, number][] = [[0, 4096]];
+  for (let slot = 0; slot < arena.slotCount; slot++) {
+    const a = arena.extents(slot, 0, 7);
+    const b = arena.extents(slot, 1, 8);
+    assertEquals([a.arena, b.arena, a.ringSize, b.ringSize], [7, 8, RING, RING]);
+    assertEquals([a.ownControl, a.peerControl, a.txRing, a.rxRing], [b.peerControl, b.ownControl, b.rxRing, b.txRing]);
+    for (
+      const [at, length] of [[a.ownControl, 4096], [b.ownControl, 4096], [a.txRing, RING], [b.txRing, RING]] as const
+    ) {
+      assert(at % 4096 === 0 && at + length <= memory.length);
+      assert(used.every(([other, bytes]) => at >= other + bytes || other >= at + length));
+      used.push([at, length]);
+    }
+  }
+});
+
+Deno.test("usable needs every end to be visible", () => {
+  const { arena, ends } = make(1 << 20);
+  assert(arena.usable);
+  for (const state of ["opening", "retiring", "gone"] as const) {
+    ends[1]!.state = state;
+    assertEquals(arena.usable, false);
+  }
+  assertEquals([arena.endOf(ends[1]!.vm), arena.endOf({} as Vm)], [ends[1], undefined]);
+});

@@ -1,0 +1,115 @@
+import { assertEquals } from "@std/assert";
+import { CLOSE_VIOLATION } from "../../../src/circuit/records.ts";
+import { describeEnds } from "../../../src/circuit/circuit.ts";
+import { Errno, SystemError } from "../../../src/errno.ts";
+import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
+
+async function pair(limits = {}): Promise<{ net: FakeNet; a: FakeVm; b: FakeVm; here: number; there: number }> {
+  const net = new FakeNet({ limits });
+  const [a, b] = [net.boot(), net.boot()];
+  b.listen(80);
+  const ticket = a.connect("10.77.0.3", 80);
+  await settle();
+  return { net, a, b, here: a.circuit(ticket), there: b.incoming[0]! };
+}
+
+Deno.test("a circuit is given back when both ends have closed, and not before", async () => {
+  const { net, a, b, here, there } = await pair();
+  using _ = net;
+  const { circuits } = net.operator;
+  assertEquals([circuits.size, circuits.total, a.routes.get(here)], [1, 1, [b, there]]);
+  assertEquals(a.close(here), 0);
+  assertEquals([a.close(here), circuits.size, b.routes.size, net.memories[0]!.punched], [Errno.ENOENT, 1, 1, []]);
+  assertEquals(b.close(there), 0);
+  assertEquals([circuits.size, circuits.total, a.routes.size, b.routes.size], [0, 1, 0, 0]);
+  assertEquals(net.memories[0]!.punched.length, 1);
+  assertEquals([a.vm.circuits.size, b.vm.circuits.size, [...net.operator.arenas.all][0]!.circuits], [0, 0, 0]);
+});
+
+Deno.test("a CLOSE of another VM's circuit is ENOENT", async () => {
+  const { net, a, b, here, there } = await pair();
+  using _ = net;
+  const c = net.boot();
+  assertEquals(
+    [c.close(here), c.close(there), a.close(here + (1 << 20)), a.close(0xffffffff)],
+    Array(4).fill(Errno.ENOENT),
+  );
+  assertEquals([a.resets, b.resets, net.operator.circuits.size], [[], [], 1]);
+});
+
+Deno.test("a violation resets the peer once; a CLOSE without one does not", async () => {
+  const { net, a, b, here, there } = await pair();
+  using _ = net;
+  assertEquals(a.close(here, CLOSE_VIOLATION), 0);
+  assertEquals([b.resets, a.resets], [[[there, Errno.ECONNRESET]], []]);
+  assertEquals(b.close(there, CLOSE_VIOLATION), 0);
+  assertEquals([a.resets, net.operator.circuits.size], [[], 0]);
+});
+
+Deno.test("a VM that goes down resets its peers' circuits; their ends stay until they are closed", async () => {
+  const { net, a, b, here } = await pair();
+  using _ = net;
+  net.operator.detach(b.vm, "test");
+  assertEquals([a.resets, net.operator.circuits.size, net.memories[0]!.disposed], [[[here, Errno.ECONNRESET]], 1, 0]);
+  assertEquals(a.close(here), 0);
+  await settle();
+  assertEquals([net.operator.circuits.size, net.memories[0]!.disposed, a.maps.size, a.routes.size], [0, 1, 0, 0]);
+});
+
+Deno.test("the route of an end goes with its circuit, whichever VM was destroyed before", async () => {
+  for (const dying of ["a", "b"] as const) {
+    const { net, a, b, here, there } = await pair();
+    using _ = net;
+    if (dying === "a") a.destroy();
+    else b.destroy();
+    assertEquals(dying === "a" ? b.close(there) : a.close(here), 0);
+    assertEquals([a.routes.size, b.routes.size], [0, 0]);
+  }
+});
+
+Deno.test("a route that cannot be added makes the attempt ENOBUFS, and leaves nothing", async () => {
+  const net = new FakeNet();
+  using _ = net;
+  const [a, b] = [net.boot(), net.boot()];
+  b.listen(80);
+  a.addRoute = () => {
+    throw new SystemError("add a route", Errno.ENOMEM);
+  };
+  const ticket = a.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals([a.errno(ticket), b.incoming, net.operator.circuits.size], [Errno.ENOBUFS, [], 0]);
+  assertEquals([a.vm.circuits.size, b.vm.circuits.size, [...b.vm.listeners.values()][0]!.outstanding], [0, 0, 0]);
+});
+
+Deno.test("a circuit whose end is closed is not reset any more", async () => {
+  const { net, a, b, here } = await pair();
+  using _ = net;
+  a.close(here);
+  net.operator.down(b.vm, "test");
+  assertEquals([a.resets, net.operator.circuits.size], [[], 0]);
+});
+
+Deno.test("a listener whose VM has no id left makes the attempt ENOBUFS, and leaves nothing", async () => {
+  const net = new FakeNet({ limits: { maxCircuits: 1 } });
+  using _ = net;
+  const [a, b, c] = [net.boot(), net.boot(), net.boot()];
+  b.listen(80);
+  const one = a.connect("10.77.0.3", 80);
+  await settle();
+  const two = c.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals([a.errno(one), c.errno(two), net.operator.circuits.size, c.vm.circuits.size], [0, Errno.ENOBUFS, 1, 0]);
+  assertEquals([...net.operator.arenas.all].map(({ circuits }) => circuits), [1, 0]);
+  a.close(a.circuit(one));
+  b.close(b.incoming[0]!);
+  const three = c.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals(c.errno(three), 0, "ids are given back");
+});
+
+Deno.test("describeEnds() names both ends", async () => {
+  const { net } = await pair();
+  using _ = net;
+  const [circuit] = net.operator.circuits.all;
+  assertEquals(describeEnds(circuit!), "vm1 10.77.0.2:40000 -> vm2 10.77.0.3:80");
+});

@@ -1,0 +1,118 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { HELP, parseCommandLine } from "../../../src/config/command_line.ts";
+import { type Config, ConfigError } from "../../../src/config/config.ts";
+import { formatEndpoint } from "../../../src/net/address.ts";
+
+function run(...args: string[]): Config {
+  const command = parseCommandLine(args);
+  if (command.name !== "run") throw new Error(command.name);
+  return command.config;
+}
+
+Deno.test("parseCommandLine() reads every option", () => {
+  const args = "--socket /a --socket=/b --vm name=web,socket=/w,address=10.0.0.2,address6=fd77::2 --policy deny " +
+    "--network 10.0.0.0/8 --network6 fd77::/64 --socket-mode 0660 --ring-size 64KiB --window-size 1GiB --api /api " +
+    "--log-level debug --log-format json --config /c.yaml --no-outside --allow-host 127.0.0.1:5432 " +
+    "--allow-host [::1]:6 --publish 8080=web:80 --publish 127.0.0.1:53=dns:5353/udp --resolver 10.0.0.53 " +
+    "--resolver [fd77::53]:5353 --service db.internal=web,10.0.0.9";
+  const command = parseCommandLine(args.split(" "));
+  if (command.name !== "run") throw new Error(command.name);
+  assertEquals(command.file, "/c.yaml");
+  const { network4, network6, vms, allowHost, publish, resolvers, services, ...rest } = command.config;
+  assertEquals([String(network4), String(network6)], ["10.0.0.0/8", "fd77::/64"]);
+  assertEquals(vms.map((vm) => [vm.name, vm.socket, vm.address?.text, vm.address6?.text]), [
+    ["web", "/w", "10.0.0.2", "fd77::2"],
+  ]);
+  assertEquals(allowHost.map(formatEndpoint), ["127.0.0.1:5432", "[::1]:6"]);
+  assertEquals(resolvers.map(formatEndpoint), ["10.0.0.53:53", "[fd77::53]:5353"]);
+  assertEquals(
+    publish.map(({ protocol, host, vm, port }) => [protocol, formatEndpoint(host), vm, port]),
+    [["tcp", "0.0.0.0:8080", "web", 80], ["tcp", "[::]:8080", "web", 80], ["udp", "127.0.0.1:53", "dns", 5353]],
+  );
+  assertEquals(
+    services.map(({ name, targets }) => [name, targets.map((t) => typeof t === "string" ? t : t.text)]),
+    [["db.internal", ["web", "10.0.0.9"]]],
+  );
+  assertEquals(rest, {
+    sockets: ["/a", "/b"],
+    outside: false,
+    policy: "deny",
+    socketMode: 0o660,
+    ringBytes: 2 ** 16,
+    windowBytes: 2 ** 30,
+    api: "/api",
+    logLevel: "debug",
+    logFormat: "json",
+  });
+});
+
+Deno.test("parseCommandLine() leaves out what was not said", () => {
+  assertEquals(Object.values(run()).filter((value) => value !== undefined), [[], [], [], [], [], []]);
+});
+
+Deno.test("parseCommandLine() knows help, version and status", () => {
+  assertEquals(parseCommandLine(["--help"]), { name: "help" });
+  assertEquals(parseCommandLine(["-h", "--socket", "/a"]), { name: "help" });
+  assertEquals(parseCommandLine(["--version"]), { name: "version" });
+  assertEquals(parseCommandLine(["status", "--api", "/a"]), { name: "status", api: "/a", json: false });
+  assertEquals(parseCommandLine(["status", "--api=/a", "--json"]), { name: "status", api: "/a", json: true });
+});
+
+Deno.test("parseCommandLine() says what is wrong with which option", () => {
+  const cases: [string[], string][] = [
+    [["--sokcet", "/a"], "unknown option --sokcet"],
+    [["-x"], "unknown option -x"],
+    [["--socket"], "--socket needs a value"],
+    [["--socket="], "--socket needs a value"],
+    [["--config"], "--config needs a value"],
+    [["run"], 'unknown command "run"'],
+    [["status", "more", "--api", "/a"], 'unexpected argument "more"'],
+    [["status"], "status needs --api PATH"],
+    [["--json", "--socket", "/a"], "--json goes with the command status"],
+    [["--policy", "deny", "--policy", "allow"], "--policy is given twice"],
+    [["--api=/a", "--api", "/b"], "--api is given twice"],
+    [["--publish", "80"], '--publish: "80" is not a published port'],
+    [["--publish", "80=Web:80"], '--publish: "Web" is not a VM name'],
+    [["--publish", "80=web:0"], '--publish: "0" is not a port'],
+    [["--publish", "1.2.3:80=web:80"], '--publish: "1.2.3" is not an IP address'],
+    [["--allow-host", "127.0.0.1"], '--allow-host: "127.0.0.1" is not an address with a port'],
+    [["--allow-host", "localhost:80"], '--allow-host: "localhost" is not an IP address'],
+    [["--resolver", "dns"], '--resolver: "dns" is not an IP address'],
+    [["--service", "db"], '--service: "db" is not a service name'],
+    [["--service", "d b=web"], '--service: "d b" is not a DNS name'],
+    [["--policy", "perhaps"], '--policy: "perhaps" is not one of allow, deny'],
+    [["--network", "10.0.0.0"], "--network: "],
+    [["--network6", "10.0.0.0/8"], "--network6: "],
+    [["--socket-mode", "999"], "--socket-mode: "],
+    [["--ring-size", "3"], "--ring-size: "],
+    [["--window-size", "1"], "--window-size: "],
+    [["--log-level", "loud"], "--log-level: "],
+    [["--log-format", "xml"], "--log-format: "],
+    [["--socket", "/" + "a".repeat(200)], "--socket: socket path"],
+    [["--vm", "name=web"], "--vm name=web: socket=… is missing"],
+    [["--vm", "socket=/a"], "name=… is missing"],
+    [["--vm", "name=,socket=/a"], "name=… is missing"],
+    [["--vm", "name=web,socket=/a,name=b"], "name is given twice"],
+    [["--vm", "name=web,socket=/a,colour=red"], '"colour=red" is not one of name=…'],
+    [["--vm", "web"], '"web" is not one of'],
+    [["--vm", "name=Web,socket=/a"], '"Web" is not a VM name'],
+    [["--vm", "name=web,socket=/a,address=fd77::2"], "is not an IPv4 address"],
+    [["--vm", "name=web,socket=/a", "--vm", "name=web,socket=/b"], 'two VMs are named "web"'],
+  ];
+  for (const [args, message] of cases) {
+    const error = assertThrows(() => parseCommandLine(args), ConfigError);
+    assertStringIncludes(error.message, message);
+    assertEquals(error.message.includes("\n"), false);
+  }
+});
+
+Deno.test("parseCommandLine() keeps equal signs in a VM's socket path", () => {
+  assertEquals(run("--vm", "name=a,socket=/x=y").vms[0]?.socket, "/x=y");
+});
+
+Deno.test("HELP names every option that there is", () => {
+  const options = ["socket", "vm", "config", "policy", "network", "network6", "socket-mode", "ring-size"];
+  for (const option of [...options, "window-size", "api", "log-level", "log-format", "help", "version"]) {
+    assertStringIncludes(HELP, `--${option}`);
+  }
+});
