@@ -171,12 +171,20 @@ static void csvn_dgram_peer(struct csvn_dsock *ds, const struct csvn_endpoint *p
 static void csvn_dgram_connected(struct csvn_dsock *ds, struct csvn_device *dev,
 				 const struct csvn_endpoint *local, const struct csvn_endpoint *remote)
 {
+	struct sock *sk = ds->sk;
 	struct csvn_flow *flow;
 
 	csvn_dgram_peer(ds, remote);
 	csvn_dgram_forget(ds, remote);
 	mutex_lock(&ds->tx);
-	csvn_dgram_bound(ds, 0);
+	/*
+	 * The switch knows nothing of peers. Where another socket may have the port too (a server that connects one socket for
+	 * each client), others' circuits must come to that one.
+	 */
+	if (sk->sk_reuse || sk->sk_reuseport)
+		csvn_dgram_unbound(ds);
+	else
+		csvn_dgram_bound(ds, 0);
 	flow = remote->port && local->port ? csvn_flow_need(ds, remote, GFP_KERNEL) : NULL;
 	if (flow && !READ_ONCE(flow->circuit) && !READ_ONCE(flow->reach))
 		csvn_flow_reach(ds, flow, dev, local);
@@ -214,14 +222,14 @@ static int csvn_dgram_connect(struct socket *sock, csvn_sockaddr *addr, int len,
 	if (!ds)
 		return 0;
 	csvn_dgram_peer(ds, NULL);
-	if (addr->sa_family != AF_UNSPEC || !inet_sk(sk)->inet_num) {
+	if (addr->sa_family != AF_UNSPEC || !inet_sk(sk)->inet_num)
 		csvn_dgram_forget(ds, NULL);
-		if (!inet_sk(sk)->inet_num) {
-			mutex_lock(&ds->tx);
-			csvn_dgram_unbound(ds);
-			mutex_unlock(&ds->tx);
-		}
-	}
+	mutex_lock(&ds->tx);
+	if (!inet_sk(sk)->inet_num)
+		csvn_dgram_unbound(ds);
+	else
+		csvn_dgram_bound(ds, 0); /* connecting may have ended it */
+	mutex_unlock(&ds->tx);
 	return 0;
 }
 

@@ -163,7 +163,8 @@ static int csvn_dgram_one(struct csvn_dsock *ds, struct csvn_dispatch *d, struct
 			return -EAGAIN; /* as udp_sendmsg() */
 		}
 	}
-	csvn_dgram_bound(ds, 0); /* the port must be known before the CONNECT, for answers to come */
+	if (!READ_ONCE(ds->connected))
+		csvn_dgram_bound(ds, 0); /* the port must be known before the CONNECT, for answers to come */
 	flow = csvn_flow_need(ds, &remote, GFP_KERNEL);
 	err = flow ? csvn_flow_wait(ds, flow, dev, from, size) : -ENOBUFS;
 	if (err) {
