@@ -2,14 +2,15 @@
 /*
  * Datagram sockets: which operations they have, and the state that hangs off them.
  *
- * Theory of operation. As with streams (sock.c), a socket that family.c takes over is a genuine UDP socket of which only sock->ops is
- * exchanged. Unlike there, it also is what it seems to be: bind(), connect(), names, options, shutdown() and everything
- * that is not routed to csvn0 are the native operations', and a connected socket is connected natively too, so that nothing but
- * its peer's datagrams come by either way. What we add are circuits: dgram_flow.c has them, dgram_frame.c the layout of
- * their rings, dgram_send.c and dgram_recv.c move datagrams.
+ * Theory of operation. As with streams (sock.c), a socket that family.c takes over is a genuine UDP socket of which
+ * only sock->ops is exchanged. Unlike there, it also is what it seems to be: bind(), connect(), names, options,
+ * shutdown() and everything that is not routed to csvn0 are the native operations', and a connected socket is
+ * connected natively too, so that nothing but its peer's datagrams come by either way. What we add are circuits:
+ * dgram_flow.c has them, dgram_frame.c the layout of their rings, dgram_send.c and dgram_recv.c move datagrams.
  *
- * The state (struct csvn_dsock) hangs off the inode's private pointer, like that of streams; which of the two it is is told by the
- * operations. A socket that is bound to any address, or the VM's, has a listener, by which the switch knows its port.
+ * The state (struct csvn_dsock) hangs off the inode's private pointer, like that of streams; which of the two it is is
+ * told by the operations. A socket that is bound to any address, or the VM's, has a listener, by which the switch
+ * knows its port.
  */
 #include <linux/slab.h>
 #include <net/tcp_states.h>
@@ -83,8 +84,8 @@ struct csvn_device *csvn_dgram_route(struct sock *sk, const void *addr, int len,
 }
 
 /*
- * The socket is bound: tell the switch, unless it knows, or the address is none of its. Waits for at most ms, or not at all if
- * that is 0. The caller holds tx.
+ * The socket is bound: tell the switch, unless it knows, or the address is none of its. Waits for at most ms, or not
+ * at all if that is 0. The caller holds tx.
  */
 int csvn_dgram_bound(struct csvn_dsock *ds, unsigned int ms)
 {
@@ -178,8 +179,8 @@ static void csvn_dgram_connected(struct csvn_dsock *ds, struct csvn_device *dev,
 	csvn_dgram_forget(ds, remote);
 	mutex_lock(&ds->tx);
 	/*
-	 * The switch knows nothing of peers. Where another socket may have the port too (a server that connects one socket for
-	 * each client), others' circuits must come to that one.
+	 * The switch knows nothing of peers. Where another socket may have the port too (a server that connects one
+	 * socket for each client), others' circuits must come to that one.
 	 */
 	if (sk->sk_reuse || sk->sk_reuseport)
 		csvn_dgram_unbound(ds);

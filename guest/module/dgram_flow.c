@@ -2,19 +2,20 @@
 /*
  * Flows and circuits of a datagram socket: how they come and go.
  *
- * Theory of operation. A flow is a remote endpoint that was sent to, or that has sent. It is made by the first datagram, and asks
- * for a circuit by a CONNECT (struct csvn_reach), whose answer comes in an interrupt. Until then datagrams wait in the flow. A
- * circuit of another VM's making comes by INCOMING, for the listener that tells the switch of the socket's port; it becomes the
- * flow's, unless that has one: when both sides ask at once there are two, each side sends by the one that came first,
- * and both are read. To the host's stack there is one circuit, which many flows share.
+ * Theory of operation. A flow is a remote endpoint that was sent to, or that has sent. It is made by the first
+ * datagram, and asks for a circuit by a CONNECT (struct csvn_reach), whose answer comes in an interrupt. Until then
+ * datagrams wait in the flow. A circuit of another VM's making comes by INCOMING, for the listener that tells the
+ * switch of the socket's port; it becomes the flow's, unless that has one: when both sides ask at once there are two,
+ * each side sends by the one that came first, and both are read. To the host's stack there is one circuit, which many
+ * flows share.
  *
- * A circuit is on the socket's ready list, or it is armed: then its wake puts it there. Readers take it off when they find nothing,
- * after arming. So nobody looks at idle circuits, however many there are, and no wake-up is lost.
+ * A circuit is on the socket's ready list, or it is armed: then its wake puts it there. Readers take it off when they
+ * find nothing, after arming. So nobody looks at idle circuits, however many there are, and no wake-up is lost.
  *
- * Circuits are closed, and flows freed, by the socket's work alone (csvn_dgram_sweep()): those that the other end has left,
- * once they are read; that broke a rule; on which nothing has passed for a time; and all, after close(). The circuit to the host
- * is not closed while CONNECTs are under way, whose answers may name it; and CLOSE is sent with tx held, so that no later CONNECT
- * overtakes it.
+ * Circuits are closed, and flows freed, by the socket's work alone (csvn_dgram_sweep()): those that the other end has
+ * left, once they are read; that broke a rule; on which nothing has passed for a time; and all, after close(). The
+ * circuit to the host is not closed while CONNECTs are under way, whose answers may name it; and CLOSE is sent with tx
+ * held, so that no later CONNECT overtakes it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -120,7 +121,10 @@ struct csvn_dsock *csvn_circuit_dsock(struct csvn_circuit *c)
 	return ds;
 }
 
-/* Make c one of the socket's circuits, which takes over the caller's count. False when the device is going. ds->lock is held. */
+/*
+ * Make c one of the socket's circuits, which takes over the caller's count. False when the device is going.
+ * ds->lock is held.
+ */
 static bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c)
 {
 	c->used = jiffies;
@@ -361,8 +365,8 @@ static void csvn_reach_put(struct csvn_reach *a)
 }
 
 /*
- * The circuit that was granted; *known when it is one of the socket's already: that to the host. NULL, and *error, when it
- * cannot be used.
+ * The circuit that was granted; *known when it is one of the socket's already: that to the host. NULL, and *error,
+ * when it cannot be used.
  */
 static struct csvn_circuit *csvn_reach_circuit(struct csvn_reach *a, bool *known, int *error)
 {

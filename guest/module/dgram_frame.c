@@ -2,8 +2,8 @@
 /*
  * Frames: datagrams in a circuit's rings.
  *
- * A frame is struct csvn_datagram, the payload, and padding, in one piece or wrapped around the ring's end, published at
- * once. So a reader that finds the beginning of a frame finds all of it, and whatever else is there is a lie.
+ * A frame is struct csvn_datagram, the payload, and padding, in one piece or wrapped around the ring's end, published
+ * at once. So a reader that finds the beginning of a frame finds all of it, and whatever else is there is a lie.
  */
 #include <linux/uio.h>
 
@@ -15,8 +15,8 @@ u32 csvn_frame_bytes(u32 size)
 }
 
 /*
- * Write a datagram into the own ring, and publish it. The sending lock is held. Returns -ENOBUFS when there is no room,
- * -EPROTO when the peer broke an invariant, -EFAULT, -EMSGSIZE when no room would do.
+ * Write a datagram into the own ring, and publish it. The sending lock is held. Returns -ENOBUFS when there is no
+ * room, -EPROTO when the peer broke an invariant, -EFAULT, -EMSGSIZE when no room would do.
  */
 int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct iov_iter *from, u32 size)
 {
@@ -50,8 +50,8 @@ int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct 
 }
 
 /*
- * The next frame's head; the whole frame is there. The receiving lock is held. Returns 1, 0 when there is none, -EPROTO when
- * the peer broke a rule.
+ * The next frame's head; the whole frame is there. The receiving lock is held. Returns 1, 0 when there is none,
+ * -EPROTO when the peer broke a rule.
  */
 int csvn_frame_head(struct csvn_end *e, struct csvn_datagram *h)
 {

@@ -2,14 +2,14 @@
 /*
  * recvmsg(), poll() and FIONREAD of datagrams.
  *
- * Theory of operation. A datagram comes from one of the socket's circuits, in turn, or from the native queue: these two take turns
- * as well. It is copied from the ring into the caller's memory. The source is the circuit's remote end; in circuits to the host's
- * stack it is the frame's. What a connected socket does not want is thrown away, and so is a frame that broke a rule,
- * with its circuit.
+ * Theory of operation. A datagram comes from one of the socket's circuits, in turn, or from the native queue: these
+ * two take turns as well. It is copied from the ring into the caller's memory. The source is the circuit's remote end;
+ * in circuits to the host's stack it is the frame's. What a connected socket does not want is thrown away, and so is a
+ * frame that broke a rule, with its circuit.
  *
- * Waiting: the ready list empties only by arming (see dgram_flow.c), so who finds it empty, while on the socket's wait queue, may
- * sleep. Nothing to do differs between blocking, polling and "would block"; pollers that are edge-triggered, or that sleep
- * while somebody else receives, have circuits armed after each datagram.
+ * Waiting: the ready list empties only by arming (see dgram_flow.c), so who finds it empty, while on the socket's wait
+ * queue, may sleep. Nothing to do differs between blocking, polling and "would block"; pollers that are
+ * edge-triggered, or that sleep while somebody else receives, have circuits armed after each datagram.
  */
 #include <asm/ioctls.h>
 #include <linux/sockios.h>
@@ -109,8 +109,8 @@ static struct csvn_circuit *csvn_dgram_next(struct csvn_dsock *ds, struct csvn_d
 }
 
 /*
- * After receiving: whoever sleeps on the socket is to be woken by what comes next. What came since the ring was looked at has not
- * rung, so it is announced here. rx is held.
+ * After receiving: whoever sleeps on the socket is to be woken by what comes next. What came since the ring was looked
+ * at has not rung, so it is announced here. rx is held.
  */
 static void csvn_dgram_rearm(struct csvn_dsock *ds, struct csvn_circuit *c)
 {

@@ -2,10 +2,11 @@
 /*
  * sendmsg() of datagrams.
  *
- * Theory of operation. The destination is that of the message, or the one that the socket is connected to. One whose flow has a
- * circuit needs no lookup: the datagram goes from the caller's memory into the ring, or is dropped where there is no room, as in
- * a full receive buffer. Otherwise the route decides whether it is a circuit's at all; if so it is copied, waits in the
- * flow, and the flow asks for a circuit. The sender waits for nobody but other senders on the same socket.
+ * Theory of operation. The destination is that of the message, or the one that the socket is connected to. One whose
+ * flow has a circuit needs no lookup: the datagram goes from the caller's memory into the ring, or is dropped where
+ * there is no room, as in a full receive buffer. Otherwise the route decides whether it is a circuit's at all; if so
+ * it is copied, waits in the flow, and the flow asks for a circuit. The sender waits for nobody but other senders on
+ * the same socket.
  *
  * UDP_SEGMENT is done by hand, a frame for each segment. UDP_CORK and MSG_MORE are refused (EOPNOTSUPP).
  */
@@ -220,8 +221,8 @@ static int csvn_dgram_segment(struct sock *sk, struct msghdr *msg)
 }
 
 /*
- * Where the message goes. False: to the native stack, which also has all the errors. addr is room for an address that the
- * socket's family does not have.
+ * Where the message goes. False: to the native stack, which also has all the errors. addr is room for an address that
+ * the socket's family does not have.
  */
 static bool csvn_dgram_dispatch(struct csvn_dsock *ds, struct msghdr *msg, struct csvn_dispatch *d,
 				struct sockaddr_in6 *addr)

@@ -33,7 +33,9 @@ Deno.test("datagrams of unmodified programs between two guests without a NIC", a
   await t.step("the guest's own datagrams are as before", async () => {
     const serving = client.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
     await client.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
-    const { stdout } = await client.run("python3 -u /tmp/datagrams.py check 127.0.0.1 ::1 2>&1", { timeoutMs: 180_000 });
+    const { stdout } = await client.run("python3 -u /tmp/datagrams.py check 127.0.0.1 ::1 2>&1", {
+      timeoutMs: 180_000,
+    });
     assertMatch(stdout, /^all \d+ passed$/m, stdout);
     await serving.kill();
   });
@@ -88,6 +90,46 @@ for n in range(3):
     await client.run("cat >/tmp/idle.py", { stdin: program, check: true });
     const { stdout } = await client.run(`python3 /tmp/idle.py ${address} 2>&1`, { timeoutMs: 90_000 });
     assertEquals(stdout, "1\n1\n1\n");
+    await serving.kill();
+  });
+
+  await t.step("sockets outlive the device", async () => {
+    const program = `
+import errno, socket, subprocess, sys, time
+def make():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(10)
+    return s
+bound, connected, silent = make(), make(), make()
+bound.bind(("", 7300))
+for s in (connected, silent):
+    s.connect((sys.argv[1], 7200))
+def echo():
+    bound.sendto(b"e1", (sys.argv[1], 7200))
+    connected.send(b"e2")
+    assert bound.recv(10) == b"e1" and connected.recv(10) == b"e2"
+echo()
+subprocess.check_call("cd /sys/bus/virtio/drivers/csvn && for d in virtio*; do echo $d >unbind; echo $d >/tmp/dev; done", shell=True)
+assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ENETDOWN
+for s in (bound, connected):
+    try:
+        s.sendto(b"x", (sys.argv[1], 7200))
+        raise SystemExit("sent")
+    except OSError as e:
+        assert e.errno in (errno.ENETUNREACH, errno.EINVAL), e
+subprocess.check_call("cat /tmp/dev >/sys/bus/virtio/drivers/csvn/bind", shell=True)
+for _ in range(100):
+    if "10.77" in subprocess.check_output(["ip", "-4", "route"], text=True):
+        break
+    time.sleep(0.1)
+echo()
+print("ok")
+`;
+    const serving = server.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
+    await server.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
+    await client.run("cat >/tmp/replug.py", { stdin: program, check: true });
+    const { stdout } = await client.run(`python3 /tmp/replug.py ${address} 2>&1`, { timeoutMs: 90_000 });
+    assertEquals(stdout, "ok\n");
     await serving.kill();
   });
 
