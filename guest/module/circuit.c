@@ -17,6 +17,7 @@
 #include <linux/slab.h>
 
 #include "csvn.h"
+#include "dgram.h"
 
 static struct hlist_head *csvn_bucket(struct csvn_device *dev, u32 id)
 {
@@ -37,6 +38,8 @@ struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp)
 	INIT_HLIST_NODE(&c->node);
 	INIT_LIST_HEAD(&c->pending);
 	INIT_LIST_HEAD(&c->ringing);
+	INIT_LIST_HEAD(&c->member);
+	INIT_LIST_HEAD(&c->ready);
 	refcount_set(&c->ref, 1);
 	kref_get(&dev->ref);
 	c->dev = dev;
@@ -221,7 +224,7 @@ struct csvn_circuit *csvn_detach(struct csvn_sock *cs)
 	return c;
 }
 
-static bool csvn_lock_by(struct mutex *m, unsigned long deadline)
+bool csvn_lock_by(struct mutex *m, unsigned long deadline)
 {
 	while (!mutex_trylock(m)) {
 		if (time_after(jiffies, deadline))
@@ -286,6 +289,7 @@ bool csvn_circuits_lost(struct csvn_device *dev)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(CSVN_DRAIN_MS);
 	struct csvn_circuit *c;
+	struct csvn_dsock *ds;
 	struct csvn_sock *cs;
 	bool drained = true;
 	unsigned int i = 0;
@@ -304,18 +308,25 @@ bool csvn_circuits_lost(struct csvn_device *dev)
 		atomic_dec(&dev->count.circuits);
 
 		cs = csvn_circuit_sock(c);
-		if (!cs) {
+		ds = csvn_circuit_dsock(c);
+		if (!cs && !ds) {
 			/*
-			 * Nobody has it, but accept() may take it just now: it stores cs and then looks at
-			 * lost, we store lost and then look at cs (pairs with csvn_attach()'s caller).
+			 * Nobody has it, but somebody may take it just now: they store cs (or ds) and then look at
+			 * lost, we store lost and then look at cs (pairs with csvn_attach()'s caller, and with
+			 * csvn_dgram_attach()).
 			 */
 			WRITE_ONCE(c->lost, true);
 			smp_mb();
 			cs = csvn_circuit_sock(c);
+			ds = csvn_circuit_dsock(c);
 		}
 		if (cs) {
 			drained &= csvn_circuit_lost(c, cs, deadline);
 			csvn_sock_put(cs);
+		}
+		if (ds) {
+			drained &= csvn_dgram_lost(ds, c, deadline);
+			csvn_dsock_put(ds);
 		}
 		csvn_circuit_put(c);
 		cond_resched();
