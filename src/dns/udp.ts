@@ -37,7 +37,7 @@ export class UdpSocket implements AsyncDisposable {
     socket.on("error", reject);
     socket.on("message", (bytes: Uint8Array, from: { address: string; port: number }) => {
       const source = sourceOf(from);
-      if (source) onDatagram(bytes, source);
+      if (source) onDatagram(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), source);
     });
     socket.bind(0, address.text, () => resolve());
     try {

@@ -170,6 +170,11 @@ export class FakeUpstream implements AsyncDisposable {
     return this.#socket.local;
   }
 
+  /** Send what was not asked for. */
+  send(bytes: Uint8Array, to: Endpoint): Promise<void> {
+    return this.#socket.send(bytes, to);
+  }
+
   #handle(bytes: Uint8Array, tcp: boolean, port: number): Uint8Array[] {
     const query = decode(bytes);
     this.queries.push({ query, tcp, port });
