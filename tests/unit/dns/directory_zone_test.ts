@@ -118,6 +118,14 @@ Deno.test("lookup() takes networks whose prefix ends inside a label", () => {
   ]);
 });
 
+Deno.test("lookup() leaves names of larger networks than ours to others", () => {
+  check(new FakeDirectory(Network.parse("10.0.0.0/16")), [
+    ["10.in-addr.arpa", "PTR", undefined],
+    ["x.10.in-addr.arpa", "PTR", undefined],
+    ["0.10.in-addr.arpa", "PTR", "no-data"],
+  ]);
+});
+
 Deno.test("lookup() tells where the zone of what is not there begins", () => {
   const { zone } = new FakeDirectory();
   const apex = (name: string): string | undefined => {
