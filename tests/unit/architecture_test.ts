@@ -65,6 +65,7 @@ const allowed: Record<string, { readonly values: readonly string[]; readonly typ
   vhost: { values: ["errno.ts", "net"] },
   circuit: { values: ["errno.ts", "net"] },
   ffi: { values: ["errno.ts", "net"], types: ["vhost", "circuit"] },
+  dns: { values: ["errno.ts", "net"] },
   host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi"] },
   config: { values: ["errno.ts", "net"], types: ["host"] },
   cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "deno.json"] },
