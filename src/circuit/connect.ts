@@ -145,7 +145,7 @@ export class Connector {
 
   /** Who is to take the attempt, or the errno that it fails with. */
   #target(vm: Vm, protocol: Protocol, source: Endpoint, destination: Endpoint): Listener | Outside | number {
-    const found = this.destinations.of(destination);
+    const found = this.destinations.of(vm, protocol, destination);
     const to = found.kind === "vm" ? found.vm.name : "host";
     const names = { from: vm.name, source: formatEndpoint(source), to, destination: formatEndpoint(destination) };
     if (found.kind === "none") {

@@ -12,6 +12,7 @@ import ipaddr from "ipaddr.js";
 import { Errno } from "../errno.ts";
 import { type Address, type Endpoint, formatEndpoint } from "../net/address.ts";
 import type { Directory } from "./directory.ts";
+import type { Protocol } from "./listener.ts";
 import type { Vm } from "./vm.ts";
 
 /** Where a connection leads. */
@@ -51,10 +52,8 @@ export function forbidden(address: Address): string | undefined {
   }
 }
 
-/** Something of the host that is opened to guests, at the switch's address. */
-export interface OpenedPort {
-  readonly actual: Endpoint;
-}
+/** Where a service that the switch itself offers to a VM really is; undefined: it offers nothing at that port. */
+export type OwnServices = (vm: Vm, protocol: Protocol, port: number) => Endpoint | undefined;
 
 /** Tells where connections lead. */
 export class Destinations {
@@ -63,16 +62,24 @@ export class Destinations {
   /**
    * @param outside May guests reach what is no VM?
    * @param opened Ports of the host, reachable at the switch's address and at their own.
+   * @param own What the switch itself offers at its address.
    */
-  constructor(readonly directory: Directory, readonly outside: boolean, opened: readonly Endpoint[] = []) {
+  constructor(
+    readonly directory: Directory,
+    readonly outside: boolean,
+    opened: readonly Endpoint[],
+    readonly own: OwnServices,
+  ) {
     for (const endpoint of opened) this.#opened.set(endpoint.port, endpoint);
   }
 
-  /** Where a connection to this endpoint leads. IPv4-mapped addresses come unmapped. */
-  of({ address, port }: Endpoint): Destination {
+  /** Where a VM's connection to this endpoint leads. IPv4-mapped addresses come unmapped. */
+  of(from: Vm, protocol: Protocol, { address, port }: Endpoint): Destination {
     const vm = this.directory.byAddress(address);
     const opened = this.#opened.get(port);
     if (vm === "switch") {
+      const own = this.own(from, protocol, port);
+      if (own) return { kind: "host", actual: own };
       return opened ? { kind: "host", actual: opened } : none(Errno.ECONNREFUSED, "the switch offers nothing there");
     }
     if (vm) return { kind: "vm", vm };

@@ -14,7 +14,7 @@ import { type Endpoint, isUnspecified } from "../net/address.ts";
 import { Arenas } from "./arenas.ts";
 import { Circuits } from "./circuits.ts";
 import { Connector } from "./connect.ts";
-import { Destinations } from "./destinations.ts";
+import { Destinations, type OwnServices } from "./destinations.ts";
 import { Directory, type Reservation } from "./directory.ts";
 import type { HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
@@ -56,6 +56,8 @@ export interface OperatorOptions {
   readonly outside: boolean;
   /** Ports of the host that VMs reach at the switch's address. */
   readonly allowHost: readonly Endpoint[];
+  /** What the switch itself offers at its address, such as the name service. */
+  readonly ownServices: OwnServices;
   /** Ports of the host's network that lead to VMs. */
   readonly publish: readonly Publication[];
 }
@@ -78,7 +80,7 @@ export class Operator implements Disposable {
     this.directory = new Directory(options.network4, options.network6, options.vms);
     this.arenas = new Arenas(options.limits, options.memory, signals, options.host);
     this.circuits = new Circuits(this.arenas, signals);
-    const destinations = new Destinations(this.directory, options.outside, options.allowHost);
+    const destinations = new Destinations(this.directory, options.outside, options.allowHost, options.ownServices);
     this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, options.verdict);
     this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, options.verdict);
   }

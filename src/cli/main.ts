@@ -126,6 +126,8 @@ async function run(config: Config): Promise<void> {
     limits: { ...(ringBytes && { ringBytes }), ...(windowBytes && { windowBytes }) },
     allowHost: config.allowHost,
     publish: config.publish,
+    resolvers: config.resolvers.length > 0 ? config.resolvers : undefined,
+    services: new Map(config.services.map(({ name, targets }) => [name, targets])),
     ...(config.outside !== undefined && { outside: config.outside }),
     ...(network4 && { network4 }),
     ...(network6 && { network6 }),

@@ -14,6 +14,7 @@ import type { Publication } from "../circuit/publish.ts";
 export type { Publication } from "../circuit/publish.ts";
 import { type Address, type Endpoint, Network } from "../net/address.ts";
 import { FrontEndVm } from "./front_end_vm.ts";
+import { Names } from "./names.ts";
 
 const log = getLogger(["csvn", "switch"]);
 
@@ -46,6 +47,10 @@ export interface SwitchOptions {
   readonly outside?: boolean;
   /** Ports of the host that VMs may reach, at the switch's address or their own. */
   readonly allowHost?: readonly Endpoint[];
+  /** Asked for names that are not the switch's; default: the host's resolvers. */
+  readonly resolvers?: readonly Endpoint[] | undefined;
+  /** Names that lead to VMs, by name, or to addresses. */
+  readonly services?: ReadonlyMap<string, readonly (string | Address)[]>;
   /** Ports of the host's network that lead to VMs. */
   readonly publish?: readonly Publication[];
 }
@@ -97,6 +102,7 @@ export const DEFAULT_NETWORK6 = "fd77:6373:766e::/64";
 export class Switch implements AsyncDisposable {
   readonly #plane: Plane;
   readonly #operator: Operator;
+  readonly #names: Names;
   readonly #live = new Set<FrontEndVm>();
   readonly #stops: (() => void)[] = [];
   readonly #library: Library;
@@ -106,6 +112,10 @@ export class Switch implements AsyncDisposable {
     this.#library = library;
     this.#plane = plane;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#names = new Names(
+      { resolvers: options.resolvers, services: options.services ?? new Map() },
+      () => this.#operator.directory,
+    );
     this.#operator = new Operator({
       limits: this.#limits,
       network4: options.network4 ?? Network.parse(DEFAULT_NETWORK4),
@@ -116,6 +126,7 @@ export class Switch implements AsyncDisposable {
       host: this.#plane.host,
       outside: options.outside ?? true,
       allowHost: options.allowHost ?? [],
+      ownServices: (vm, protocol, port) => this.#names.endpoint(vm, protocol, port),
       publish: options.publish ?? [],
     });
   }
@@ -177,6 +188,7 @@ export class Switch implements AsyncDisposable {
     for (const stop of this.#stops) stop();
     for (const served of [...this.#live]) served.end("the switch stops");
     this.#operator[Symbol.dispose]();
+    await this.#names[Symbol.asyncDispose]();
     await this.#plane[Symbol.asyncDispose]();
     this.#library.close();
   }
@@ -190,6 +202,7 @@ export class Switch implements AsyncDisposable {
     const context = {
       plane: this.#plane,
       operator: this.#operator,
+      names: this.#names,
       windowBytes: this.#limits.windowBytes,
       reserved,
       live: this.#live,

@@ -288,6 +288,7 @@ export class FakeNet implements Disposable {
       host: new FakeHostStack(),
       outside: false,
       allowHost: [],
+      ownServices: () => undefined,
       publish: [],
       ...options,
       limits: this.limits,
