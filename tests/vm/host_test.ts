@@ -49,7 +49,7 @@ Deno.test("guests and the world beyond the host", async (t) => {
     start(net, "switch", [
       ...["run", "-A", `${project}mod.ts`, "--api", api, "--log-level", "debug"],
       ...["--vm", `name=web,socket=${directory}/web.sock,address=10.77.0.10`],
-      ...["--publish", "8080=web:80", "--publish", `${SWITCH.v4}:5000=web:5000`],
+      ...["--publish", "8080=web:80", "--publish", `${SWITCH.v4}:5000=web:5000/udp`],
       ...["--allow-host", "127.0.0.1:9000"],
     ], log),
   );
@@ -67,6 +67,9 @@ Deno.test("guests and the world beyond the host", async (t) => {
   const curl = async (args: string): Promise<{ code: number; stdout: string; stderr: string }> =>
     await web.run(`curl -sS --max-time 60 ${args}`, { timeoutMs: 90_000 });
 
+  await curl(`http://${OUTSIDE.v4}/`);
+  const before = await status();
+
   await t.step("curl: 64 MiB each way, equal checksums, IPv4 and IPv6", async () => {
     assertEquals((await curl(`http://${OUTSIDE.v4}/`)).stdout, `hello ::ffff:${SWITCH.v4}\n`);
     assertEquals((await curl(`-g http://[${OUTSIDE.v6}]/`)).stdout, `hello ${SWITCH.v6}\n`);
@@ -77,13 +80,13 @@ Deno.test("guests and the world beyond the host", async (t) => {
     assertEquals(put, sum);
   });
 
-  await t.step("keep-alive, and many connections one after another", async () => {
+  await t.step("keep-alive, and 20,000 connections one after another", async () => {
     const { stdout } = await curl(`-w '%{num_connects}\\n' -o /dev/null -o /dev/null http://${OUTSIDE.v4}/{1,2}`);
     assertEquals(stdout, "1\n0\n");
     const { code, stderr } = await web.run(
       `python3 -c '
 import socket
-for n in range(1000):
+for n in range(20000):
     with socket.create_connection(("${OUTSIDE.v4}", 80)) as s:
         s.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
         got = b""
@@ -91,7 +94,7 @@ for n in range(1000):
             got += data
         assert b"hello" in got, got
 '`,
-      { timeoutMs: 180_000 },
+      { timeoutMs: 400_000 },
     );
     assertEquals([code, stderr], [0, ""]);
   });
@@ -109,6 +112,8 @@ except OSError as e: print(e)'`,
     assertEquals(await errno(OUTSIDE.v4, 84), "ECONNREFUSED");
     assertEquals(await errno("198.18.77.99", 80), "EHOSTUNREACH"); // nobody answers ARP
     assertEquals(await errno("203.0.113.1", 80), "ENETUNREACH"); // no route in the namespace
+    await net.run("switch", "echo 1 >/proc/sys/net/ipv4/tcp_syn_retries");
+    assertEquals(await errno("198.18.99.1", 80, 60), "ETIMEDOUT"); // swallowed on the way
   });
 
   await t.step("a reset of the server arrives as a reset", async () => {
@@ -123,6 +128,58 @@ except OSError as e: print(errno.errorcode[e.errno])'`,
       { check: true },
     );
     assertEquals(stdout, "ECONNRESET\n");
+  });
+
+  await t.step("datagrams to the outside: sizes, many sockets, a port where nobody is", async () => {
+    const { stdout, stderr } = await web.run(
+      `python3 -c '
+import errno, os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(10)
+for size in (0, 1, 1400, 8192, 65507):
+    sent = os.urandom(size)
+    s.sendto(sent, ("${OUTSIDE.v4}", 82))
+    got, source = s.recvfrom(70000)
+    assert got == sent and source == ("${OUTSIDE.v4}", 82), (size, len(got), source)
+many = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(200)]
+for n, m in enumerate(many):
+    m.settimeout(20)
+    m.connect(("${OUTSIDE.v6}", 82))
+    m.send(b"%d" % n)
+for n, m in enumerate(many):
+    assert m.recv(100) == b"%d" % n
+s.connect(("${OUTSIDE.v4}", 99))
+s.send(b"anybody?")
+try:
+    s.recv(10)
+except OSError as e:
+    print(errno.errorcode[e.errno])'`,
+      { timeoutMs: 90_000 },
+    );
+    assertEquals([stdout, stderr], ["ECONNREFUSED\n", ""]);
+  });
+
+  await t.step("a published datagram port answers the right client", async () => {
+    const serving = web.spawn("exec socat -T5 UDP4-RECVFROM:5000,fork EXEC:cat", { stdin: false });
+    await eventually("the port", () => logged(/198\.18\.77\.1:5000 is published: web datagram port 5000/));
+    const program = `
+      import { createSocket } from "node:dgram";
+      const ask = (text) => new Promise((resolve, reject) => {
+        const socket = createSocket("udp4");
+        setTimeout(() => reject(new Error("no answer")), 20000).unref?.();
+        socket.on("message", (got, from) => { console.log(String(got), from.address, from.port); socket.close(); resolve(); });
+        socket.send(text, 5000, "${SWITCH.v4}");
+      });
+      await Promise.all(["one", "two", "three"].map(ask));
+      Deno.exit(0);`;
+    await Deno.writeTextFile(`${directory}/ask.ts`, program);
+    const { stdout, stderr } = await net.run("outside", `${Deno.execPath()} run -A ${directory}/ask.ts`);
+    assertEquals(
+      stdout.trim().split("\n").toSorted(),
+      ["one", "three", "two"].map((w) => `${w} ${SWITCH.v4} 5000`),
+      stderr,
+    );
+    await serving.kill();
   });
 
   await t.step("published ports: the outside reaches nginx, which sees its address", async () => {
@@ -172,6 +229,9 @@ except OSError as e: print(errno.errorcode[e.errno])'`,
       const { circuits, plane } = await status();
       return circuits.open === 0 && plane.hostCircuits === 0 && plane.routes === 0;
     });
+    const after = await status();
+    assert(after.descriptors <= before.descriptors, `${before.descriptors} descriptors became ${after.descriptors}`);
+    assertEquals(after.arenas.map(({ circuits, pages }) => [circuits, pages]), after.arenas.map(() => [0, 1]));
     assert(!(await logged(/a bug of csvn/)));
     assertMatch((await web.run("dmesg | grep -cE 'BUG:|WARNING:|Oops|Call Trace' || true")).stdout, /^0\n$/);
   });

@@ -111,6 +111,18 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
     assertEquals(stdout, address6);
   });
 
+  await t.step("HTTP/2 by nginx and curl", async () => {
+    const conf = "server { listen 8082; http2 on; root /var/www/html; }";
+    await web.run("cat >/etc/nginx/conf.d/h2.conf && nginx -s reload", { stdin: conf, check: true });
+    await web.run("until ss -ltn | grep -q :8082; do sleep 0.1; done", { check: true });
+    const { stdout } = await client.run(
+      `curl -sS --http2-prior-knowledge -Z -w '%{http_version} %{size_download}\\n' ` +
+        `-o /dev/null -o /dev/null http://${address}:8082/file http://${address}:8082/file`,
+      { check: true },
+    );
+    assertEquals(stdout, `2 ${64 << 20}\n2 ${64 << 20}\n`);
+  });
+
   await t.step("redis", async () => {
     await web.run("redis-server --daemonize yes --protected-mode no --save '' >/dev/null", { check: true });
     await web.run("until redis-cli ping; do sleep 0.1; done", { check: true });
