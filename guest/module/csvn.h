@@ -263,6 +263,8 @@ struct csvn_sock {
 	u32 disconnects; /* the sock lock */
 	bool fin_sent; /* tx */
 	bool broken; /* lock: nothing will be sent or received any more */
+	bool armed_rx; /* lock: asked for a wake-up that has not come */
+	bool armed_tx; /* the same */
 	bool edge; /* somebody polls edge-triggered: arm after each transfer */
 	u32 spin_rx; /* ns, adaptive; rx */
 	u32 spin_tx; /* tx */
@@ -366,6 +368,8 @@ bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond
 bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c);
 void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo);
 void csvn_wait_room(struct csvn_sock *cs, long *timeo);
+void csvn_ask_rx(struct csvn_sock *cs, struct csvn_circuit *c);
+void csvn_ask_tx(struct csvn_sock *cs, struct csvn_circuit *c);
 bool csvn_arm_readable(struct csvn_sock *cs, u32 beyond);
 bool csvn_arm_room(struct csvn_sock *cs);
 void csvn_rearm(struct csvn_sock *cs, struct csvn_circuit *c);
@@ -454,6 +458,10 @@ void csvn_arena_retire(struct csvn_device *dev, const union csvn_record *ev);
 int csvn_netdev_add(struct csvn_device *dev);
 void csvn_netdev_remove(struct csvn_device *dev);
 struct csvn_device *csvn_netdev_device(struct net_device *netdev);
+
+/* debug.c */
+void csvn_debug_init(void);
+void csvn_debug_exit(void);
 
 /* rtnl.c */
 int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_config *config);

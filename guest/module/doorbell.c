@@ -52,7 +52,7 @@ static bool csvn_bell_send(struct csvn_device *dev, struct csvn_bell *bell, u32 
 		dev->bell_stack[dev->bells_free++] = bell;
 		return false;
 	}
-	atomic64_inc(&dev->count.doorbells);
+	atomic64_add(n, &dev->count.doorbells);
 	return true;
 }
 
@@ -184,7 +184,7 @@ void csvn_wakes_done(struct virtqueue *vq)
 		while ((wake = virtqueue_get_buf(vq, &len))) {
 			u32 n = min_t(u32, len / sizeof(wake->ids[0]), CSVN_IDS);
 
-			atomic64_inc(&dev->count.wakes);
+			atomic64_add(n, &dev->count.wakes);
 			rcu_read_lock();
 			for (i = 0; i < n; i++) {
 				c = csvn_circuit_find(dev, READ_ONCE(wake->ids[i]));

@@ -40,6 +40,7 @@ static int __init csvn_init(void)
 	err = csvn_family_init(); /* last: sockets that exist hold the module */
 	if (err)
 		goto fail_family;
+	csvn_debug_init();
 	return 0;
 
 fail_family:
@@ -51,6 +52,7 @@ fail_device:
 
 static void __exit csvn_exit(void)
 {
+	csvn_debug_exit();
 	csvn_family_exit();
 	csvn_device_exit();
 	destroy_workqueue(csvn_workqueue);

@@ -35,7 +35,7 @@ static __poll_t csvn_poll_circuit(struct csvn_sock *cs, __poll_t events)
 
 	readable = csvn_readable(c) >= target;
 	if ((events & (EPOLLIN | EPOLLRDNORM | EPOLLRDBAND)) && (!readable || edge) && !cs->broken) {
-		csvn_arm_rx(&c->end);
+		csvn_ask_rx(cs, c);
 		readable = csvn_readable(c) >= target;
 	}
 	if (readable)
@@ -45,7 +45,7 @@ static __poll_t csvn_poll_circuit(struct csvn_sock *cs, __poll_t events)
 		mask |= EPOLLOUT | EPOLLWRNORM;
 	} else if ((events & (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)) && !cs->broken) {
 		sk_set_bit(SOCKWQ_ASYNC_NOSPACE, cs->sk);
-		csvn_arm_tx(&c->end);
+		csvn_ask_tx(cs, c);
 		if (csvn_writable(c))
 			mask |= EPOLLOUT | EPOLLWRNORM;
 	}

@@ -40,6 +40,23 @@ bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c)
 	return csvn_spin(&cs->spin_tx, csvn_tx_due(cs, c));
 }
 
+/*
+ * Ask for one wake-up; look again afterwards. cs->lock is held. What is noted here csvn_circuit_wake() needs: a wake may
+ * be for something that was taken already, between the peer's publishing and its look at our sequence, and uses that
+ * sequence up all the same.
+ */
+void csvn_ask_rx(struct csvn_sock *cs, struct csvn_circuit *c)
+{
+	cs->armed_rx = true;
+	csvn_arm_rx(&c->end);
+}
+
+void csvn_ask_tx(struct csvn_sock *cs, struct csvn_circuit *c)
+{
+	cs->armed_tx = true;
+	csvn_arm_tx(&c->end);
+}
+
 /* Ask for a wake-up by bytes or state; true when there is something to look at already. */
 bool csvn_arm_readable(struct csvn_sock *cs, u32 beyond)
 {
@@ -50,7 +67,7 @@ bool csvn_arm_readable(struct csvn_sock *cs, u32 beyond)
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	if (c && !c->lost && !cs->broken) {
-		csvn_arm_rx(&c->end);
+		csvn_ask_rx(cs, c);
 		csvn_look(cs, c);
 		due = cs->broken || csvn_rx_due(cs, c, beyond);
 	}
@@ -68,7 +85,7 @@ bool csvn_arm_room(struct csvn_sock *cs)
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	if (c && !c->lost && !cs->broken) {
-		csvn_arm_tx(&c->end);
+		csvn_ask_tx(cs, c);
 		csvn_look(cs, c);
 		due = cs->broken || csvn_tx_due(cs, c);
 	}
@@ -112,7 +129,7 @@ void csvn_rearm(struct csvn_sock *cs, struct csvn_circuit *c)
 	if (!READ_ONCE(cs->edge) && c->end.peer_tail != c->end.head)
 		return;
 	spin_lock_irqsave(&cs->lock, flags);
-	csvn_arm_rx(&c->end);
+	csvn_ask_rx(cs, c);
 	more = CSVN_LOAD_ACQUIRE(&c->end.peer->tail) != c->end.peer_tail;
 	spin_unlock_irqrestore(&cs->lock, flags);
 	if (more)

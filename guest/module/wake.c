@@ -92,6 +92,7 @@ void csvn_violation(struct csvn_sock *cs)
 	mutex_lock(&cs->rx);
 	spin_lock_irqsave(&cs->lock, flags);
 	csvn_break(cs, ECONNRESET);
+	sock_reset_flag(cs->sk, SOCK_DONE); /* the end of file was not one */
 	spin_unlock_irqrestore(&cs->lock, flags);
 	c = csvn_detach(cs);
 	mutex_unlock(&cs->rx);
@@ -154,10 +155,19 @@ void csvn_circuit_wake(struct csvn_circuit *c)
 			mask = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP;
 		else if (cs->sk->sk_shutdown & RCV_SHUTDOWN)
 			mask = EPOLLIN | EPOLLRDHUP | EPOLLHUP;
-		if (csvn_readable(c))
+		/* Nothing there, but the sequence is used up: ask anew, for nobody else will before he is woken. */
+		if (cs->armed_rx && !csvn_readable(c))
+			csvn_ask_rx(cs, c);
+		if (csvn_readable(c)) {
+			cs->armed_rx = false;
 			mask |= EPOLLIN;
-		if (csvn_writable(c))
+		}
+		if (cs->armed_tx && !csvn_writable(c))
+			csvn_ask_tx(cs, c);
+		if (cs->armed_tx && csvn_writable(c)) {
+			cs->armed_tx = false;
 			mask |= EPOLLOUT;
+		}
 	}
 	spin_unlock_irqrestore(&cs->lock, flags);
 	if (mask)

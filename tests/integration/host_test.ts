@@ -270,3 +270,22 @@ Deno.test("published ports reach the VM's listener, with the client's address", 
     first.close();
   });
 });
+
+Deno.test("many short connections, one after another: each gets its whole answer before the end of file", async () => {
+  await using server = serve(async (connection) => {
+    const buffer = new Uint8Array(100);
+    const n = await connection.read(buffer) ?? 0;
+    await connection.write(bytes(`answer to ${text(buffer.subarray(0, n))}`));
+    connection.close();
+  });
+  await using net = await startTestSwitch(allow(server.port));
+  await using vm = await FakeDriver.boot(net.socket);
+  for (let i = 0; i < 300; i++) {
+    const circuit = await vm.mustConnect(GATEWAY, server.port);
+    circuit.write(bytes(`question ${i}`));
+    circuit.ring();
+    await until("the end of file", () => circuit.peerState & State.FIN);
+    assertEquals(text(circuit.read()), `answer to question ${i}`);
+    await circuit.close();
+  }
+});
