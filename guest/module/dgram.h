@@ -135,6 +135,7 @@ static inline bool csvn_has_frame(const struct csvn_circuit *c)
 u32 csvn_frame_bytes(u32 size);
 int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct iov_iter *from, u32 size);
 int csvn_frame_head(struct csvn_end *e, struct csvn_datagram *h);
+bool csvn_frame_is_error(const struct csvn_end *e);
 u32 csvn_frame_read(const struct csvn_end *e, struct iov_iter *to, u32 n);
 
 /* dgram_send.c */
@@ -142,6 +143,7 @@ void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow);
 int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
 
 /* dgram_recv.c */
+void csvn_dgram_errors(struct csvn_dsock *ds);
 int csvn_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags);
 __poll_t csvn_dgram_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
 int csvn_dgram_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);

@@ -288,8 +288,11 @@ void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c)
 	if (READ_ONCE(c->ds) == ds && !c->lost) {
 		if (list_empty(&c->ready))
 			list_add_tail(&c->ready, &ds->ready);
-		if (csvn_has_frame(c))
+		if (csvn_has_frame(c)) {
 			mask |= EPOLLIN;
+			if (c->host && ds->connected && csvn_frame_is_error(&c->end))
+				csvn_dgram_kick(ds, 0);
+		}
 		if (csvn_over(c)) {
 			if (csvn_dgram_ended(ds, c))
 				mask |= EPOLLIN | EPOLLOUT | EPOLLERR;
@@ -619,6 +622,7 @@ void csvn_dgram_sweep(struct csvn_dsock *ds)
 	mutex_lock(&ds->tx);
 	csvn_dgram_flush(ds);
 	mutex_lock(&ds->rx);
+	csvn_dgram_errors(ds);
 	csvn_dgram_close_some(ds);
 	mutex_unlock(&ds->rx);
 	csvn_dgram_free_flows(ds);

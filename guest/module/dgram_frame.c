@@ -72,6 +72,15 @@ int csvn_frame_head(struct csvn_end *e, struct csvn_datagram *h)
 	return 1;
 }
 
+/* Is the next frame an error of the network? A hint: there must be a frame, and a reader may be just taking it. */
+bool csvn_frame_is_error(const struct csvn_end *e)
+{
+	u32 at = (READ_ONCE(e->head) + offsetof(struct csvn_datagram, error)) & (e->size - 1);
+
+	/* SAFETY: at is a multiple of 4, and less than size. */
+	return READ_ONCE(*(const u32 *)(e->rx + at));
+}
+
 /* Copy n bytes of the next frame's payload, which has at least as many. Returns the bytes copied. */
 u32 csvn_frame_read(const struct csvn_end *e, struct iov_iter *to, u32 n)
 {

@@ -117,7 +117,8 @@ static void csvn_dgram_rearm(struct csvn_dsock *ds, struct csvn_circuit *c)
 	struct socket_wq *wq = &ds->sock->wq;
 	bool more;
 
-	if (!skwq_has_sleeper(wq) && !READ_ONCE(wq->fasync_list))
+	/* Errors are told even to who only sends. */
+	if (!skwq_has_sleeper(wq) && !READ_ONCE(wq->fasync_list) && !(c->host && READ_ONCE(ds->connected)))
 		return;
 	if (!READ_ONCE(ds->edge) && c->end.peer_tail != c->end.head)
 		return;
@@ -125,8 +126,25 @@ static void csvn_dgram_rearm(struct csvn_dsock *ds, struct csvn_circuit *c)
 	csvn_arm_rx(&c->end);
 	more = CSVN_LOAD_ACQUIRE(&c->end.peer->tail) != c->end.peer_tail;
 	spin_unlock_irq(&ds->lock);
-	if (more)
-		csvn_notify(ds->sock, EPOLLIN);
+	if (!more)
+		return;
+	csvn_notify(ds->sock, EPOLLIN);
+	if (c->host && READ_ONCE(ds->connected))
+		csvn_dgram_kick(ds, 0);
+}
+
+/* Take what the network said, as far as it comes first; the work does, when a wake has shown it. rx is held. */
+void csvn_dgram_errors(struct csvn_dsock *ds)
+{
+	struct csvn_endpoint from;
+	struct csvn_datagram h;
+	bool look;
+
+	spin_lock_irq(&ds->lock);
+	look = ds->connected && !ds->released; /* close() waits for the work */
+	spin_unlock_irq(&ds->lock);
+	if (look)
+		csvn_dgram_next(ds, &h, &from);
 }
 
 /* What IP_PKTINFO and IPV6_RECVPKTINFO ask for: the address that the datagram was sent to. */
