@@ -198,8 +198,9 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
     await idle();
     const after = net.csvn.status();
     assertEquals(after.circuits.total - before.circuits.total, 1256);
-    // Fewer, when something of the test itself has just been closed.
-    assert(after.descriptors <= before.descriptors, `${before.descriptors} descriptors became ${after.descriptors}`);
+    // The test's own come and go; one left behind by each of 1,256 connections would show.
+    const more = after.descriptors - before.descriptors;
+    assert(more < 10, `${before.descriptors} descriptors became ${after.descriptors}`);
     assertEquals(after.plane.routes, 0);
     for (const guest of [web, client]) {
       assertEquals((await guest.run("cat /sys/class/net/csvn0/csvn/circuits")).stdout, "0\n");
