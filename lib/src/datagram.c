@@ -112,8 +112,8 @@ static void finish(struct plane *p, struct host_datagram *h, int error)
 	csvn_set_state(&h->end, CSVN_STATE_CLOSED | (error ? CSVN_STATE_RESET : CSVN_STATE_FIN));
 	host_wake(p, h->device, h->id);
 	plane_unwatch(p, h->fd);
-	plane_event(p, CSVN_EVENT_HOST_DATAGRAM_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
-		    (struct event_part){ NULL, 0 });
+	plane_event(p, CSVN_EVENT_HOST_DATAGRAM_DONE, h->handle, (uint32_t)error,
+		    (struct event_part){ &done, sizeof(done) }, (struct event_part){ NULL, 0 });
 }
 
 static void publish(struct plane *p, struct host_datagram *h, const struct csvn_host_address *guest, uint32_t size,

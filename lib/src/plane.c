@@ -16,7 +16,16 @@
 #include "session.h"
 
 #define TICK_MS 1000
+#define SPIN_MIN_NS 2000u
+#define SPIN_MAX_NS 50000u
 #define BATCH 64 /* descriptors handled under one hold of the lock */
+
+/* How long the thread looks before it sleeps. */
+struct spin {
+	uint64_t length; /* ns */
+	uint64_t turns; /* of the pump, up to the last batch */
+	bool due; /* the pump had a turn in the last batch */
+};
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t registry_idle = PTHREAD_COND_INITIALIZER;
@@ -170,15 +179,47 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 	}
 }
 
+static uint64_t nanoseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * Wait for descriptors. After a turn of the pump, look for a moment before sleeping: whoever is talked to often
+ * answers sooner than a thread is woken. The moment grows while that pays, and shrinks while it does not.
+ */
+static int wait_ready(struct plane *p, struct spin *spin, struct epoll_event *ready, int timeout)
+{
+	uint64_t end;
+	int n;
+
+	if (!spin->due)
+		return epoll_wait(p->epoll, ready, BATCH, timeout);
+	end = nanoseconds() + spin->length;
+	do {
+		n = epoll_wait(p->epoll, ready, BATCH, 0);
+		if (n != 0) {
+			spin->length = spin->length * 2 < SPIN_MAX_NS ? spin->length * 2 : SPIN_MAX_NS;
+			return n;
+		}
+	} while (nanoseconds() < end);
+	spin->length = spin->length / 2 > SPIN_MIN_NS ? spin->length / 2 : SPIN_MIN_NS;
+	return epoll_wait(p->epoll, ready, BATCH, timeout);
+}
+
 static void *run(void *arg)
 {
 	struct plane *p = arg;
 	struct epoll_event ready[BATCH];
+	struct spin spin = { .length = SPIN_MIN_NS };
 	bool closing = false;
 	int timeout = -1;
 
 	while (!closing) {
-		int n = epoll_wait(p->epoll, ready, BATCH, timeout);
+		int n = wait_ready(p, &spin, ready, timeout);
 
 		pthread_mutex_lock(&p->lock);
 		for (int i = 0; i < n; i++)
@@ -187,6 +228,8 @@ static void *run(void *arg)
 			session_tick(p);
 		timeout = p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
+		spin.due = p->counters.host_turns != spin.turns;
+		spin.turns = p->counters.host_turns;
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;
