@@ -23,7 +23,7 @@ export class Namespaces implements AsyncDisposable {
 
   /** Make them, with a cable between them. */
   static async make(): Promise<Namespaces> {
-    await ensureHostTools(["ip"], stderrProgress);
+    await ensureHostTools(["curl", "ip", "iperf3"], stderrProgress);
     const made = new Namespaces(`${Deno.pid}`);
     const [inside, outside] = [made.name("switch"), made.name("outside")];
     await ip("netns", "add", inside);
@@ -53,6 +53,15 @@ export class Namespaces implements AsyncDisposable {
         ...["netns", "exec", this.name(which), "setpriv", "--pdeathsig", "TERM"],
         ...["sh", "-c", quiet, "sh", log, Deno.execPath(), ...args],
       ],
+    });
+  }
+
+  /** A program in one of them, which ends with this process. */
+  command(which: "switch" | "outside", args: readonly string[]): Deno.Command {
+    return new Deno.Command("ip", {
+      args: ["netns", "exec", this.name(which), "setpriv", "--pdeathsig", "KILL", ...args],
+      stdout: "null",
+      stderr: "null",
     });
   }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import type { SwitchStatus } from "../../src/host/switch.ts";
 import { Guest } from "../../tools/testbed/guest.ts";
 import { stderrProgress } from "../../tools/testbed/progress.ts";
@@ -157,6 +157,25 @@ except OSError as e:
       { timeoutMs: 90_000 },
     );
     assertEquals([stdout, stderr], ["ECONNREFUSED\n", ""]);
+  });
+
+  await t.step("iperf3 to the outside: a stream each way, and datagrams with their sizes", async () => {
+    const server = net.command("outside", ["iperf3", "-s"]).spawn();
+    try {
+      await eventually("iperf3", async () => (await net.run("outside", "ss -ltn")).stdout.includes(":5201"));
+      for (const mode of ["", "-R"]) {
+        const { stdout } = await web.run(`iperf3 -c ${OUTSIDE.v4} -t 2 -J ${mode}`, { check: true });
+        assertGreater(JSON.parse(stdout).end.sum_received.bytes, 10_000_000);
+      }
+      const { stdout } = await web.run(`iperf3 -c ${OUTSIDE.v4} -u -b 5M -l 1400 -t 3 -J`, { check: true });
+      const { packets, lost_packets, bytes } = JSON.parse(stdout).end.sum;
+      assertEquals(bytes, packets * 1400);
+      assertGreater(packets, 500);
+      assertLess(lost_packets, packets / 5);
+    } finally {
+      server.kill("SIGKILL");
+      await server.status;
+    }
   });
 
   await t.step("a published datagram port answers the right client", async () => {

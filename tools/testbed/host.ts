@@ -11,6 +11,7 @@ const PACKAGES: Record<string, string> = {
   curl: "curl",
   gcc: "gcc",
   ip: "iproute2",
+  iperf3: "iperf3",
   make: "make",
   mke2fs: "e2fsprogs",
   mmdebstrap: "mmdebstrap",
