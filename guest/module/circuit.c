@@ -95,6 +95,39 @@ static int csvn_end_map(struct csvn_device *dev, const struct csvn_extents *x, s
 	return 0;
 }
 
+/*
+ * The switch has reset a circuit. Its answer to CONNECT may be on its way through the other queue still: then the reset is
+ * remembered, until csvn_circuit_map(). Returns the circuit if it is known; caller holds RCU.
+ */
+struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, int error)
+{
+	struct csvn_circuit *c;
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->circuits_lock, flags);
+	c = csvn_circuit_find(dev, id);
+	if (c)
+		WRITE_ONCE(c->reset, error);
+	else
+		dev->early[dev->early_next++ % CSVN_EARLY] = (struct csvn_early){ id, error };
+	spin_unlock_irqrestore(&dev->circuits_lock, flags);
+	return c;
+}
+
+/* circuits_lock is held. */
+static void csvn_circuit_reset_early(struct csvn_circuit *c)
+{
+	struct csvn_device *dev = c->dev;
+	unsigned int i;
+
+	for (i = 0; i < CSVN_EARLY; i++) {
+		if (dev->early[i].error && dev->early[i].id == c->id) {
+			WRITE_ONCE(c->reset, dev->early[i].error);
+			dev->early[i].error = 0;
+		}
+	}
+}
+
 /* Give a new circuit its memory and its id. On an error it is as it was. Any context. */
 int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x)
 {
@@ -115,6 +148,7 @@ int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *
 		err = -ENETDOWN;
 	} else {
 		refcount_inc(&c->ref);
+		csvn_circuit_reset_early(c);
 		hlist_add_head_rcu(&c->node, csvn_bucket(dev, id));
 	}
 	spin_unlock_irqrestore(&dev->circuits_lock, flags);

@@ -176,10 +176,9 @@ void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev)
 	struct csvn_circuit *c;
 
 	rcu_read_lock();
-	c = csvn_circuit_find(dev, ev->reset.circuit);
-	if (c) {
-		WRITE_ONCE(c->reset, error && error <= MAX_ERRNO ? error : ECONNRESET);
+	c = csvn_circuit_reset(dev, ev->reset.circuit,
+			       error && error <= MAX_ERRNO ? error : ECONNRESET);
+	if (c)
 		csvn_circuit_wake(c);
-	}
 	rcu_read_unlock();
 }
