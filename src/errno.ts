@@ -83,3 +83,14 @@ export class SystemError extends Error {
     return errnoName(this.errno);
   }
 }
+
+/**
+ * The result of a call that returns a negative errno when it fails.
+ *
+ * @param action What is being done to what.
+ * @throws {SystemError}
+ */
+export function checked(action: string, result: number): number {
+  if (result < 0) throw new SystemError(action, -result);
+  return result;
+}

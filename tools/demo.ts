@@ -130,7 +130,9 @@ async function scenes(checks: Checks, log: ShownLog, web: Guest, client: Guest):
   checks.check("curl fetched 64 MiB from nginx with an equal checksum", got === sent && sent.length > 64);
   checks.check(
     "the switch's log has the circuit: both ends, direct, its bytes",
-    await log.find(/closed: client 10\.77\.0\.20:\d+ -> web 10\.77\.0\.10:80, direct, \d+ bytes there, 67\d{6} back/),
+    await log.find(
+      /closed: client 10\.77\.0\.20:\d+ -> web 10\.77\.0\.10:80, tcp direct, \d+ bytes there, 67\d{6} back/,
+    ),
   );
 
   await show(web, "redis-server --daemonize yes --protected-mode no --save '' >/dev/null; sleep 1; redis-cli ping");

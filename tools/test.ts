@@ -59,6 +59,7 @@ async function main(): Promise<void> {
   await step("format", Deno.execPath(), ["fmt", "--check", "-q"]);
   await step("lint", Deno.execPath(), ["lint", "-q"]);
   await step("types", Deno.execPath(), ["check", "-q", "."]);
+  await step("the ring and the helper library's parts, under each sanitizer", "make", ["-s", "-C", "lib", "check-all"]);
   await tests("documentation's examples", ["--doc", "mod.ts", "src"]);
   await tests("units and integration", ["tests/unit", "tests/integration", "tests/model", "tests/testbed"]);
   if (!unit) {

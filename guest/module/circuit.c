@@ -17,6 +17,7 @@
 #include <linux/slab.h>
 
 #include "csvn.h"
+#include "dgram.h"
 
 static struct hlist_head *csvn_bucket(struct csvn_device *dev, u32 id)
 {
@@ -37,6 +38,8 @@ struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp)
 	INIT_HLIST_NODE(&c->node);
 	INIT_LIST_HEAD(&c->pending);
 	INIT_LIST_HEAD(&c->ringing);
+	INIT_LIST_HEAD(&c->member);
+	INIT_LIST_HEAD(&c->ready);
 	refcount_set(&c->ref, 1);
 	kref_get(&dev->ref);
 	c->dev = dev;
@@ -95,11 +98,23 @@ static int csvn_end_map(struct csvn_device *dev, const struct csvn_extents *x, s
 	return 0;
 }
 
+static void csvn_circuit_reset_by(struct csvn_circuit *c, u32 error)
+{
+	if (error > MAX_ERRNO)
+		error = ECONNRESET;
+	if (c->datagram) {
+		WRITE_ONCE(c->reset, error);
+		WRITE_ONCE(c->ended, true); /* 0: the other end has no use for it any more */
+	} else {
+		WRITE_ONCE(c->reset, error ? error : ECONNRESET);
+	}
+}
+
 /*
  * The switch has reset a circuit. Its answer to CONNECT may be on its way through the other queue still: then the reset is
  * remembered, until csvn_circuit_map(). Returns the circuit if it is known; caller holds RCU.
  */
-struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, int error)
+struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error)
 {
 	struct csvn_circuit *c;
 	unsigned long flags;
@@ -107,9 +122,9 @@ struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, int err
 	spin_lock_irqsave(&dev->circuits_lock, flags);
 	c = csvn_circuit_find(dev, id);
 	if (c)
-		WRITE_ONCE(c->reset, error);
+		csvn_circuit_reset_by(c, error);
 	else
-		dev->early[dev->early_next++ % CSVN_EARLY] = (struct csvn_early){ id, error };
+		dev->early[dev->early_next++ % CSVN_EARLY] = (struct csvn_early){ id, error, true };
 	spin_unlock_irqrestore(&dev->circuits_lock, flags);
 	return c;
 }
@@ -117,13 +132,14 @@ struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, int err
 /* circuits_lock is held. */
 static void csvn_circuit_reset_early(struct csvn_circuit *c)
 {
-	struct csvn_device *dev = c->dev;
+	struct csvn_early *early;
 	unsigned int i;
 
 	for (i = 0; i < CSVN_EARLY; i++) {
-		if (dev->early[i].error && dev->early[i].id == c->id) {
-			WRITE_ONCE(c->reset, dev->early[i].error);
-			dev->early[i].error = 0;
+		early = &c->dev->early[i];
+		if (early->used && early->id == c->id) {
+			early->used = false;
+			csvn_circuit_reset_by(c, early->error);
 		}
 	}
 }
@@ -255,7 +271,7 @@ struct csvn_circuit *csvn_detach(struct csvn_sock *cs)
 	return c;
 }
 
-static bool csvn_lock_by(struct mutex *m, unsigned long deadline)
+bool csvn_lock_by(struct mutex *m, unsigned long deadline)
 {
 	while (!mutex_trylock(m)) {
 		if (time_after(jiffies, deadline))
@@ -320,6 +336,7 @@ bool csvn_circuits_lost(struct csvn_device *dev)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(CSVN_DRAIN_MS);
 	struct csvn_circuit *c;
+	struct csvn_dsock *ds;
 	struct csvn_sock *cs;
 	bool drained = true;
 	unsigned int i = 0;
@@ -338,18 +355,25 @@ bool csvn_circuits_lost(struct csvn_device *dev)
 		atomic_dec(&dev->count.circuits);
 
 		cs = csvn_circuit_sock(c);
-		if (!cs) {
+		ds = csvn_circuit_dsock(c);
+		if (!cs && !ds) {
 			/*
-			 * Nobody has it, but accept() may take it just now: it stores cs and then looks at
-			 * lost, we store lost and then look at cs (pairs with csvn_attach()'s caller).
+			 * Nobody has it, but somebody may take it just now: they store cs (or ds) and then look at
+			 * lost, we store lost and then look at cs (pairs with csvn_attach()'s caller, and with
+			 * csvn_dgram_attach()).
 			 */
 			WRITE_ONCE(c->lost, true);
 			smp_mb();
 			cs = csvn_circuit_sock(c);
+			ds = csvn_circuit_dsock(c);
 		}
 		if (cs) {
 			drained &= csvn_circuit_lost(c, cs, deadline);
 			csvn_sock_put(cs);
+		}
+		if (ds) {
+			drained &= csvn_dgram_lost(ds, c, deadline);
+			csvn_dsock_put(ds);
 		}
 		csvn_circuit_put(c);
 		cond_resched();

@@ -9,9 +9,11 @@
 #include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
+#include <linux/udp.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
 #include <net/dst.h>
+#include <net/inet_sock.h>
 #include <net/sock.h>
 
 /* bind() and connect() of proto_ops take a sockaddr of unknown size by its own name. */
@@ -83,6 +85,21 @@ static inline struct ubuf_info *csvn_zerocopy_start(struct sock *sk, size_t size
 	return msg_zerocopy_realloc(sk, size, NULL, false);
 #else
 	return msg_zerocopy_realloc(sk, size, NULL);
+#endif
+}
+
+static inline bool csvn_udp_corked(struct sock *sk)
+{
+	return udp_test_bit(CORK, sk);
+}
+
+/* What recvmsg() is to tell beside the data: IP_CMSG_*. */
+static inline unsigned int csvn_cmsg_flags(const struct inet_sock *inet)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return inet_cmsg_flags(inet);
+#else
+	return inet->cmsg_flags;
 #endif
 }
 

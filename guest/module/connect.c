@@ -204,7 +204,7 @@ static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev)
 }
 
 /* Take a local port, as bind() to port 0 does. */
-static int csvn_take_port(struct sock *sk, struct csvn_endpoint *local)
+int csvn_take_port(struct sock *sk, struct csvn_endpoint *local)
 {
 	struct inet_sock *inet = inet_sk(sk);
 

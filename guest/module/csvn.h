@@ -20,6 +20,8 @@
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/refcount.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/virtio.h>
@@ -54,6 +56,7 @@
 
 struct csvn_circuit;
 struct csvn_device;
+struct csvn_dsock;
 struct csvn_sock;
 
 union csvn_record {
@@ -109,6 +112,9 @@ struct csvn_counters {
 	atomic64_t sent; /* bytes, of closed circuits */
 	atomic64_t received;
 	atomic64_t dropped_packets;
+	atomic64_t datagrams_sent;
+	atomic64_t datagrams_received;
+	atomic64_t datagrams_dropped; /* no room, nobody there, or not wanted */
 	atomic_t circuits; /* open now */
 };
 
@@ -159,7 +165,8 @@ struct csvn_device {
 	bool closing; /* the device takes no more circuits */
 	struct csvn_early {
 		u32 id;
-		int error; /* 0: no entry */
+		u32 error;
+		bool used;
 	} early[CSVN_EARLY]; /* RESET events of circuits that are not known (yet) */
 	u32 early_next;
 	struct hlist_head circuits[1 << CSVN_HASH_BITS];
@@ -183,6 +190,18 @@ struct csvn_circuit {
 	struct csvn_sock *cs; /* whose it is, NULL before accept() and after close; written under cs->lock */
 	struct list_head pending; /* in its listener's queue; the listener's lock */
 	struct list_head ringing; /* bell_lock */
+
+	/* Datagram circuits, of which a socket may have many; csvn_dsock.lock unless said otherwise: see dgram_flow.c */
+	struct csvn_dsock *ds; /* whose it is; to take it away needs the socket's tx and rx too */
+	struct list_head member; /* of the socket's circuits */
+	struct list_head ready; /* of the socket's circuits that may have something; all others are armed */
+	unsigned long used; /* jiffies, when something last passed; hint */
+	u32 credit; /* the listener that it is counted for, or 0; constant */
+	bool datagram; /* constant */
+	bool host; /* it leads to the host's stack; constant */
+	bool ended; /* RESET came, or it is not wanted any more */
+	bool dropped; /* what is unread does not matter */
+	bool told; /* its error was reported */
 
 	u32 state; /* CSVN_STATE_* published by this side; csvn_sock.tx, or nobody else knows the circuit */
 	int reset; /* errno of a RESET event, else 0 */
@@ -215,7 +234,9 @@ struct csvn_attempt {
 
 struct csvn_listener {
 	u32 id;
-	struct csvn_sock *cs; /* counted */
+	u32 protocol; /* CSVN_PROTOCOL_* */
+	struct csvn_sock *cs; /* counted; datagrams: NULL */
+	struct csvn_dsock *ds; /* counted; streams: NULL */
 	struct list_head node; /* csvn_listeners_lock */
 	struct csvn_endpoint local;
 	u32 flags;
@@ -290,11 +311,15 @@ static inline enum csvn_state csvn_state(const struct csvn_sock *cs)
 int csvn_connect(struct socket *sock, csvn_sockaddr *addr, int addr_len, int flags);
 int csvn_wait_connected(struct csvn_sock *cs, long *timeo);
 void csvn_attempt_cancel(struct csvn_sock *cs, enum csvn_state state);
+int csvn_take_port(struct sock *sk, struct csvn_endpoint *local);
 void csvn_forget_port(struct sock *sk);
 
 /* listen.c */
 int csvn_listen(struct socket *sock, int backlog);
 void csvn_unlisten(struct csvn_sock *cs);
+int csvn_listener_publish(struct csvn_listener *l);
+int csvn_listener_tell(struct csvn_listener *l, unsigned int ms);
+void csvn_listener_retract(struct csvn_listener *l);
 void csvn_listeners_register(struct csvn_device *dev);
 void csvn_listeners_exit(void);
 void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev);
@@ -308,11 +333,12 @@ bool csvn_accept_ready(struct csvn_sock *cs);
 struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp);
 int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x);
 struct csvn_circuit *csvn_circuit_find(struct csvn_device *dev, u32 id);
-struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, int error);
+struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error);
 void csvn_circuit_put(struct csvn_circuit *c);
 void csvn_circuit_publish(struct csvn_circuit *c, u32 bits);
 void csvn_circuit_close(struct csvn_circuit *c, u32 bits);
 void csvn_circuit_refuse(struct csvn_device *dev, u32 id, const struct csvn_extents *x);
+bool csvn_lock_by(struct mutex *m, unsigned long deadline);
 bool csvn_circuits_lost(struct csvn_device *dev);
 void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c);
 struct csvn_circuit *csvn_detach(struct csvn_sock *cs);
@@ -327,7 +353,25 @@ void csvn_notify(struct socket *sock, __poll_t mask);
 void csvn_circuit_wake(struct csvn_circuit *c);
 void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev);
 
-/* wait.c */
+/* wait.c, dgram_recv.c */
+/* One spin: due is looked at until it is true or the budget is used up. */
+#define csvn_spin(budget, due) ({					\
+	u32 max_ = READ_ONCE(csvn_spin_us) * NSEC_PER_USEC;		\
+	u32 ns_ = clamp_t(u32, *(budget), max_ / 8, max_);		\
+	bool due_ = false;						\
+	if (max_) {							\
+		u64 end_ = local_clock() + ns_;				\
+		do {							\
+			due_ = (due);					\
+			if (due_)					\
+				break;					\
+			cpu_relax();					\
+		} while (!need_resched() && !signal_pending(current) &&	\
+			 local_clock() < end_);				\
+		*(budget) = due_ ? min(ns_ * 2, max_) : ns_ / 2;	\
+	}								\
+	due_; })
+
 bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond);
 bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c);
 void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo);
@@ -355,6 +399,7 @@ void csvn_disconnect(struct csvn_sock *cs);
 
 /* names.c */
 int csvn_getname(struct socket *sock, struct sockaddr *addr, int peer);
+int csvn_name(struct sockaddr *addr, const struct csvn_endpoint *e, bool six);
 void csvn_endpoint4(struct csvn_endpoint *e, __be32 ip, __be16 port);
 void csvn_endpoint6(struct csvn_endpoint *e, const struct in6_addr *ip, __be16 port, u32 scope);
 

@@ -148,7 +148,8 @@ static int csvn_device_hello(struct csvn_device *dev)
 	union csvn_record out = {}, in;
 	int err;
 
-	out.hello.features = dev->config.features & CSVN_FEATURE_STREAM;
+	out.hello.features = dev->config.features &
+			     (CSVN_FEATURE_STREAM | CSVN_FEATURE_HOST | CSVN_FEATURE_DATAGRAM);
 	strscpy(out.hello.driver, CSVN_DRIVER, sizeof(out.hello.driver));
 	/* What the answer brings about (arenas) may come before we have seen it. */
 	csvn_control_up(dev, true);

@@ -2,8 +2,8 @@
 /*
  * The takeover of PF_INET and PF_INET6.
  *
- * Theory of operation. Our create() calls the original one, and then gives TCP stream sockets of user space in the first
- * network namespace our operations. Everything else (UDP, raw, the kernel's own sockets, other namespaces) stays as it was
+ * Theory of operation. Our create() calls the original one, and then gives TCP and UDP sockets of user space in the first
+ * network namespace our operations. Everything else (raw, the kernel's own sockets, other namespaces) stays as it was
  * made. IPPROTO_MPTCP is answered as by a kernel that has it switched off, so that programs fall back to TCP.
  *
  * How the family is exchanged: the socket layer's table of families is not exported, but its address is what a (refused)
@@ -21,6 +21,7 @@
 #include <net/net_namespace.h>
 
 #include "csvn.h"
+#include "dgram.h"
 
 #define CSVN_ENDBR64 0xfa1e0ff3u /* the instruction, as a little-endian word */
 
@@ -30,6 +31,7 @@ struct csvn_family {
 	int (*create)(struct net *net, struct socket *sock, int protocol, int kern);
 	const char *symbol;
 	struct proto_ops *ops;
+	struct proto_ops *dgram_ops;
 	bool taken;
 };
 
@@ -50,7 +52,8 @@ int csvn_family_create(struct socket *sock, int family, int kern)
 static int csvn_create(struct csvn_family *f, struct net *net, struct socket *sock, int protocol,
 		       int kern)
 {
-	bool mine = sock->type == SOCK_STREAM && !kern && net_eq(net, &init_net);
+	bool user = !kern && net_eq(net, &init_net);
+	bool mine = user && sock->type == SOCK_STREAM;
 	int err;
 
 	if (mine && protocol == IPPROTO_MPTCP)
@@ -58,6 +61,8 @@ static int csvn_create(struct csvn_family *f, struct net *net, struct socket *so
 	err = f->create(net, sock, protocol, kern);
 	if (!err && mine && sock->sk && sock->sk->sk_protocol == IPPROTO_TCP)
 		sock->ops = f->ops;
+	if (!err && user && sock->type == SOCK_DGRAM && sock->sk && sock->sk->sk_protocol == IPPROTO_UDP)
+		sock->ops = f->dgram_ops;
 	return err;
 }
 
@@ -75,12 +80,14 @@ static struct csvn_family csvn_inet = {
 	.ours = { .family = PF_INET, .create = csvn_create4, .owner = THIS_MODULE },
 	.symbol = "inet_create",
 	.ops = &csvn_ops4,
+	.dgram_ops = &csvn_dgram_ops4,
 };
 
 static struct csvn_family csvn_inet6 = {
 	.ours = { .family = PF_INET6, .create = csvn_create6, .owner = THIS_MODULE },
 	.symbol = "inet6_create",
 	.ops = &csvn_ops6,
+	.dgram_ops = &csvn_dgram_ops6,
 };
 
 /* The address of a symbol, by way of a kprobe; for functions that of their first instruction. */
@@ -165,13 +172,13 @@ static void csvn_family_give_back(struct csvn_family *f)
 	}
 }
 
-/* The operations of the family's TCP sockets: those of one that the kernel makes for itself. */
-static const struct proto_ops *csvn_ops_of(int family)
+/* The operations of the family's TCP or UDP sockets: those of one that the kernel makes for itself. */
+static const struct proto_ops *csvn_ops_of(int family, int type, int protocol)
 {
 	const struct proto_ops *ops;
 	struct socket *sock;
 
-	if (sock_create_kern(&init_net, family, SOCK_STREAM, IPPROTO_TCP, &sock))
+	if (sock_create_kern(&init_net, family, type, protocol, &sock))
 		return NULL;
 	ops = sock->ops;
 	sock_release(sock);
@@ -180,13 +187,16 @@ static const struct proto_ops *csvn_ops_of(int family)
 
 int csvn_family_init(void)
 {
-	const struct proto_ops *native4 = csvn_ops_of(PF_INET);
-	const struct proto_ops *native6 = csvn_ops_of(PF_INET6);
+	const struct proto_ops *native4 = csvn_ops_of(PF_INET, SOCK_STREAM, IPPROTO_TCP);
+	const struct proto_ops *native6 = csvn_ops_of(PF_INET6, SOCK_STREAM, IPPROTO_TCP);
+	const struct proto_ops *dgram4 = csvn_ops_of(PF_INET, SOCK_DGRAM, IPPROTO_UDP);
+	const struct proto_ops *dgram6 = csvn_ops_of(PF_INET6, SOCK_DGRAM, IPPROTO_UDP);
 	int err;
 
-	if (!native4)
+	if (!native4 || !dgram4 || !native6 != !dgram6)
 		return -EAFNOSUPPORT;
 	csvn_ops_init(native4, native6);
+	csvn_dgram_ops_init(dgram4, dgram6);
 	csvn_inet.create = (void *)csvn_symbol(csvn_inet.symbol);
 	if (native6)
 		csvn_inet6.create = (void *)csvn_symbol(csvn_inet6.symbol);

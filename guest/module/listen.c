@@ -16,6 +16,7 @@
 #include <net/tcp_states.h>
 
 #include "csvn.h"
+#include "dgram.h"
 
 static DEFINE_XARRAY_ALLOC1(csvn_listener_ids); /* id to struct csvn_listener, under RCU */
 static DEFINE_MUTEX(csvn_listeners_lock);
@@ -28,10 +29,13 @@ static void csvn_listen_record(const struct csvn_listener *l, union csvn_record 
 	out->listen.listener = l->id;
 	out->listen.backlog = READ_ONCE(l->backlog);
 	out->listen.flags = l->flags;
+	out->listen.protocol = l->protocol;
 }
 
 static bool csvn_listener_here(const struct csvn_listener *l, struct csvn_device *dev)
 {
+	if (l->protocol == CSVN_PROTOCOL_DATAGRAM && !(dev->features & CSVN_FEATURE_DATAGRAM))
+		return false;
 	return csvn_is_mine(dev, &l->local) &&
 	       (!l->bound_dev_if || l->bound_dev_if == dev->ifindex);
 }
@@ -44,9 +48,11 @@ void csvn_listeners_register(struct csvn_device *dev)
 
 	mutex_lock(&csvn_listeners_lock);
 	list_for_each_entry(l, &csvn_listeners, node) {
-		spin_lock_irq(&l->cs->lock);
-		l->gathered = 0;
-		spin_unlock_irq(&l->cs->lock);
+		if (l->cs) {
+			spin_lock_irq(&l->cs->lock);
+			l->gathered = 0;
+			spin_unlock_irq(&l->cs->lock);
+		}
 		if (!csvn_listener_here(l, dev))
 			continue;
 		csvn_listen_record(l, &out);
@@ -61,8 +67,11 @@ void csvn_listeners_exit(void)
 	xa_destroy(&csvn_listener_ids);
 }
 
-/* Tell the switch. Errors that leave the socket a good native listener are none. */
-static int csvn_listener_tell(struct csvn_listener *l)
+/*
+ * Tell the switch, and wait for its answer for at most ms, or not at all if that is 0. Errors that leave the socket a
+ * good native listener are none.
+ */
+int csvn_listener_tell(struct csvn_listener *l, unsigned int ms)
 {
 	struct csvn_device *dev = csvn_device_get();
 	union csvn_record out;
@@ -75,12 +84,45 @@ static int csvn_listener_tell(struct csvn_listener *l)
 		return 0;
 	}
 	csvn_listen_record(l, &out);
-	err = csvn_request_call(dev, &out, CSVN_REQ_LISTEN, sizeof(out.listen), NULL, 0,
-				CSVN_ANSWER_MS);
+	if (ms)
+		err = csvn_request_call(dev, &out, CSVN_REQ_LISTEN, sizeof(out.listen), NULL, 0, ms);
+	else
+		err = csvn_request_tell(dev, &out, CSVN_REQ_LISTEN, sizeof(out.listen), GFP_KERNEL);
 	if (err == -EADDRNOTAVAIL || err == -ENETDOWN)
 		err = 0;
 	csvn_device_put(dev);
 	return err;
+}
+
+/* Give a listener its id, and have it registered with every device that comes. */
+int csvn_listener_publish(struct csvn_listener *l)
+{
+	int err = xa_alloc(&csvn_listener_ids, &l->id, l, XA_LIMIT(1, INT_MAX), GFP_KERNEL);
+
+	if (err)
+		return err;
+	mutex_lock(&csvn_listeners_lock);
+	list_add_tail(&l->node, &csvn_listeners);
+	mutex_unlock(&csvn_listeners_lock);
+	return 0;
+}
+
+/* The opposite. Readers of RCU may still have it. */
+void csvn_listener_retract(struct csvn_listener *l)
+{
+	union csvn_record out = {};
+	struct csvn_device *dev;
+
+	mutex_lock(&csvn_listeners_lock);
+	list_del(&l->node);
+	mutex_unlock(&csvn_listeners_lock);
+	xa_erase(&csvn_listener_ids, l->id);
+	dev = csvn_device_get();
+	if (dev) {
+		out.unlisten.listener = l->id;
+		csvn_request_tell(dev, &out, CSVN_REQ_UNLISTEN, sizeof(out.unlisten), GFP_KERNEL);
+		csvn_device_put(dev);
+	}
 }
 
 /* Make the listener of a socket that listens natively. cs->tx is held. */
@@ -96,32 +138,32 @@ static int csvn_listener_add(struct csvn_sock *cs, u32 backlog)
 		return 0;
 	}
 	l->bound_dev_if = cs->sk->sk_bound_dev_if;
+	l->protocol = CSVN_PROTOCOL_STREAM;
 	l->backlog = backlog;
 	l->cs = cs;
 	INIT_LIST_HEAD(&l->pending);
-	err = xa_alloc(&csvn_listener_ids, &l->id, l, XA_LIMIT(1, INT_MAX), GFP_KERNEL);
-	if (err) {
-		kfree(l);
-		return err;
-	}
 	refcount_inc(&cs->ref);
 	spin_lock_irq(&cs->lock);
 	cs->listener = l;
 	csvn_sock_set(cs, CSVN_LISTENING);
 	spin_unlock_irq(&cs->lock);
-	mutex_lock(&csvn_listeners_lock);
-	list_add_tail(&l->node, &csvn_listeners);
-	mutex_unlock(&csvn_listeners_lock);
-	return 0;
+	err = csvn_listener_publish(l);
+	if (!err)
+		return 0;
+	spin_lock_irq(&cs->lock);
+	cs->listener = NULL;
+	csvn_sock_set(cs, CSVN_IDLE);
+	spin_unlock_irq(&cs->lock);
+	csvn_sock_put(cs);
+	kfree(l);
+	return err;
 }
 
 /* The listener ends, and with it what waits for accept(). cs->tx is held. */
 static void csvn_listener_remove(struct csvn_sock *cs)
 {
-	union csvn_record out = {};
 	struct csvn_circuit *c, *next;
 	struct csvn_listener *l;
-	struct csvn_device *dev;
 	LIST_HEAD(pending);
 
 	spin_lock_irq(&cs->lock);
@@ -135,16 +177,7 @@ static void csvn_listener_remove(struct csvn_sock *cs)
 	if (!l)
 		return;
 
-	mutex_lock(&csvn_listeners_lock);
-	list_del(&l->node);
-	mutex_unlock(&csvn_listeners_lock);
-	xa_erase(&csvn_listener_ids, l->id);
-	dev = csvn_device_get();
-	if (dev) {
-		out.unlisten.listener = l->id;
-		csvn_request_tell(dev, &out, CSVN_REQ_UNLISTEN, sizeof(out.unlisten), GFP_KERNEL);
-		csvn_device_put(dev);
-	}
+	csvn_listener_retract(l);
 	list_for_each_entry_safe(c, next, &pending, pending) {
 		list_del_init(&c->pending);
 		csvn_circuit_close(c, CSVN_STATE_RESET | CSVN_STATE_CLOSED);
@@ -181,7 +214,7 @@ int csvn_listen(struct socket *sock, int backlog)
 	else
 		err = csvn_listener_add(cs, backlog);
 	if (!err && cs->listener)
-		err = csvn_listener_tell(cs->listener);
+		err = csvn_listener_tell(cs->listener, CSVN_ANSWER_MS);
 	if (err) {
 		csvn_listener_remove(cs);
 		native->shutdown(sock, SHUT_RD);
@@ -255,6 +288,11 @@ void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev)
 	rcu_read_lock();
 	l = csvn_endpoint_valid(&c->local) && csvn_endpoint_valid(&c->remote) ?
 		    xa_load(&csvn_listener_ids, in->listener) : NULL;
+	if (l && l->ds) {
+		csvn_dgram_incoming(l, c);
+		rcu_read_unlock();
+		return;
+	}
 	if (l) {
 		cs = l->cs;
 		spin_lock_irqsave(&cs->lock, flags);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest's driver of csvn: TCP sockets over shared-memory circuits.
+ * The guest's driver of csvn: TCP and UDP sockets over shared-memory circuits.
  *
- * Theory of operation. Loading the module takes over the creation of TCP sockets (family.c, sock.c), and registers a virtio
+ * Theory of operation. Loading the module takes over the creation of TCP and UDP sockets (family.c, sock.c), and registers a virtio
  * driver (device.c). Without a device every socket works as before. With one there is an interface csvn0 (netdev.c,
  * rtnl.c), and what is routed to it goes over circuits: connect.c, listen.c and accept.c set them up by requests
  * (control.c) and events (event.c, arena.c); send.c, recv.c, poll.c and wait.c move bytes by the ring operations of
- * csvn/ring.h; wake.c and doorbell.c wake and are woken; close.c ends it.
+ * csvn/ring.h; wake.c and doorbell.c wake and are woken; close.c ends it. Datagram sockets are dgram.c and dgram_*.c.
  *
  * Sockets hold the module. The device may come and go at any time: circuits break then, listeners wait for the next one.
  */
@@ -15,10 +15,15 @@
 #include <linux/module.h>
 
 #include "csvn.h"
+#include "dgram.h"
 
 unsigned int csvn_spin_us = 10;
 module_param_named(spin_us, csvn_spin_us, uint, 0644);
 MODULE_PARM_DESC(spin_us, "longest spin before sleeping, in microseconds; 0: none");
+
+unsigned int csvn_datagram_idle = 60;
+module_param_named(datagram_idle, csvn_datagram_idle, uint, 0644);
+MODULE_PARM_DESC(datagram_idle, "seconds after which an unused datagram circuit is closed");
 
 struct workqueue_struct *csvn_workqueue;
 
@@ -58,4 +63,4 @@ module_init(csvn_init);
 module_exit(csvn_exit);
 MODULE_LICENSE("GPL");
 MODULE_AUTHOR("csvn");
-MODULE_DESCRIPTION("TCP sockets over shared-memory circuits (virtio-circuit)");
+MODULE_DESCRIPTION("TCP and UDP sockets over shared-memory circuits (virtio-circuit)");

@@ -51,6 +51,12 @@ static int csvn_name6(struct sockaddr_in6 *sin6, const struct csvn_endpoint *e)
 	return sizeof(*sin6);
 }
 
+/* The name of an endpoint, as the sockets of a family have it. */
+int csvn_name(struct sockaddr *addr, const struct csvn_endpoint *e, bool six)
+{
+	return six ? csvn_name6((struct sockaddr_in6 *)addr, e) : csvn_name4((struct sockaddr_in *)addr, e);
+}
+
 int csvn_getname(struct socket *sock, struct sockaddr *addr, int peer)
 {
 	struct csvn_sock *cs = csvn_sk(sock);
@@ -69,7 +75,5 @@ int csvn_getname(struct socket *sock, struct sockaddr *addr, int peer)
 	if (peer == 1 && (state == TCP_CLOSE || state == TCP_SYN_SENT))
 		return -ENOTCONN;
 	e = peer ? &cs->remote : &cs->local;
-	if (READ_ONCE(sock->ops)->family == PF_INET6)
-		return csvn_name6((struct sockaddr_in6 *)addr, e);
-	return csvn_name4((struct sockaddr_in *)addr, e);
+	return csvn_name(addr, e, READ_ONCE(sock->ops)->family == PF_INET6);
 }

@@ -2,7 +2,7 @@
 /*
  * The interface csvn0: the VM's address and routes, for applications to see, and for route.c to decide by.
  *
- * No packet travels over it. What is sent on it all the same (UDP, ICMP, raw sockets) is answered with "administratively
+ * No packet travels over it. What is sent on it all the same (ICMP, raw sockets, multicast) is answered with "administratively
  * prohibited", so that programs fail at once instead of waiting. Its directory csvn/ in sysfs has the VM's name and the
  * device's counters.
  */
@@ -116,6 +116,9 @@ CSVN_COUNTER(wakes);
 CSVN_COUNTER(sent);
 CSVN_COUNTER(received);
 CSVN_COUNTER(dropped_packets);
+CSVN_COUNTER(datagrams_sent);
+CSVN_COUNTER(datagrams_received);
+CSVN_COUNTER(datagrams_dropped);
 
 static struct attribute *csvn_attrs[] = {
 	&dev_attr_vm_name.attr,
@@ -131,6 +134,9 @@ static struct attribute *csvn_attrs[] = {
 	&dev_attr_sent.attr,
 	&dev_attr_received.attr,
 	&dev_attr_dropped_packets.attr,
+	&dev_attr_datagrams_sent.attr,
+	&dev_attr_datagrams_received.attr,
+	&dev_attr_datagrams_dropped.attr,
 	NULL
 };
 

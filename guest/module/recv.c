@@ -92,30 +92,41 @@ static bool csvn_receive_some(struct csvn_circuit *c, struct csvn_read *r)
 	return false;
 }
 
-/* Nothing is there: take over what the peer says, and look again. True when there is something now. */
-static bool csvn_receive_look(struct csvn_sock *cs, struct csvn_circuit *c, struct csvn_read *r)
+/*
+ * Nothing is there: take over what the peer says, and look again. True when there is something now. over: the end had come
+ * before this last look, so that an empty ring is the end. What comes after it (an interrupt may take over a FIN
+ * at any time) says nothing about the bytes in front of it, and is for the next round.
+ */
+static bool csvn_receive_look(struct csvn_sock *cs, struct csvn_circuit *c, struct csvn_read *r,
+			      bool *over)
 {
+	struct sock *sk = cs->sk;
 	unsigned long flags;
 
 	spin_lock_irqsave(&cs->lock, flags);
 	csvn_look(cs, c);
+	*over = cs->broken || sock_flag(sk, SOCK_DONE) || READ_ONCE(sk->sk_err) ||
+		(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN);
 	spin_unlock_irqrestore(&cs->lock, flags);
+	smp_rmb(); /* the end before the ring */
 	return csvn_rx_look(c, r, 1) || r->lie;
 }
 
 /* The end of a receive that got nothing, as tcp_recvmsg() tells it; 1: wait, or look again. */
-static int csvn_receive_end(struct csvn_sock *cs, long timeo, u32 beyond, bool again)
+static int csvn_receive_end(struct csvn_sock *cs, long timeo, u32 beyond, bool again, bool over)
 {
 	struct sock *sk = cs->sk;
 
-	if (sock_flag(sk, SOCK_DONE))
-		return 0;
-	if (READ_ONCE(sk->sk_err))
-		return sock_error(sk);
-	if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
-		return 0;
-	if (csvn_tcp_state(cs) == TCP_CLOSE)
-		return -ENOTCONN;
+	if (over) {
+		if (sock_flag(sk, SOCK_DONE))
+			return 0;
+		if (READ_ONCE(sk->sk_err))
+			return sock_error(sk);
+		if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
+			return 0;
+		if (csvn_tcp_state(cs) == TCP_CLOSE)
+			return -ENOTCONN;
+	}
 	if (!timeo)
 		return csvn_arm_readable(cs, beyond) && again ? 1 : -EAGAIN; /* armed: see wait.c */
 	if (signal_pending(current))
@@ -131,6 +142,7 @@ static int csvn_receive(struct csvn_sock *cs, struct csvn_read *r)
 	int tries = CSVN_TRIES;
 	struct csvn_circuit *c;
 	int err, skip;
+	bool over;
 
 	if (csvn_state(cs) == CSVN_CONNECTING) {
 		err = csvn_wait_connected(cs, &timeo);
@@ -138,6 +150,7 @@ static int csvn_receive(struct csvn_sock *cs, struct csvn_read *r)
 			return err;
 	}
 	for (;;) {
+		over = true; /* without a circuit */
 		mutex_lock(&cs->rx);
 		c = csvn_rx_circuit(cs);
 		if (c) {
@@ -152,7 +165,7 @@ static int csvn_receive(struct csvn_sock *cs, struct csvn_read *r)
 				mutex_unlock(&cs->rx);
 				return r->copied;
 			}
-			if (csvn_receive_look(cs, c, r) && !r->lie) {
+			if (csvn_receive_look(cs, c, r, &over) && !r->lie) {
 				mutex_unlock(&cs->rx);
 				continue;
 			}
@@ -177,7 +190,7 @@ static int csvn_receive(struct csvn_sock *cs, struct csvn_read *r)
 			    csvn_tcp_state(cs) == TCP_CLOSE)
 				return r->copied;
 		} else {
-			err = csvn_receive_end(cs, timeo, skip, tries-- > 0);
+			err = csvn_receive_end(cs, timeo, skip, tries-- > 0, over);
 			if (err <= 0)
 				return err;
 		}

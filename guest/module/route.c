@@ -23,7 +23,7 @@ static struct csvn_device *csvn_route4(struct sock *sk, __be32 daddr, __be16 dpo
 	struct rtable *rt;
 
 	memset(&fl4, 0, sizeof(fl4));
-	rt = ip_route_connect(&fl4, daddr, inet->inet_saddr, sk->sk_bound_dev_if, IPPROTO_TCP,
+	rt = ip_route_connect(&fl4, daddr, inet->inet_saddr, sk->sk_bound_dev_if, sk->sk_protocol,
 			      inet->inet_sport, dport, sk);
 	if (IS_ERR(rt))
 		return NULL;
@@ -48,7 +48,7 @@ static struct csvn_device *csvn_route6(struct sock *sk, const struct sockaddr_in
 	struct flowi6 fl6;
 
 	memset(&fl6, 0, sizeof(fl6));
-	fl6.flowi6_proto = IPPROTO_TCP;
+	fl6.flowi6_proto = sk->sk_protocol;
 	fl6.daddr = sin6->sin6_addr;
 	fl6.saddr = ipv6_addr_any(&sk->sk_v6_rcv_saddr) ? np->saddr : sk->sk_v6_rcv_saddr;
 	fl6.flowi6_oif = sk->sk_bound_dev_if;

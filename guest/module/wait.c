@@ -11,7 +11,6 @@
  * Who returns "would block" arms as well, for edge-triggered pollers do not poll again; and so does a transfer that
  * leaves the ring empty (or full) while somebody sleeps on the socket.
  */
-#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 
 #include "csvn.h"
@@ -28,24 +27,6 @@ static bool csvn_tx_due(struct csvn_sock *cs, struct csvn_circuit *c)
 	       csvn_peer_state(&c->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET) ||
 	       READ_ONCE(c->reset) || (READ_ONCE(cs->sk->sk_shutdown) & SEND_SHUTDOWN);
 }
-
-/* One spin: due is looked at until it is true or the budget is used up. */
-#define csvn_spin(budget, due) ({					\
-	u32 max_ = READ_ONCE(csvn_spin_us) * NSEC_PER_USEC;		\
-	u32 ns_ = clamp_t(u32, *(budget), max_ / 8, max_);		\
-	bool due_ = false;						\
-	if (max_) {							\
-		u64 end_ = local_clock() + ns_;				\
-		do {							\
-			due_ = (due);					\
-			if (due_)					\
-				break;					\
-			cpu_relax();					\
-		} while (!need_resched() && !signal_pending(current) &&	\
-			 local_clock() < end_);				\
-		*(budget) = due_ ? min(ns_ * 2, max_) : ns_ / 2;	\
-	}								\
-	due_; })
 
 /* The receiving lock is held. */
 bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond)

@@ -17,6 +17,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include "csvn.h"
+#include "dgram.h"
 
 /* Nothing will move over the circuit any more. cs->lock is held. err 0: no error to be reported. */
 void csvn_break(struct csvn_sock *cs, int err)
@@ -133,10 +134,13 @@ void csvn_notify(struct socket *sock, __poll_t mask)
 void csvn_circuit_wake(struct csvn_circuit *c)
 {
 	struct csvn_sock *cs = smp_load_acquire(&c->cs); /* pairs with csvn_attach() */
+	struct csvn_dsock *ds = READ_ONCE(c->ds);
 	struct socket *sock = NULL;
 	unsigned long flags;
 	__poll_t mask = 0;
 
+	if (ds)
+		csvn_dgram_wake(ds, c);
 	if (!cs)
 		return; /* not accepted yet: accept() looks */
 	spin_lock_irqsave(&cs->lock, flags);
@@ -172,12 +176,10 @@ void csvn_circuit_wake(struct csvn_circuit *c)
 
 void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev)
 {
-	u32 error = ev->reset.error;
 	struct csvn_circuit *c;
 
 	rcu_read_lock();
-	c = csvn_circuit_reset(dev, ev->reset.circuit,
-			       error && error <= MAX_ERRNO ? error : ECONNRESET);
+	c = csvn_circuit_reset(dev, ev->reset.circuit, ev->reset.error);
 	if (c)
 		csvn_circuit_wake(c);
 	rcu_read_unlock();

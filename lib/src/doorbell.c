@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "device.h"
+#include "host.h"
 
 #define BUFFERS_A_TURN 256u
 #define TOUCHED_MAX 32u
@@ -67,9 +68,19 @@ static void flush_touched(struct plane *p, struct touched *t)
 static void ring(struct plane *p, struct device *d, uint32_t id, struct touched *t)
 {
 	struct route *from = route_find(&d->routes, id);
-	struct device *peer = from ? handle_get(&p->devices, from->peer) : NULL;
-	struct route *to = peer ? route_find(&peer->routes, from->peer_id) : NULL;
+	struct device *peer;
+	struct route *to;
 
+	if (from && from->peer < 0) {
+		p->counters.doorbells++;
+		if (from->peer == ROUTE_HOST_STREAM)
+			host_doorbell(p, from->host);
+		else
+			datagram_doorbell(p, from->host);
+		return;
+	}
+	peer = from ? handle_get(&p->devices, from->peer) : NULL;
+	to = peer ? route_find(&peer->routes, from->peer_id) : NULL;
 	p->counters.doorbells++;
 	/* A circuit that just went away, or a guess: neither is worth more than a count. */
 	if (!to) {

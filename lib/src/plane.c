@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "host.h"
 #include "session.h"
 
 #define TICK_MS 1000
@@ -91,11 +92,16 @@ void plane_unwatch(struct plane *p, int fd)
 	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause)
+void plane_rewatch(struct plane *p, int fd, enum watch what, int handle, uint32_t events)
 {
-	struct epoll_event e = { .events = pause ? 0 : EPOLLIN, .data.u64 = watch_data(what, handle, 0) };
+	struct epoll_event e = { .events = events, .data.u64 = watch_data(what, handle, 0) };
 
 	(void)epoll_ctl(p->epoll, EPOLL_CTL_MOD, fd, &e);
+}
+
+void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause)
+{
+	plane_rewatch(p, fd, what, handle, pause ? 0 : EPOLLIN);
 }
 
 /* There is room for events again: let those go on that stopped, each in its turn. */
@@ -113,9 +119,12 @@ static void resume(struct plane *p)
 		session_resume(p, s);
 }
 
-static void dispatch(struct plane *p, uint64_t data)
+static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 {
 	int handle = (int)(uint32_t)data;
+	struct host_listener *l;
+	struct host_datagram *g;
+	struct host_circuit *h;
 	struct session *s;
 	struct device *d;
 	eventfd_t ignored;
@@ -143,6 +152,21 @@ static void dispatch(struct plane *p, uint64_t data)
 		if (d)
 			device_kicked(p, d, data >> 48 & 0xff);
 		break;
+	case WATCH_HOST:
+		h = handle_get(&p->host_circuits, handle);
+		if (h)
+			host_ready(p, h, events);
+		break;
+	case WATCH_HOST_DATAGRAM:
+		g = handle_get(&p->host_datagrams, handle);
+		if (g)
+			datagram_ready(p, g, events);
+		break;
+	case WATCH_HOST_LISTENER:
+		l = handle_get(&p->host_listeners, handle);
+		if (l)
+			host_accept(p, l);
+		break;
 	}
 }
 
@@ -158,7 +182,7 @@ static void *run(void *arg)
 
 		pthread_mutex_lock(&p->lock);
 		for (int i = 0; i < n; i++)
-			dispatch(p, ready[i].data.u64);
+			dispatch(p, ready[i].data.u64, ready[i].events);
 		if (p->incomplete)
 			session_tick(p);
 		timeout = p->incomplete ? TICK_MS : -1;
@@ -168,12 +192,34 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static void destroy_host(struct plane *p)
+{
+	struct host_listener *l;
+	struct host_datagram *g;
+	struct host_circuit *h;
+	struct host_arena *a;
+
+	handle_for_each(&p->host_listeners, i, l)
+		host_listener_destroy(p, l);
+	handle_for_each(&p->host_circuits, i, h)
+		host_circuit_destroy(p, h);
+	handle_for_each(&p->host_datagrams, i, g)
+		datagram_destroy(p, g);
+	handle_for_each(&p->host_arenas, i, a)
+		host_arena_destroy(p, a);
+	handle_table_free(&p->host_listeners);
+	handle_table_free(&p->host_circuits);
+	handle_table_free(&p->host_datagrams);
+	handle_table_free(&p->host_arenas);
+}
+
 static void destroy(struct plane *p)
 {
 	struct listener *l;
 	struct session *s;
 	struct device *d;
 
+	destroy_host(p);
 	handle_for_each(&p->devices, i, d)
 		device_destroy(p, d);
 	handle_for_each(&p->sessions, i, s)
@@ -225,6 +271,10 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->listeners, LISTENERS_MAX);
 	handle_table_init(&p->sessions, SESSIONS_MAX);
 	handle_table_init(&p->devices, DEVICES_MAX);
+	handle_table_init(&p->host_arenas, HOST_ARENAS_MAX);
+	handle_table_init(&p->host_circuits, HOST_CIRCUITS_MAX);
+	handle_table_init(&p->host_datagrams, HOST_CIRCUITS_MAX);
+	handle_table_init(&p->host_listeners, LISTENERS_MAX);
 	p->epoch = 1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -344,6 +394,7 @@ int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes)
 	*out = p->counters;
 	out->sessions = p->sessions.count;
 	out->devices = p->devices.count;
+	out->host_circuits = p->host_circuits.count + p->host_datagrams.count;
 	plane_leave(p);
 	return 0;
 }

@@ -22,6 +22,8 @@
 #define LISTENERS_MAX 1024u
 #define SESSIONS_MAX 4096u
 #define DEVICES_MAX 4096u
+#define HOST_ARENAS_MAX 65536u
+#define HOST_CIRCUITS_MAX (1u << 20)
 
 /* Events that one object may queue before TypeScript has taken some: nobody fills the queue for the others. */
 #define EVENT_BURST 128u
@@ -33,6 +35,9 @@ enum watch {
 	WATCH_SESSION,
 	WATCH_BACKEND,
 	WATCH_KICK, /* aux: queue */
+	WATCH_HOST,
+	WATCH_HOST_DATAGRAM,
+	WATCH_HOST_LISTENER,
 };
 
 struct plane {
@@ -50,6 +55,7 @@ struct plane {
 	struct event_queue events;
 	struct csvn_counters counters;
 	struct handle_table listeners, sessions, devices;
+	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners;
 };
 
 /* How many events an object has queued in the present epoch. */
@@ -65,6 +71,8 @@ void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_
 void plane_event_text(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, const char *text);
 int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux);
 void plane_unwatch(struct plane *p, int fd);
+/* Ask for these epoll events of a watched descriptor. */
+void plane_rewatch(struct plane *p, int fd, enum watch what, int handle, uint32_t events);
 void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause);
 
 /* The plane of a handle, locked; NULL when there is none. Pair with plane_leave(). */

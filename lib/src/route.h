@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The routes of a device's circuits: by the slot in a circuit's id (its low 20 bits; the rest is a generation), which
- * id of which other device a doorbell wakes. Each also carries the list of wakes that are due to this device.
+ * id of which other device a doorbell wakes, or which host circuit. Each also carries the list of wakes that are due to this device.
  */
 #ifndef CSVN_ROUTE_H
 #define CSVN_ROUTE_H
@@ -12,10 +12,15 @@
 #define ROUTE_SLOT_BITS 20
 #define ROUTE_SLOT_MASK ((1u << ROUTE_SLOT_BITS) - 1)
 
+/* Instead of a peer: the other end is the host's stack. */
+#define ROUTE_HOST_STREAM (-1)
+#define ROUTE_HOST_DATAGRAM (-2)
+
 struct route {
 	uint32_t id; /* of this device */
 	uint32_t peer_id;
-	int peer; /* device handle */
+	int peer; /* device handle, or ROUTE_HOST_* */
+	int host; /* then: the handle of the host's end */
 	bool used;
 	bool due; /* on the list of wakes */
 	uint32_t next_due; /* slot + 1 */

@@ -94,9 +94,10 @@ static void test_routes(void)
 				break;
 			/* Everything that is due comes once; beyond that only what took the slot of one that was due. */
 			while ((r = route_next_due(&t))) {
-				slot = r->id & ROUTE_SLOT_MASK;
-				CHECK(r->id == ids[slot] && due[slot]);
-				due[slot] = false;
+				uint32_t next = r->id & ROUTE_SLOT_MASK;
+
+				CHECK(r->id == ids[next] && due[next]);
+				due[next] = false;
 			}
 			for (uint32_t i = 0; i < SLOTS; i++) {
 				CHECK(!due[i] || !ids[i]);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { HostArena } from "./host.ts";
 import type { ArenaMemory } from "./plane.ts";
 import { encodeArenaHeader, type Extents } from "./records.ts";
 import type { Vm } from "./vm.ts";
@@ -33,12 +34,14 @@ export function slotBytes(ringBytes: number): number {
   return 2 * PAGE + 2 * ringBytes;
 }
 
-/** The memory of an arena, its slots, and its ends: two, or one when a VM talks to itself. */
+/** The memory of an arena, its slots, and its ends: two VMs', or one's when it talks to itself or to the host's stack. */
 export class Arena implements Disposable {
   readonly nonce: bigint;
   readonly slotCount: number;
   /** Circuits in it now. */
   circuits = 0;
+  /** The host's stack has it mapped as well. */
+  host: HostArena | undefined;
   readonly #free: number[] = [];
   #fresh = 0;
 
@@ -103,6 +106,7 @@ export class Arena implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.host?.[Symbol.dispose]();
     this.memory[Symbol.dispose]();
   }
 }

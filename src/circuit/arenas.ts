@@ -14,6 +14,7 @@ import { getLogger } from "@logtape/logtape";
 import { errnoName } from "../errno.ts";
 import { Arena, type ArenaEnd } from "./arena.ts";
 import type { Limits } from "./limits.ts";
+import type { HostStack } from "./host.ts";
 import type { ArenaMemoryFactory } from "./plane.ts";
 import { encodeArenaEvent } from "./records.ts";
 import type { Signals } from "./signals.ts";
@@ -28,8 +29,14 @@ export class ArenaError extends Error {
   override readonly name = "ArenaError";
 }
 
+/** The host's stack, as one end of a pair. */
+export const HOST = Symbol("host");
+/** Who can be an end of a pair. */
+export type Party = Vm | typeof HOST;
+
 interface Pair {
-  readonly vms: readonly [Vm, Vm];
+  readonly vm: Vm;
+  readonly peer: Party;
   arenas: Arena[];
   opening: Promise<void> | undefined;
   /** Bytes of the next arena. */
@@ -45,13 +52,18 @@ interface Question {
 
 /** All arenas of a switch. */
 export class Arenas implements Disposable {
-  readonly #pairs = new Map<Vm, Map<Vm, Pair>>();
+  readonly #pairs = new Map<Party, Map<Party, Pair>>();
   readonly #live = new Map<string, Arena>();
   readonly #questions = new Map<ArenaEnd, Question>();
   readonly #idle = new Map<Arena, ReturnType<typeof setTimeout>>();
   #count = 0;
 
-  constructor(readonly limits: Limits, readonly memory: ArenaMemoryFactory, readonly signals: Signals) {}
+  constructor(
+    readonly limits: Limits,
+    readonly memory: ArenaMemoryFactory,
+    readonly signals: Signals,
+    readonly host: HostStack,
+  ) {}
 
   /** All arenas that have memory. */
   get all(): Iterable<Arena> {
@@ -63,8 +75,8 @@ export class Arenas implements Disposable {
     return this.#live.has(identity);
   }
 
-  /** A free slot between two VMs, or undefined when an arena must be opened first. */
-  takeSlot(a: Vm, b: Vm): { arena: Arena; slot: number } | undefined {
+  /** A free slot between a VM and another, or the host's stack; undefined when an arena must be opened first. */
+  takeSlot(a: Vm, b: Party): { arena: Arena; slot: number } | undefined {
     for (const arena of this.#pair(a, b).arenas) {
       if (!arena.usable) continue;
       const slot = arena.takeSlot();
@@ -76,8 +88,8 @@ export class Arenas implements Disposable {
     return undefined;
   }
 
-  /** Open another arena between two VMs; those who ask meanwhile share it. @throws {ArenaError} */
-  open(a: Vm, b: Vm): Promise<void> {
+  /** Open another arena between a VM and another, or the host's stack; those who ask meanwhile share it. @throws {ArenaError} */
+  open(a: Vm, b: Party): Promise<void> {
     const pair = this.#pair(a, b);
     pair.opening ??= this.#open(pair).finally(() => pair.opening = undefined);
     return pair.opening;
@@ -135,12 +147,12 @@ export class Arenas implements Disposable {
     this.#pairs.clear();
   }
 
-  #pair(a: Vm, b: Vm): Pair {
+  #pair(a: Vm, b: Party): Pair {
     const known = this.#pairs.get(a)?.get(b);
     if (known) return known;
-    const pair: Pair = { vms: [a, b], arenas: [], opening: undefined, nextBytes: this.limits.arenaBytes };
+    const pair: Pair = { vm: a, peer: b, arenas: [], opening: undefined, nextBytes: this.limits.arenaBytes };
     for (const [one, other] of [[a, b], [b, a]] as const) {
-      const peers = this.#pairs.get(one) ?? new Map<Vm, Pair>();
+      const peers = this.#pairs.get(one) ?? new Map<Party, Pair>();
       peers.set(other, pair);
       this.#pairs.set(one, peers);
     }
@@ -159,9 +171,9 @@ export class Arenas implements Disposable {
     }
     pair.arenas.push(arena);
     pair.nextBytes = Math.min(2 * pair.nextBytes, this.limits.arenaMaxBytes);
-    log.info("arena {arena} opened between {vms}: {mebibytes} MiB, {slots} slots", {
+    log.info("arena {arena} opened for {vms}: {mebibytes} MiB, {slots} slots", {
       arena: arena.number,
-      vms: arena.ends.map((end) => end.vm.name).join(" and "),
+      vms: arena.ends.map((end) => end.vm.name).concat(arena.host ? ["the host's stack"] : []).join(" and "),
       mebibytes: arena.memory.length / 2 ** 20,
       slots: arena.slotCount,
     });
@@ -169,7 +181,7 @@ export class Arenas implements Disposable {
 
   #make(pair: Pair): Arena {
     const length = pair.nextBytes;
-    const vms = pair.vms[0] === pair.vms[1] ? [pair.vms[0]] : pair.vms;
+    const vms = pair.peer === HOST || pair.peer === pair.vm ? [pair.vm] : [pair.vm, pair.peer];
     const ends: ArenaEnd[] = [];
     for (const vm of vms) {
       const offset = vm.window.take(length);
@@ -182,6 +194,7 @@ export class Arenas implements Disposable {
     let arena: Arena;
     try {
       arena = new Arena(++this.#count, this.memory(length), this.limits.ringBytes, ends);
+      if (pair.peer === HOST) arena.host = this.host.mapArena(arena.memory);
     } catch (error) {
       for (const end of ends) end.vm.window.give(end.offset, length);
       throw error;
@@ -220,7 +233,8 @@ export class Arenas implements Disposable {
   /** Nothing new is put in it. */
   #forget(arena: Arena): void {
     const [first] = arena.ends;
-    const pair = first && this.#pairs.get(first.vm)?.get((arena.ends[1] ?? first).vm);
+    const peer = arena.host ? HOST : (arena.ends[1] ?? first)?.vm;
+    const pair = first && peer && this.#pairs.get(first.vm)?.get(peer);
     if (pair) pair.arenas = pair.arenas.filter((other) => other !== arena);
   }
 

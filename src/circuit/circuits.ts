@@ -7,21 +7,34 @@
 
 import { getLogger } from "@logtape/logtape";
 import { Errno, SystemError } from "../errno.ts";
-import type { Endpoint } from "../net/address.ts";
+import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
-import { type Circuit, type CircuitEnd, describeEnds, peerOf } from "./circuit.ts";
-import type { Listener } from "./listener.ts";
+import { type Circuit, type CircuitEnd, describeEnds, type HostEnd, isDirect, peerOf, type VmEnd } from "./circuit.ts";
+import type { HostCircuitSetup, HostConnection, HostDatagram } from "./host.ts";
+import type { Listener, Protocol } from "./listener.ts";
 import { type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "circuit"]);
 
+/** A place for a circuit. */
+export interface Place {
+  readonly arena: Arena;
+  readonly slot: number;
+}
+
 /** What the connecting side is told of a new circuit. */
 export interface Opened {
+  readonly circuit: Circuit;
   readonly id: number;
   readonly extents: Extents;
+}
+
+/** A datagram circuit to the host's stack. */
+export interface OpenedDatagram extends Opened {
+  readonly host: HostDatagram;
 }
 
 /** All circuits of a switch. */
@@ -47,48 +60,140 @@ export class Circuits {
   }
 
   /**
-   * Set a circuit up in a slot and announce it to the listener.
+   * Set a circuit up between two VMs, and announce it to the listener.
    *
    * @returns undefined when one of the VMs has no id left, or its listener cannot be told; the slot is then given back.
    */
-  open(
+  open(vm: Vm, source: Endpoint, listener: Listener, destination: Endpoint, place: Place): Opened | undefined {
+    const here = this.#vmEnd(vm, source);
+    const there = here && this.#vmEnd(listener.vm, destination);
+    if (!there) {
+      if (here) vm.ids.give(here.id);
+      this.arenas.giveSlot(place.arena, place.slot);
+      return undefined;
+    }
+    const circuit = this.#add(listener.protocol, [here, there], place);
+    if (!this.#route(here, there) || !this.#announce(circuit, there, listener, source)) {
+      // Neither end was told.
+      for (const end of circuit.ends) this.#close(circuit, end);
+      return undefined;
+    }
+    this.#logOpen(circuit);
+    return { circuit, id: here.id, extents: this.#extents(circuit, 0) };
+  }
+
+  /**
+   * Set a circuit up from a VM to the host's stack, which connects.
+   *
+   * @param outcome Told once: undefined when it is connected, or the errno that it failed with; the slot is then given back.
+   * @returns undefined when it failed at once, with the outcome told.
+   */
+  openOutbound(
     vm: Vm,
     source: Endpoint,
-    listener: Listener,
     destination: Endpoint,
-    place: { arena: Arena; slot: number },
+    actual: Endpoint,
+    place: Place,
+    outcome: (errno: number) => void,
   ): Opened | undefined {
-    const { arena, slot } = place;
-    const here = vm.ids.take();
-    const there = listener.vm.ids.take();
-    if (here === undefined || there === undefined) {
-      if (here !== undefined) vm.ids.give(here);
-      if (there !== undefined) listener.vm.ids.give(there);
-      this.arenas.giveSlot(arena, slot);
+    const here = this.#vmEnd(vm, source);
+    if (!here) {
+      this.arenas.giveSlot(place.arena, place.slot);
+      outcome(Errno.ENOBUFS);
       return undefined;
     }
-    const ends: [CircuitEnd, CircuitEnd] = [
-      { vm, id: here, endpoint: source, closed: false },
-      { vm: listener.vm, id: there, endpoint: destination, closed: false },
-    ];
-    const circuit: Circuit = { number: ++this.#count, arena, slot, ends, openedAt: Date.now() };
-    this.#live.add(circuit);
-    for (const end of ends) end.vm.circuits.set(end.id, { circuit, end });
-    const announced = this.#route(ends) && this.signals.announce(listener.vm, (token) =>
-      encodeIncoming(token, {
-        listener: listener.id,
-        circuit: there,
-        extents: this.#extents(circuit, 1),
-        remote: source,
-        local: destination,
-      }));
-    if (!announced) {
-      // Neither end was told.
-      for (const end of ends) this.#close(circuit, end);
+    const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
+    const circuit = this.#add("tcp", [here, there], place);
+    const errno = this.#openHost(circuit, here, there, 1, actual, (errno) => {
+      if (errno !== 0) this.abandon(circuit);
+      else this.#logOpen(circuit);
+      outcome(errno);
+    });
+    if (errno === 0) return { circuit, id: here.id, extents: this.#extents(circuit, 0) };
+    this.abandon(circuit);
+    outcome(errno);
+    return undefined;
+  }
+
+  /** Set a circuit up from the host's network to a listener; one that cannot be is refused. */
+  openInbound(connection: HostConnection, listener: Listener, local: Endpoint, place: Place): boolean {
+    const there = this.#vmEnd(listener.vm, local);
+    if (!there) {
+      this.arenas.giveSlot(place.arena, place.slot);
+      connection.refuse();
+      return false;
+    }
+    const here: HostEnd = { host: undefined, endpoint: connection.remote, closed: false };
+    const circuit = this.#add("tcp", [here, there], place);
+    const errno = this.#openHost(circuit, there, here, 0, connection, () => {});
+    if (errno !== 0 || !this.#announce(circuit, there, listener, connection.remote)) {
+      this.abandon(circuit);
+      return false;
+    }
+    this.#logOpen(circuit);
+    return true;
+  }
+
+  /**
+   * Set a datagram circuit up from a VM's socket to the host's stack, where no address is permitted yet.
+   *
+   * @returns An errno when it cannot be; the slot is then given back.
+   */
+  openDatagram(vm: Vm, source: Endpoint, destination: Endpoint, place: Place): OpenedDatagram | number {
+    const here = this.#vmEnd(vm, source);
+    if (!here) {
+      this.arenas.giveSlot(place.arena, place.slot);
+      return Errno.ENOBUFS;
+    }
+    const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
+    const circuit = this.#add("udp", [here, there], place);
+    const opened = this.#openHostDatagram(circuit, here, there, 1, undefined, () => {});
+    if (typeof opened === "number") {
+      this.abandon(circuit);
+      return opened;
+    }
+    this.#logOpen(circuit);
+    return { circuit, id: here.id, extents: this.#extents(circuit, 0), host: opened };
+  }
+
+  /**
+   * Set a datagram circuit up from a published port to a VM's bound socket.
+   *
+   * @param source Told of addresses from which datagrams come that were not permitted yet.
+   * @returns undefined when it cannot be; the slot is then given back.
+   */
+  openPublished(
+    listener: Listener,
+    local: Endpoint,
+    bind: Endpoint,
+    place: Place,
+    source: (address: Endpoint) => void,
+  ): OpenedDatagram | undefined {
+    const there = this.#vmEnd(listener.vm, local);
+    if (!there) {
+      this.arenas.giveSlot(place.arena, place.slot);
       return undefined;
     }
-    log.info("circuit {circuit} open: {ends}, direct", { circuit: circuit.number, ends: describeEnds(circuit) });
-    return { id: here, extents: this.#extents(circuit, 0) };
+    const anybody = { address: unspecified(local.address.family), port: 0 };
+    const here: HostEnd = { host: undefined, endpoint: anybody, closed: false };
+    const circuit = this.#add("udp", [here, there], place);
+    const opened = this.#openHostDatagram(circuit, there, here, 0, bind, source);
+    if (typeof opened === "number" || !this.#announce(circuit, there, listener, anybody)) {
+      this.abandon(circuit);
+      return undefined;
+    }
+    this.#logOpen(circuit);
+    return { circuit, id: there.id, extents: this.#extents(circuit, 1), host: opened };
+  }
+
+  /** Give up a circuit whose VM was never told of it. */
+  abandon(circuit: Circuit): void {
+    for (const end of circuit.ends) this.#close(circuit, end);
+  }
+
+  /** End a circuit at both ends. */
+  cut(circuit: Circuit): void {
+    for (const end of circuit.ends) this.#reset(circuit, end, Errno.ECONNRESET);
   }
 
   /** A driver has closed its end; false when it holds no such circuit. */
@@ -102,68 +207,170 @@ export class Circuits {
       const peer = peerOf(circuit, end);
       log.warn("circuit {circuit}: {peer} broke the ring's rules, says {vm}: reset", {
         circuit: circuit.number,
-        peer: peer.vm.name,
+        peer: peer.vm?.name ?? "the host's stack",
         vm: vm.name,
       });
-      this.#reset(peer, Errno.ECONNRESET);
+      this.#reset(circuit, peer, Errno.ECONNRESET);
     }
+    const peer = peerOf(circuit, end);
     this.#close(circuit, end);
+    if (!peer.vm && !peer.closed) peer.host?.finish();
+    // There is no FIN between datagram sockets: the other end is told that it may go too.
+    else if (circuit.protocol === "udp") this.#reset(circuit, peer, 0);
     return true;
   }
 
   /** A VM went down: its ends are closed, its peers' circuits reset. */
   vmDown(vm: Vm): void {
     for (const { circuit, end } of [...vm.circuits.values()]) {
-      this.#reset(peerOf(circuit, end), Errno.ECONNRESET);
+      this.#reset(circuit, peerOf(circuit, end), Errno.ECONNRESET);
       this.#close(circuit, end);
     }
   }
 
-  #route([a, b]: readonly [CircuitEnd, CircuitEnd]): boolean {
-    try {
+  /** A VM's end with a new id, or undefined when it has none left. */
+  #vmEnd(vm: Vm, endpoint: Endpoint): VmEnd | undefined {
+    const id = vm.ids.take();
+    return id === undefined ? undefined : { vm, id, endpoint, closed: false };
+  }
+
+  #add(protocol: Protocol, ends: readonly [CircuitEnd, CircuitEnd], { arena, slot }: Place): Circuit {
+    const circuit: Circuit = { number: ++this.#count, protocol, arena, slot, ends, openedAt: Date.now() };
+    this.#live.add(circuit);
+    for (const end of ends) if (end.vm) end.vm.circuits.set(end.id, { circuit, end });
+    return circuit;
+  }
+
+  #logOpen(circuit: Circuit): void {
+    log.info("circuit {circuit} open: {ends}, {protocol} {way}", {
+      circuit: circuit.number,
+      ends: describeEnds(circuit),
+      protocol: circuit.protocol,
+      way: isDirect(circuit) ? "direct" : "by the host's stack",
+    });
+  }
+
+  #announce(circuit: Circuit, end: VmEnd, listener: Listener, remote: Endpoint): boolean {
+    return this.signals.announce(end.vm, (token) =>
+      encodeIncoming(token, {
+        listener: listener.id,
+        circuit: end.id,
+        extents: this.#extents(circuit, 1),
+        remote,
+        local: end.endpoint,
+      }));
+  }
+
+  /** Doorbells both ways; false when the data plane refuses. */
+  #route(a: VmEnd, b: VmEnd): boolean {
+    return attempt(`doorbells between ${a.vm.name} and ${b.vm.name}`, () => {
       a.vm.device.addRoute(a.id, b.vm.device, b.id);
-      return true;
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      log.error("no doorbells between {from} and {to}: {reason}", {
-        from: a.vm.name,
-        to: b.vm.name,
-        reason: error.message,
+    }) === 0;
+  }
+
+  /** Open the host's end of a circuit; 0 or an errno. @param side The host's. */
+  #openHost(
+    circuit: Circuit,
+    { vm, id }: VmEnd,
+    end: HostEnd,
+    side: 0 | 1,
+    to: Endpoint | HostConnection,
+    connected: (errno: number) => void,
+  ): number {
+    return attempt(`a host circuit for ${vm.name}`, () => {
+      end.host = this.arenas.host.open(this.#hostSetup(circuit, { vm, id }, side), to, {
+        connected,
+        done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome),
       });
-      return false;
+    });
+  }
+
+  #openHostDatagram(
+    circuit: Circuit,
+    { vm, id }: VmEnd,
+    end: HostEnd,
+    side: 0 | 1,
+    bind: Endpoint | undefined,
+    source: (address: Endpoint) => void,
+  ): HostDatagram | number {
+    let opened: HostDatagram | undefined;
+    const errno = attempt(`a datagram circuit for ${vm.name}`, () => {
+      opened = end.host = this.arenas.host.openDatagram(
+        this.#hostSetup(circuit, { vm, id }, side),
+        bind,
+        { source, done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome) },
+      );
+    });
+    return opened ?? errno;
+  }
+
+  #hostSetup(circuit: Circuit, { vm, id }: { vm: Vm; id: number }, side: 0 | 1): HostCircuitSetup {
+    const extents = circuit.arena.extents(circuit.slot, side, 0);
+    return { device: vm.device, id, arena: circuit.arena.host!, extents };
+  }
+
+  #hostDone(circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, received: bigint, errno: number): void {
+    end.sent = sent;
+    end.received = received;
+    if (errno === Errno.EPROTO) {
+      log.warn("circuit {circuit}: {vm} broke the ring's rules: reset", { circuit: circuit.number, vm: vm.name });
     }
+    this.#close(circuit, end);
   }
 
   #extents(circuit: Circuit, side: 0 | 1): Extents {
-    const end = circuit.ends[side];
-    return circuit.arena.extents(circuit.slot, side, circuit.arena.endOf(end.vm)!.id);
+    const { vm } = circuit.ends[side] as VmEnd;
+    return circuit.arena.extents(circuit.slot, side, circuit.arena.endOf(vm)!.id);
   }
 
-  #reset(end: CircuitEnd, errno: number): void {
-    if (!end.closed) this.signals.announce(end.vm, (token) => encodeReset(token, end.id, errno));
+  /** End a circuit from its other end on. */
+  #reset(circuit: Circuit, end: CircuitEnd, errno: number): void {
+    if (end.closed) return;
+    if (end.vm) this.signals.announce(end.vm, (token) => encodeReset(token, end.id, errno));
+    else this.#close(circuit, end);
   }
 
   /** One end is closed; after the second, all is given back. */
   #close(circuit: Circuit, end: CircuitEnd): void {
     if (end.closed) return;
     end.closed = true;
-    end.vm.circuits.delete(end.id);
+    if (end.vm) {
+      end.vm.circuits.delete(end.id);
+      for (const [key, { id }] of end.vm.hostDatagrams) if (id === end.id) end.vm.hostDatagrams.delete(key);
+    } else {
+      end.host?.[Symbol.dispose]();
+    }
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
     const [a, b] = circuit.ends;
-    // Either may be the device of a VM that is gone, which knows nothing of its peers any more.
-    for (const { vm, id } of circuit.ends) vm.device.removeRoute(id);
-    a.vm.ids.give(a.id);
-    b.vm.ids.give(b.id);
+    for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) {
+      // It may be the device of a VM that is gone, which knows nothing of its peers any more.
+      vm.device.removeRoute(id);
+      vm.ids.give(id);
+    }
     this.#live.delete(circuit);
     this.arenas.giveSlot(circuit.arena, circuit.slot);
-    log.info("circuit {circuit} closed: {ends}, direct, {sent} bytes there, {received} back, {seconds} s", {
+    log.info("circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s", {
       circuit: circuit.number,
       ends: describeEnds(circuit),
+      protocol: circuit.protocol,
+      way: isDirect(circuit) ? "direct" : "by the host's stack",
       // What a VM that died cannot tell any more, its peer can.
       sent: a.sent ?? b.received ?? "unknown",
       received: b.sent ?? a.received ?? "unknown",
       seconds: (Date.now() - circuit.openedAt) / 1000,
     });
+  }
+}
+
+/** Do something that the data plane may refuse; 0 or its errno, which is in the log then. */
+function attempt(what: string, act: () => void): number {
+  try {
+    act();
+    return 0;
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    log.debug("no {what}: {reason}", { what, reason: error.message });
+    return error.errno;
   }
 }

@@ -10,20 +10,38 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno, errnoName } from "../errno.ts";
+import { Errno, errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint, isUnspecified, unmapped } from "../net/address.ts";
-import type { Arenas } from "./arenas.ts";
-import type { Circuits } from "./circuits.ts";
-import type { Directory } from "./directory.ts";
+import { type Arenas, HOST } from "./arenas.ts";
+import type { Circuit } from "./circuit.ts";
+import type { Circuits, Opened, OpenedDatagram, Place } from "./circuits.ts";
+import type { Destinations } from "./destinations.ts";
 import type { Limits } from "./limits.ts";
-import { chooseListener, type Listener } from "./listener.ts";
-import { type ControlRequest, encodeConnectResponse, encodeResponse, type Header, PROTOCOL_STREAM } from "./records.ts";
+import { chooseListener, Listener, type Protocol } from "./listener.ts";
+import {
+  CONNECT_HOST,
+  type ControlRequest,
+  encodeConnectResponse,
+  encodeResponse,
+  type Header,
+  PROTOCOL_DATAGRAM,
+  PROTOCOL_STREAM,
+} from "./records.ts";
 import type { Attempt, Verdict, VerdictFunction } from "./verdict.ts";
 import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "connect"]);
 
+const protocols = new Map<number, Protocol>([[PROTOCOL_STREAM, "tcp"], [PROTOCOL_DATAGRAM, "udp"]]);
+
 type ConnectRequest = Extract<ControlRequest, { type: "CONNECT" }>;
+
+/** A destination that is reached by the host's stack. */
+export interface Outside {
+  readonly protocol: Protocol;
+  /** Where it really leads. */
+  readonly actual: Endpoint;
+}
 
 /** An attempt that was allowed and has not been answered. */
 export interface ConnectAttempt {
@@ -32,16 +50,24 @@ export interface ConnectAttempt {
   readonly ticket: number;
   readonly source: Endpoint;
   readonly destination: Endpoint;
-  readonly listener: Listener;
-  /** `waiting` for the backlog, `opening` with the backlog's credit, or `done`: answered. */
+  /** Who is to take it. */
+  readonly target: Listener | Outside;
+  /** `waiting` for the backlog, `opening` (with the backlog's credit), or `done`: answered. */
   state: "waiting" | "opening" | "done";
+  /** Its circuit to the host's stack, which is connecting. */
+  circuit: Circuit | undefined;
   timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+/** A VM's datagram socket, as the keys of {@linkcode Vm.hostDatagrams} name it. */
+export function datagramKey({ address, port }: Endpoint): string {
+  return `${address.family}:${port}`;
 }
 
 /** Handles connection attempts. */
 export class Connector {
   constructor(
-    readonly directory: Directory,
+    readonly destinations: Destinations,
     readonly arenas: Arenas,
     readonly circuits: Circuits,
     readonly limits: Limits,
@@ -57,21 +83,23 @@ export class Connector {
     if (vm.circuits.size >= this.limits.maxCircuits) return refuse(Errno.ENOBUFS);
     if (vm.attempts.has(header.token)) return refuse(Errno.EEXIST);
     const destination = { address: unmapped(request.remote.address), port: request.remote.port };
-    const listener = this.#destination(vm, source, destination);
-    if (typeof listener === "number") return refuse(listener);
+    const target = this.#target(vm, protocols.get(request.protocol)!, source, destination);
+    if (typeof target === "number") return refuse(target);
     const attempt: ConnectAttempt = {
       vm,
       header,
       ticket,
       source,
       destination,
-      listener,
+      target,
       state: "waiting",
+      circuit: undefined,
       timer: undefined,
     };
     vm.attempts.set(header.token, attempt);
-    if (listener.hasCredit) this.#establish(attempt);
-    else this.#wait(attempt);
+    if (!(target instanceof Listener) || target.hasCredit) this.#establish(attempt);
+    else if (target.protocol === "tcp") this.#wait(attempt, target);
+    else this.#finish(attempt, Errno.ENOBUFS);
   }
 
   /** A CANCEL; false when there is no such attempt. */
@@ -105,7 +133,7 @@ export class Connector {
 
   /** The endpoint that an attempt comes from, or an errno. */
   #source(vm: Vm, { local, remote, protocol }: ConnectRequest): Endpoint | number {
-    if (protocol !== PROTOCOL_STREAM) return Errno.EOPNOTSUPP;
+    if (!protocols.has(protocol)) return Errno.EOPNOTSUPP;
     if (local.port === 0 || remote.port === 0) return Errno.EINVAL;
     const destination = unmapped(remote.address);
     if (isUnspecified(destination)) return Errno.EINVAL;
@@ -115,38 +143,25 @@ export class Connector {
     return { address: own, port: local.port };
   }
 
-  /** The listener that is to take the attempt, or the errno that it fails with. */
-  #destination(vm: Vm, source: Endpoint, destination: Endpoint): Listener | number {
-    const target = this.directory.byAddress(destination.address);
-    if (target === "switch") return Errno.ECONNREFUSED;
-    if (target === undefined) {
-      return this.directory.isInside(destination.address) ? Errno.EHOSTUNREACH : Errno.ENETUNREACH;
+  /** Who is to take the attempt, or the errno that it fails with. */
+  #target(vm: Vm, protocol: Protocol, source: Endpoint, destination: Endpoint): Listener | Outside | number {
+    const found = this.destinations.of(vm, protocol, destination);
+    const to = found.kind === "vm" ? found.vm.name : "host";
+    const names = { from: vm.name, source: formatEndpoint(source), to, destination: formatEndpoint(destination) };
+    if (found.kind === "none") {
+      log.warn("refused: {from} {source} -> {destination}: {reason}", { ...names, reason: found.reason });
+      return found.errno;
     }
-    const verdict = this.#ask({
-      protocol: "tcp",
-      from: vm.name,
-      source,
-      to: target.name,
-      destination,
-    });
+    const verdict = this.#ask({ protocol, from: vm.name, source, to, destination });
     if (!verdict.allow) {
-      log.warn("denied: {from} {source} -> {to} {destination}: {reason}", {
-        from: vm.name,
-        source: formatEndpoint(source),
-        to: target.name,
-        destination: formatEndpoint(destination),
-        reason: verdict.reason,
-      });
+      log.warn("denied: {from} {source} -> {to} {destination}: {reason}", { ...names, reason: verdict.reason });
       return Errno.ECONNREFUSED;
     }
-    if (target.state !== "ready") return Errno.EHOSTUNREACH;
-    const listener = chooseListener(target.listeners.values(), destination);
+    if (found.kind === "host") return { protocol, actual: found.actual };
+    if (found.vm.state !== "ready") return Errno.EHOSTUNREACH;
+    const listener = chooseListener(found.vm.listeners.values(), destination, protocol);
     if (!listener) {
-      log.info("refused: {from} -> {to} {destination}: nobody listens", {
-        from: vm.name,
-        to: target.name,
-        destination: formatEndpoint(destination),
-      });
+      log.info("refused: {from} -> {to} {destination}: nobody listens", names);
       return Errno.ECONNREFUSED;
     }
     return listener;
@@ -161,38 +176,41 @@ export class Connector {
     }
   }
 
-  #wait(attempt: ConnectAttempt): void {
-    if (attempt.listener.waiting.size >= this.limits.maxBacklog) {
-      this.#finish(attempt, Errno.ECONNREFUSED);
-      return;
-    }
-    attempt.listener.waiting.add(attempt);
+  #wait(attempt: ConnectAttempt, listener: Listener): void {
+    if (listener.waiting.size >= this.limits.maxBacklog) return this.#finish(attempt, Errno.ECONNREFUSED);
+    listener.waiting.add(attempt);
     attempt.timer = setTimeout(() => this.#finish(attempt, Errno.ETIMEDOUT), this.limits.connectMs);
   }
 
   /** There is room in the backlog: set the circuit up, as soon as there is a place for it. */
   #establish(attempt: ConnectAttempt): void {
-    const { vm, listener } = attempt;
+    const { vm, target } = attempt;
+    const peer = target instanceof Listener ? target.vm : HOST;
     attempt.state = "opening";
-    listener.outstanding++;
-    const place = this.arenas.takeSlot(vm, listener.vm);
+    const known = vm.hostDatagrams.get(datagramKey(attempt.source));
+    if (known && !(target instanceof Listener) && target.protocol === "udp") {
+      return this.#permit(attempt, target, known);
+    }
+    if (target instanceof Listener) target.outstanding++;
+    const place = this.arenas.takeSlot(vm, peer);
     if (place) return this.#open(attempt, place);
-    this.arenas.open(vm, listener.vm).then(
+    this.arenas.open(vm, peer).then(
       () => {
         if (attempt.state === "done") return;
         // Others may have been quicker, and have filled the new arena too.
-        listener.outstanding--;
-        if (listener.gone) this.#finish(attempt, Errno.ECONNREFUSED, false);
+        if (target instanceof Listener) target.outstanding--;
+        if (target instanceof Listener && target.gone) this.#finish(attempt, Errno.ECONNREFUSED, false);
         else this.#establish(attempt);
       },
       (error: Error) => {
         if (attempt.state === "done") return;
         log.warn("no arena between {from} and {to}: {reason}", {
           from: vm.name,
-          to: listener.vm.name,
+          to: target instanceof Listener ? target.vm.name : "the host's stack",
           reason: error.message,
         });
-        this.#finish(attempt, listener.gone ? Errno.ECONNREFUSED : Errno.ENOBUFS);
+        const gone = target instanceof Listener && target.gone;
+        this.#finish(attempt, gone ? Errno.ECONNREFUSED : Errno.ENOBUFS);
       },
     ).catch((error: unknown) => {
       // A bug of ours costs this attempt, not the switch.
@@ -201,33 +219,68 @@ export class Connector {
     });
   }
 
-  #open(attempt: ConnectAttempt, place: Parameters<Circuits["open"]>[4]): void {
-    const { vm, listener, header, ticket, source, destination } = attempt;
-    const opened = this.circuits.open(vm, source, listener, destination, place);
-    if (!opened) return this.#finish(attempt, Errno.ENOBUFS);
+  #open(attempt: ConnectAttempt, place: Place): void {
+    const { vm, target, source, destination } = attempt;
+    if (target instanceof Listener) {
+      const opened = this.circuits.open(vm, source, target, destination, place);
+      if (!opened) return this.#finish(attempt, Errno.ENOBUFS);
+      return this.#succeed(attempt, opened, 0);
+    }
+    if (target.protocol === "udp") return this.#openDatagram(attempt, target, place);
+    const opened = this.circuits.openOutbound(vm, source, destination, target.actual, place, (errno) => {
+      attempt.circuit = undefined;
+      if (errno !== 0) this.#finish(attempt, errno);
+      else this.#succeed(attempt, opened!, CONNECT_HOST);
+    });
+    if (attempt.state !== "done") attempt.circuit = opened?.circuit;
+  }
+
+  #openDatagram(attempt: ConnectAttempt, target: Outside, place: Place): void {
+    const { vm, source, destination } = attempt;
+    const opened = this.circuits.openDatagram(vm, source, destination, place);
+    if (typeof opened === "number") return this.#finish(attempt, opened);
+    vm.hostDatagrams.set(datagramKey(source), opened);
+    this.#permit(attempt, target, opened);
+  }
+
+  /** A datagram socket has its circuit to the host's stack: let it talk to one more address. */
+  #permit(attempt: ConnectAttempt, { actual }: Outside, opened: OpenedDatagram): void {
+    try {
+      opened.host.permit(attempt.destination, actual, true);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return this.#finish(attempt, error.errno);
+    }
+    this.#succeed(attempt, opened, CONNECT_HOST);
+  }
+
+  #succeed(attempt: ConnectAttempt, opened: Opened, flags: number): void {
+    const { vm, header, ticket, source } = attempt;
     attempt.state = "done";
     vm.attempts.delete(header.token);
-    vm.device.reply(ticket, encodeConnectResponse(header, opened.id, opened.extents, source));
+    vm.device.reply(ticket, encodeConnectResponse(header, opened.id, opened.extents, source, flags));
   }
 
   /** Answer an attempt that fails. @param credited Whether it holds the backlog's credit while it is opening. */
   #finish(attempt: ConnectAttempt, errno: number, credited = true): void {
     if (attempt.state === "done") return;
-    const { vm, listener, header } = attempt;
+    const { vm, target, header } = attempt;
     const opening = attempt.state === "opening";
     attempt.state = "done";
     clearTimeout(attempt.timer);
-    listener.waiting.delete(attempt);
     vm.attempts.delete(header.token);
+    if (attempt.circuit) this.circuits.abandon(attempt.circuit);
     log.debug("{from} -> {destination} failed: {error}", {
       from: vm.name,
       destination: formatEndpoint(attempt.destination),
       error: errnoName(errno),
     });
     vm.device.reply(attempt.ticket, encodeResponse(header, errno));
+    if (!(target instanceof Listener)) return;
+    target.waiting.delete(attempt);
     if (opening && credited) {
-      listener.outstanding--;
-      this.admit(listener);
+      target.outstanding--;
+      this.admit(target);
     }
   }
 }

@@ -8,7 +8,10 @@ import { type Endpoint, isUnspecified } from "../net/address.ts";
 import type { ConnectAttempt } from "./connect.ts";
 import type { Vm } from "./vm.ts";
 
-/** A listening socket of a VM. */
+/** What a listener takes. */
+export type Protocol = "tcp" | "udp";
+
+/** A listening socket of a VM, or a bound one for datagrams. */
 export class Listener {
   /** Connections sent and not yet credited as accepted. */
   outstanding = 0;
@@ -24,6 +27,7 @@ export class Listener {
     readonly local: Endpoint,
     public backlog: number,
     readonly v6only: boolean,
+    readonly protocol: Protocol = "tcp",
   ) {}
 
   /** May another connection be sent? Linux takes one more than the backlog says. */
@@ -32,9 +36,9 @@ export class Listener {
   }
 
   /** How well it fits a destination: 0 not at all, more is better, as the kernel's own lookup has it. */
-  score(destination: Endpoint): number {
+  score(destination: Endpoint, protocol: Protocol = "tcp"): number {
     const { address, port } = this.local;
-    if (port !== destination.port) return 0;
+    if (port !== destination.port || protocol !== this.protocol) return 0;
     if (address.text === destination.address.text) return 3;
     if (!isUnspecified(address)) return 0;
     if (address.family === destination.address.family) return 2;
@@ -46,11 +50,15 @@ export class Listener {
  * The listener that takes a connection to a destination: of those that fit best, one with credit, in turn; without credit,
  * the one with the shortest queue.
  */
-export function chooseListener(listeners: Iterable<Listener>, destination: Endpoint): Listener | undefined {
+export function chooseListener(
+  listeners: Iterable<Listener>,
+  destination: Endpoint,
+  protocol: Protocol = "tcp",
+): Listener | undefined {
   let best: Listener[] = [];
   let score = 1;
   for (const listener of listeners) {
-    const fit = listener.score(destination);
+    const fit = listener.score(destination, protocol);
     if (fit < score) continue;
     if (fit > score) best = [];
     score = fit;

@@ -14,7 +14,9 @@ import { type Endpoint, isUnspecified } from "../net/address.ts";
 import { Arenas } from "./arenas.ts";
 import { Circuits } from "./circuits.ts";
 import { Connector } from "./connect.ts";
+import { Destinations, type OwnServices } from "./destinations.ts";
 import { Directory, type Reservation } from "./directory.ts";
+import type { HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
 import { Listener } from "./listener.ts";
 import type { ArenaMemoryFactory, Device, Mapper } from "./plane.ts";
@@ -28,9 +30,12 @@ import {
   FEATURES,
   type Header,
   Layout,
+  PROTOCOL_DATAGRAM,
+  PROTOCOL_STREAM,
   Queue,
   RecordError,
 } from "./records.ts";
+import { type Publication, Publisher } from "./publish.ts";
 import { Signals } from "./signals.ts";
 import type { VerdictFunction } from "./verdict.ts";
 import { Vm } from "./vm.ts";
@@ -46,6 +51,15 @@ export interface OperatorOptions {
   readonly vms: readonly Reservation[];
   readonly verdict: VerdictFunction;
   readonly memory: ArenaMemoryFactory;
+  readonly host: HostStack;
+  /** May VMs reach what is no VM, by the host's stack? */
+  readonly outside: boolean;
+  /** Ports of the host that VMs reach at the switch's address. */
+  readonly allowHost: readonly Endpoint[];
+  /** What the switch itself offers at its address, such as the name service. */
+  readonly ownServices: OwnServices;
+  /** Ports of the host's network that lead to VMs. */
+  readonly publish: readonly Publication[];
 }
 
 const queueNames = new Map<number, string>(Object.entries(Queue).map(([name, n]) => [n, name.toLowerCase()]));
@@ -56,6 +70,7 @@ export class Operator implements Disposable {
   readonly arenas: Arenas;
   readonly circuits: Circuits;
   readonly #connector: Connector;
+  readonly #publisher: Publisher;
   readonly #limits: Limits;
 
   /** @throws {DirectoryError} */
@@ -63,9 +78,11 @@ export class Operator implements Disposable {
     const signals = new Signals((vm, reason) => this.fault(vm, reason));
     this.#limits = options.limits;
     this.directory = new Directory(options.network4, options.network6, options.vms);
-    this.arenas = new Arenas(options.limits, options.memory, signals);
+    this.arenas = new Arenas(options.limits, options.memory, signals, options.host);
     this.circuits = new Circuits(this.arenas, signals);
-    this.#connector = new Connector(this.directory, this.arenas, this.circuits, options.limits, options.verdict);
+    const destinations = new Destinations(this.directory, options.outside, options.allowHost, options.ownServices);
+    this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, options.verdict);
+    this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, options.verdict);
   }
 
   /**
@@ -98,6 +115,7 @@ export class Operator implements Disposable {
     if (vm.state !== "gone") vm.become("attached", why);
     this.#connector.vmDown(vm);
     vm.listeners.clear();
+    this.#publisher.update(vm);
     this.circuits.vmDown(vm);
     this.arenas.vmDown(vm);
   }
@@ -155,6 +173,7 @@ export class Operator implements Disposable {
 
   [Symbol.dispose](): void {
     for (const vm of [...this.directory.vms]) this.detach(vm, "the switch stops");
+    this.#publisher[Symbol.dispose]();
     this.arenas[Symbol.dispose]();
   }
 
@@ -185,6 +204,7 @@ export class Operator implements Disposable {
         if (!listener) return Errno.ENOENT;
         vm.listeners.delete(request.listener);
         this.#connector.listenerGone(listener);
+        this.#publisher.update(vm);
         return 0;
       }
       case "CREDIT": {
@@ -216,10 +236,16 @@ export class Operator implements Disposable {
       this.#connector.admit(known);
       return 0;
     }
+    if (request.protocol !== PROTOCOL_STREAM && request.protocol !== PROTOCOL_DATAGRAM) return Errno.EOPNOTSUPP;
     if (!this.#isOwn(vm, request.local)) return Errno.EADDRNOTAVAIL;
     if (request.local.port === 0) return Errno.EINVAL;
     if (vm.listeners.size >= this.#limits.maxListeners) return Errno.ENOBUFS;
-    vm.listeners.set(request.listener, new Listener(vm, request.listener, request.local, backlog, request.v6only));
+    const protocol = request.protocol === PROTOCOL_STREAM ? "tcp" : "udp";
+    vm.listeners.set(
+      request.listener,
+      new Listener(vm, request.listener, request.local, backlog, request.v6only, protocol),
+    );
+    this.#publisher.update(vm);
     return 0;
   }
 

@@ -49,14 +49,22 @@ export const EventType = {
 
 /** Feature bits. */
 export const FEATURE_STREAM = 1n;
+/** Circuits to the host's stack. */
+export const FEATURE_HOST = 2n;
+/** Datagram circuits. */
+export const FEATURE_DATAGRAM = 4n;
 /** All features that this switch offers. */
-export const FEATURES: bigint = FEATURE_STREAM;
+export const FEATURES: bigint = FEATURE_STREAM | FEATURE_HOST | FEATURE_DATAGRAM;
 /** LISTEN: an IPv6 listener that takes no IPv4 connections. */
 export const LISTEN_V6ONLY = 1;
 /** CLOSE: the peer broke an invariant of the ring. */
 export const CLOSE_VIOLATION = 1;
-/** CONNECT: a stream circuit. */
+/** LISTEN and CONNECT: a stream circuit. */
 export const PROTOCOL_STREAM = 6;
+/** LISTEN and CONNECT: a datagram circuit. */
+export const PROTOCOL_DATAGRAM = 17;
+/** Response to CONNECT: the circuit leads to the host's stack. */
+export const CONNECT_HOST = 1;
 
 /** Offsets and sizes of the structures, in bytes; the names are those of records.h without their prefix. */
 export const Layout = {
@@ -66,11 +74,11 @@ export const Layout = {
   response: { size: 24, error: 16 },
   hello: { size: 56, features: 16, driver: 24 },
   hello_response: { size: 48, features: 24, ring_size: 32, max_circuits: 36, max_listeners: 40 },
-  listen: { size: 56, local: 16, listener: 40, backlog: 44, flags: 48 },
+  listen: { size: 56, local: 16, listener: 40, backlog: 44, flags: 48, protocol: 52 },
   unlisten: { size: 24, listener: 16 },
   credit: { size: 24, listener: 16, count: 20 },
   connect: { size: 72, local: 16, remote: 40, protocol: 64 },
-  connect_response: { size: 96, circuit: 24, extents: 32, local: 72 },
+  connect_response: { size: 96, circuit: 24, flags: 28, extents: 32, local: 72 },
   cancel: { size: 24, connect: 16 },
   close: { size: 40, circuit: 16, flags: 20, sent: 24, received: 32 },
   arena_request: { size: 24, arena: 16, error: 20 },
@@ -91,6 +99,7 @@ export const Layout = {
     gateway6: 48,
     name: 64,
   },
+  datagram: { size: 32, size_field: 0, family: 4, port: 6, scope: 8, error: 12, ip: 16 },
   arena_header: { size: 32, magic: 0, nonce: 8, length: 16, ring_size: 24 },
 } as const;
 
@@ -111,7 +120,7 @@ export interface Extents {
 export type ControlRequest =
   | { type: "HELLO"; features: bigint; driver: string }
   | { type: "BYE" }
-  | { type: "LISTEN"; local: Endpoint; listener: number; backlog: number; v6only: boolean }
+  | { type: "LISTEN"; local: Endpoint; listener: number; backlog: number; v6only: boolean; protocol: number }
   | { type: "UNLISTEN"; listener: number }
   | { type: "CREDIT"; listener: number; count: number }
   | { type: "CONNECT"; local: Endpoint; remote: Endpoint; protocol: number }
@@ -223,6 +232,7 @@ function decodeBody(type: keyof typeof RequestType, view: DataView): ControlRequ
         listener: u32(Layout.listen.listener),
         backlog: u32(Layout.listen.backlog),
         v6only: (flags & LISTEN_V6ONLY) !== 0,
+        protocol: u32(Layout.listen.protocol),
       };
     }
     case "UNLISTEN":
@@ -312,9 +322,11 @@ export function encodeConnectResponse(
   circuit: number,
   extents: Extents,
   local: Endpoint,
+  flags = 0,
 ): Uint8Array<ArrayBuffer> {
   const { bytes, view } = record(request.type, request.token, Layout.connect_response.size);
   view.setUint32(Layout.connect_response.circuit, circuit, true);
+  view.setUint32(Layout.connect_response.flags, flags, true);
   putExtents(view, Layout.connect_response.extents, extents);
   putEndpoint(bytes, view, Layout.connect_response.local, local);
   return bytes;

@@ -8,11 +8,11 @@ import type { Endpoint } from "../net/address.ts";
 
 /** A connection attempt, as policy sees it. */
 export interface Attempt {
-  readonly protocol: "tcp";
-  /** The VM that connects, by its name in the switch's directory. */
+  readonly protocol: "tcp" | "udp";
+  /** The VM that connects, by its name in the switch's directory; `host`: from the host's network, to a published port. */
   readonly from: string;
   readonly source: Endpoint;
-  /** The VM that it wants to reach. */
+  /** The VM that it wants to reach; `host`: something beyond the host's stack. */
   readonly to: string;
   readonly destination: Endpoint;
 }

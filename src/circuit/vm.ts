@@ -6,7 +6,8 @@
 
 import { getLogger } from "@logtape/logtape";
 import type { Arena } from "./arena.ts";
-import type { Circuit, CircuitEnd } from "./circuit.ts";
+import type { Circuit, VmEnd } from "./circuit.ts";
+import type { OpenedDatagram } from "./circuits.ts";
 import type { ConnectAttempt } from "./connect.ts";
 import { ExtentAllocator } from "./extent_allocator.ts";
 import { IdAllocator } from "./id_allocator.ts";
@@ -31,7 +32,7 @@ export type VmState = "attached" | "ready" | "faulted" | "gone";
 /** One end of a circuit, and the circuit. */
 export interface HeldCircuit {
   readonly circuit: Circuit;
-  readonly end: CircuitEnd;
+  readonly end: VmEnd;
 }
 
 /** A VM on the switch. */
@@ -42,6 +43,8 @@ export class Vm {
   readonly listeners = new Map<number, Listener>();
   /** Attempts that are not decided, by the token of their CONNECT. */
   readonly attempts = new Map<bigint, ConnectAttempt>();
+  /** Datagram circuits to the host's stack, by the socket's family and port: one for all its destinations. */
+  readonly hostDatagrams = new Map<string, OpenedDatagram>();
   /** Arenas in its window, by the id that its driver knows. */
   readonly arenas = new Map<number, Arena>();
   readonly ids: IdAllocator;

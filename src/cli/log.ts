@@ -6,20 +6,18 @@
 
 import { configure, getJsonLinesFormatter, getTextFormatter } from "@logtape/logtape";
 import type { LogLevel } from "../config/config.ts";
+import { LogWriter } from "./log_writer.ts";
 
-/** Send the log to standard error. Lines are written whole, in order, before the program goes on. */
+/** Send the log to standard error, in whole lines. */
 export async function setUpLog(level: LogLevel, format: "text" | "json"): Promise<void> {
   const formatter = format === "json"
     ? getJsonLinesFormatter({ properties: "flatten" })
     : getTextFormatter({ timestamp: "rfc3339", category: (category) => category.slice(1).join("."), value: String });
-  const encoder = new TextEncoder();
+  const writer = new LogWriter(Deno.stderr);
   await configure({
     reset: true,
     sinks: {
-      stderr: (record) => {
-        const bytes = encoder.encode(formatter(record));
-        for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
-      },
+      stderr: (record) => writer.write(formatter(record)),
     },
     loggers: [
       { category: ["csvn"], lowestLevel: level, sinks: ["stderr"] },

@@ -9,7 +9,7 @@ import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
 import { allowAll, denyAll } from "../circuit/verdict.ts";
 import { HELP, parseCommandLine } from "../config/command_line.ts";
-import { type Config, ConfigError, mergeConfig } from "../config/config.ts";
+import { type Config, ConfigError, mergeConfig, NOTHING } from "../config/config.ts";
 import { parseConfigFile } from "../config/file.ts";
 import { SystemError } from "../errno.ts";
 import { LibraryError } from "../ffi/library.ts";
@@ -80,7 +80,7 @@ function advice(error: SystemError): string {
 }
 
 async function readFile(file: string | undefined): Promise<Config> {
-  if (file === undefined) return { sockets: [], vms: [] };
+  if (file === undefined) return NOTHING;
   let text: string;
   try {
     text = await Deno.readTextFile(file);
@@ -124,6 +124,11 @@ async function run(config: Config): Promise<void> {
     vms: config.vms,
     verdict: config.policy === "deny" ? denyAll : allowAll,
     limits: { ...(ringBytes && { ringBytes }), ...(windowBytes && { windowBytes }) },
+    allowHost: config.allowHost,
+    publish: config.publish,
+    resolvers: config.resolvers.length > 0 ? config.resolvers : undefined,
+    services: new Map(config.services.map(({ name, targets }) => [name, targets])),
+    ...(config.outside !== undefined && { outside: config.outside }),
     ...(network4 && { network4 }),
     ...(network6 && { network6 }),
     ...(socketMode !== undefined && { socketMode }),

@@ -9,13 +9,16 @@ import type { VmConfig } from "../host/switch.ts";
 import { type Config, ConfigError } from "./config.ts";
 import {
   readAddress,
+  readEndpoint,
   readLogFormat,
   readLogLevel,
   readMode,
   readName,
   readNetwork,
   readPolicy,
+  readPublication,
   readRingSize,
+  readService,
   readSocketPath,
   readWindowSize,
 } from "./values.ts";
@@ -44,6 +47,15 @@ Options:
   --policy WORD       allow: VMs may connect to each other (default); deny: none may
   --network CIDR      IPv4 network of the VMs (default 10.77.0.0/16)
   --network6 CIDR     IPv6 network of the VMs (default fd77:6373:766e::/64)
+  --publish SPEC      a port of the host's network that leads to a VM (repeatable):
+                      [host-address:]port=vm:port[/udp], such as 8080=web:80
+  --allow-host ADDRESS:PORT
+                      a port of the host that VMs may reach, also as host.csvn (repeatable)
+  --no-outside        VMs reach each other and what is opened to them, nothing else
+  --resolver ADDRESS[:PORT]
+                      ask this one for names that are not the switch's (repeatable;
+                      default: the host's resolvers)
+  --service NAME=VM   a name that leads to VMs or addresses, with commas (repeatable)
   --socket-mode MODE  permission bits of the sockets (default 0600)
   --ring-size SIZE    bytes of each ring, 16KiB to 16MiB (default 256KiB)
   --window-size SIZE  address space of each VM for circuits, 256MiB to 256GiB (default 16GiB)
@@ -52,6 +64,8 @@ Options:
   --log-format WORD   text (default) or json
   --help, --version
 `;
+
+const DNS_PORT = 53;
 
 const strings = [
   "socket",
@@ -63,11 +77,15 @@ const strings = [
   "socket-mode",
   "ring-size",
   "window-size",
+  "publish",
+  "allow-host",
+  "resolver",
+  "service",
   "api",
   "log-level",
   "log-format",
 ] as const;
-const repeatable = ["socket", "vm"] as const;
+const repeatable = ["socket", "vm", "publish", "allow-host", "resolver", "service"] as const;
 
 /**
  * Read the command line.
@@ -85,7 +103,7 @@ const repeatable = ["socket", "vm"] as const;
 export function parseCommandLine(args: readonly string[]): Command {
   const parsed = parseArgs(args, {
     string: strings,
-    boolean: ["help", "version", "json"],
+    boolean: ["help", "version", "json", "no-outside"],
     collect: repeatable,
     alias: { h: "help" },
     unknown: (arg, key) => {
@@ -135,6 +153,11 @@ function readRun(parsed: Args): Config {
     socketMode: option("socket-mode", parsed["socket-mode"], readMode),
     ringBytes: option("ring-size", parsed["ring-size"], readRingSize),
     windowBytes: option("window-size", parsed["window-size"], readWindowSize),
+    outside: parsed["no-outside"] ? false : undefined,
+    publish: parsed.publish.flatMap((text: string) => option("publish", text, readPublication)),
+    allowHost: parsed["allow-host"].map((text: string) => option("allow-host", text, readEndpoint)),
+    resolvers: parsed.resolver.map((text: string) => option("resolver", text, (t) => readEndpoint(t, DNS_PORT))),
+    services: parsed.service.map((text: string) => option("service", text, readService)),
     api: option("api", parsed.api, readSocketPath),
     logLevel: option("log-level", parsed["log-level"], readLogLevel),
     logFormat: option("log-format", parsed["log-format"], readLogFormat),

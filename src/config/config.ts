@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { VmConfig } from "../host/switch.ts";
-import type { Network } from "../net/address.ts";
+import type { Publication, VmConfig } from "../host/switch.ts";
+
+import type { Address, Endpoint, Network } from "../net/address.ts";
 
 /** What is configured. Nothing is undefined because it is wrong, only because it was not said. */
 export interface Config {
@@ -19,11 +20,31 @@ export interface Config {
   readonly ringBytes?: number | undefined;
   /** Bytes of a VM's window. */
   readonly windowBytes?: number | undefined;
+  /** May VMs reach what is no VM? */
+  readonly outside?: boolean | undefined;
+  /** Ports of the host that VMs may reach. */
+  readonly allowHost: readonly Endpoint[];
+  /** Ports of the host's network that lead to VMs. */
+  readonly publish: readonly Publication[];
+  /** Resolvers that names which are not the switch's are asked of; default: the host's. */
+  readonly resolvers: readonly Endpoint[];
+  /** Names that lead to VMs (by name) or to addresses. */
+  readonly services: readonly Service[];
   /** Path of the status socket. */
   readonly api?: string | undefined;
   readonly logLevel?: LogLevel | undefined;
   readonly logFormat?: "text" | "json" | undefined;
 }
+
+/** A name that the switch answers, and what it leads to. */
+export interface Service {
+  readonly name: string;
+  /** VMs by name, or addresses. */
+  readonly targets: readonly (string | Address)[];
+}
+
+/** A configuration in which nothing is said. */
+export const NOTHING: Config = { sockets: [], vms: [], allowHost: [], publish: [], resolvers: [], services: [] };
 
 /** Levels of the log, from talkative to terse. */
 export const logLevels = ["debug", "info", "warning", "error"] as const;
@@ -43,5 +64,9 @@ export function mergeConfig(first: Config, second: Config): Config {
     ...said,
     sockets: [...first.sockets, ...second.sockets],
     vms: [...first.vms, ...second.vms],
+    allowHost: [...first.allowHost, ...second.allowHost],
+    publish: [...first.publish, ...second.publish],
+    resolvers: [...first.resolvers, ...second.resolvers],
+    services: [...first.services, ...second.services],
   };
 }

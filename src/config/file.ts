@@ -6,20 +6,26 @@
 
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from "yaml";
 import type { VmConfig } from "../host/switch.ts";
-import { type Config, ConfigError } from "./config.ts";
+import { type Config, ConfigError, NOTHING, type Service } from "./config.ts";
 import {
   readAddress,
+  readBoolean,
+  readEndpoint,
+  readHostName,
   readLogFormat,
   readLogLevel,
   readMode,
   readName,
   readNetwork,
   readPolicy,
+  readPublication,
   readRingSize,
   readSocketPath,
+  readTarget,
   readWindowSize,
 } from "./values.ts";
 
+const DNS_PORT = 53;
 const FILE_MAX = 1 << 20;
 
 /** Collects errors with their positions. */
@@ -108,7 +114,7 @@ export function parseConfigFile(file: string, text: string): Config {
 }
 
 function readConfig(reader: Reader, contents: unknown): Config {
-  if (contents === null || (isScalar(contents) && contents.value === null)) return { sockets: [], vms: [] };
+  if (contents === null || (isScalar(contents) && contents.value === null)) return NOTHING;
   const f = reader.fields(contents, "", [
     "sockets",
     "socketMode",
@@ -118,6 +124,11 @@ function readConfig(reader: Reader, contents: unknown): Config {
     "network6",
     "ringSize",
     "windowSize",
+    "outside",
+    "publish",
+    "allowHost",
+    "resolvers",
+    "services",
     "api",
     "logLevel",
     "logFormat",
@@ -125,7 +136,7 @@ function readConfig(reader: Reader, contents: unknown): Config {
   const one = <T>(node: Node | undefined, path: string, read: (text: string) => T): T | undefined =>
     node && reader.scalar(node, path, read);
   return {
-    sockets: f.sockets ? readSockets(reader, f.sockets) : [],
+    sockets: readList(reader, f.sockets, "sockets", readSocketPath),
     vms: f.vms ? readVms(reader, f.vms) : [],
     socketMode: one(f.socketMode, "socketMode", readMode),
     policy: one(f.policy, "policy", readPolicy),
@@ -133,14 +144,38 @@ function readConfig(reader: Reader, contents: unknown): Config {
     network6: one(f.network6, "network6", (text) => readNetwork(text, 6)),
     ringBytes: one(f.ringSize, "ringSize", readRingSize),
     windowBytes: one(f.windowSize, "windowSize", readWindowSize),
+    outside: one(f.outside, "outside", readBoolean),
+    publish: readList(reader, f.publish, "publish", readPublication).flat(),
+    allowHost: readList(reader, f.allowHost, "allowHost", readEndpoint),
+    resolvers: readList(reader, f.resolvers, "resolvers", (text) => readEndpoint(text, DNS_PORT)),
+    services: f.services ? readServices(reader, f.services) : [],
     api: one(f.api, "api", readSocketPath),
     logLevel: one(f.logLevel, "logLevel", readLogLevel),
     logFormat: one(f.logFormat, "logFormat", readLogFormat),
   };
 }
 
-function readSockets(reader: Reader, node: Node): string[] {
-  return reader.items(node, "sockets").flatMap((item, i) => reader.scalar(item, `sockets[${i}]`, readSocketPath) ?? []);
+function readList<T>(reader: Reader, node: Node | undefined, path: string, read: (text: string) => T): T[] {
+  if (!node) return [];
+  return reader.items(node, path).flatMap((item, i) => {
+    const value = reader.scalar(item, `${path}[${i}]`, read);
+    return value === undefined ? [] : [value];
+  });
+}
+
+/** A mapping of names to a target, or to a list of them. */
+function readServices(reader: Reader, node: Node): Service[] {
+  if (!isMap(node)) {
+    reader.error(node, "services: a mapping of names is expected");
+    return [];
+  }
+  return (node as YAMLMap<Node, Node | null>).items.flatMap(({ key, value }) => {
+    const name = reader.scalar(key, "services", readHostName);
+    const path = `services.${name ?? "?"}`;
+    const targets = isSeq(value) ? value.items as Node[] : [value];
+    const read = targets.flatMap((target) => reader.scalar(target, path, readTarget) ?? []);
+    return name === undefined ? [] : [{ name, targets: read }];
+  });
 }
 
 function readVms(reader: Reader, node: Node): VmConfig[] {

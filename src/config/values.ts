@@ -5,8 +5,9 @@
  * @module
  */
 
-import { type Address, AddressError, Network, parseAddress } from "../net/address.ts";
-import { ConfigError, type LogLevel, logLevels } from "./config.ts";
+import type { Publication } from "../host/switch.ts";
+import { type Address, AddressError, type Endpoint, Network, parseAddress } from "../net/address.ts";
+import { ConfigError, type LogLevel, logLevels, type Service } from "./config.ts";
 
 const SOCKET_PATH_MAX = 107;
 
@@ -69,6 +70,76 @@ function formatSize(bytes: number): string {
     if (bytes >= size) return `${bytes / size}${unit}`;
   }
   return `${bytes}`;
+}
+
+function readPort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  if (!(port >= 1 && port <= 65535)) throw new ConfigError(`"${text}" is not a port: use a number from 1 to 65535`);
+  return port;
+}
+
+/** An address and a port: `127.0.0.1:5432`, `[::1]:5432`. @param defaultPort Where no port is said. */
+export function readEndpoint(text: string, defaultPort?: number): Endpoint {
+  const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text);
+  const bare = defaultPort !== undefined && text.includes(":") && !text.includes("[") && !match?.[3] ? text : undefined;
+  const address = bare ?? match?.[1] ?? match?.[2];
+  const port = bare === undefined ? match?.[3] : undefined;
+  if (address === undefined || (port === undefined && defaultPort === undefined)) {
+    throw new ConfigError(`"${text}" is not an address with a port, such as 127.0.0.1:5432 or [::1]:5432`);
+  }
+  return {
+    address: rethrow(() => parseAddress(address)),
+    port: port === undefined ? defaultPort! : readPort(port),
+  };
+}
+
+/**
+ * A published port: `[host-address:]port=vm:port[/udp]`. Without an address, on all of the host's: one publication for
+ * each family.
+ */
+export function readPublication(text: string): Publication[] {
+  const match = /^(?:(.+):)?(\d+)=([^:/]+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
+  if (!match) {
+    throw new ConfigError(
+      `"${text}" is not a published port, such as 8080=web:80, 127.0.0.1:8080=web:80 or 53=dns:53/udp`,
+    );
+  }
+  const [, host, from, vm, to, protocol] = match;
+  const hosts = host === undefined ? ["0.0.0.0", "::"] : [host.replace(/^\[(.*)\]$/, "$1")];
+  return hosts.map((address) => ({
+    protocol: protocol === "udp" ? "udp" : "tcp",
+    host: { address: rethrow(() => parseAddress(address)), port: readPort(from!) },
+    vm: readName(vm!),
+    port: readPort(to!),
+  }));
+}
+
+/** A service name: `name=vm` or `name=address`, several of them with commas. */
+export function readService(text: string): Service {
+  const [name, list, ...rest] = text.split("=");
+  if (!name || !list || rest.length > 0) {
+    throw new ConfigError(`"${text}" is not a service name, such as db.internal=web or db.internal=10.77.0.10`);
+  }
+  return { name: readHostName(name), targets: list.split(",").map(readTarget) };
+}
+
+/** A DNS name, in lower case. */
+export function readHostName(text: string): string {
+  const name = text.toLowerCase().replace(/\.$/, "");
+  if (name.length > 253 || !name.split(".").every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))) {
+    throw new ConfigError(`"${text}" is not a DNS name`);
+  }
+  return name;
+}
+
+/** What a service name leads to: an address, or a VM's name. */
+export function readTarget(text: string): string | Address {
+  return /[:]|^[\d.]+$/.test(text) ? rethrow(() => parseAddress(text)) : readName(text);
+}
+
+/** Yes or no. */
+export function readBoolean(text: string): boolean {
+  return readChoice(text, ["true", "false"]) === "true";
 }
 
 /** Ring size, in bytes. */

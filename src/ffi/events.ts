@@ -24,7 +24,11 @@ export type PlaneEvent =
   }
   | { kind: "session-end" | "backend-end"; session: number; errno: number; reason: string }
   | { kind: "control"; device: number; ticket: number; request: Uint8Array<ArrayBuffer>; size: number; room: number }
-  | { kind: "device-fault"; device: number; queue: number; errno: number; reason: string };
+  | { kind: "device-fault"; device: number; queue: number; errno: number; reason: string }
+  | { kind: "host-connected"; circuit: number; errno: number }
+  | { kind: "host-done" | "host-datagram-done"; circuit: number; errno: number; sent: bigint; received: bigint }
+  | { kind: "host-source"; circuit: number; address: Uint8Array<ArrayBuffer> }
+  | { kind: "host-accepted"; listener: number; fd: number; remote: Uint8Array<ArrayBuffer> };
 
 const HEADER = 16;
 const MESSAGE = 48;
@@ -90,6 +94,21 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
       };
     case 7:
       return { kind: "device-fault", device: handle, queue: aux >>> 16, errno: aux & 0xffff, reason: rest() };
+    case 8:
+      return { kind: "host-connected", circuit: handle, errno: aux };
+    case 9:
+    case 12:
+      return {
+        kind: kind === 9 ? "host-done" : "host-datagram-done",
+        circuit: handle,
+        errno: aux,
+        sent: view.getBigUint64(body, true),
+        received: view.getBigUint64(body + 8, true),
+      };
+    case 10:
+      return { kind: "host-accepted", listener: handle, fd: aux, remote: buffer.slice(body, at + length) };
+    case 11:
+      return { kind: "host-source", circuit: handle, address: buffer.slice(body, at + length) };
     default:
       throw new Error(`unknown event ${kind} from the helper library`);
   }

@@ -6,19 +6,19 @@
  * @module
  */
 
-import type { ArenaMemory, Device } from "../circuit/plane.ts";
-import { SystemError } from "../errno.ts";
-import type { Descriptor, FrontEnd, Queues, QueueSetup, Region } from "../vhost/transport.ts";
+import type { ArenaMemory } from "../circuit/plane.ts";
+import { checked, SystemError } from "../errno.ts";
+import type { Descriptor, FrontEnd } from "../vhost/transport.ts";
 import { MemfdArena } from "./arena_memory.ts";
 import { OwnedDescriptor } from "./descriptor.ts";
+import { PlaneDevice } from "./device.ts";
 import { type Credentials, decodeEvents, type PlaneEvent } from "./events.ts";
+import { PlaneHostStack } from "./host_stack.ts";
 import type { Library } from "./library.ts";
 
 const EVENT_QUEUE_BYTES = 1 << 20;
 const BUFFER_BYTES = 256 << 10;
 const PARK_MS = 60_000;
-const REGION_BYTES = 40;
-const QUEUE_SETUP_BYTES = 56;
 
 /** The data plane's counters: totals since it was opened; `sessions`, `devices` and `routes` are those of now. */
 export interface PlaneCounters {
@@ -43,6 +43,16 @@ export interface PlaneCounters {
   sessions: number;
   devices: number;
   routes: number;
+  /** Circuits to the host's stack, now. */
+  hostCircuits: number;
+  /** Turns of the pump. */
+  hostTurns: number;
+  /** Bytes from guests to the host's stack. */
+  hostReceived: number;
+  /** Bytes from the host's stack to guests. */
+  hostSent: number;
+  /** Datagrams that were not permitted, or for which there was no room. */
+  hostDropped: number;
 }
 
 const counterNames = [
@@ -58,6 +68,11 @@ const counterNames = [
   "sessions",
   "devices",
   "routes",
+  "hostCircuits",
+  "hostTurns",
+  "hostReceived",
+  "hostSent",
+  "hostDropped",
 ] as const satisfies (keyof PlaneCounters)[];
 
 /** Told about a session. */
@@ -84,11 +99,6 @@ export interface DeviceHandler {
 /** Told about a new front-end; returns what handles its session. */
 export type AcceptHandler = (frontEnd: FrontEnd, credentials: Credentials) => SessionHandler;
 
-function check(action: string, rc: number): number {
-  if (rc < 0) throw new SystemError(action, -rc);
-  return rc;
-}
-
 /** A front-end's connection. */
 class PlaneFrontEnd implements FrontEnd {
   constructor(readonly plane: Plane, readonly session: number) {}
@@ -99,7 +109,7 @@ class PlaneFrontEnd implements FrontEnd {
 
   attachBackend(descriptor: Descriptor): void {
     const rc = this.plane.symbols.csvn_backend_attach(this.plane.handle, this.session, descriptor.release());
-    check("take over the back-end channel", rc);
+    checked("take over the back-end channel", rc);
   }
 
   sendBackend(bytes: Uint8Array<ArrayBuffer>, fd: number): boolean {
@@ -111,91 +121,12 @@ class PlaneFrontEnd implements FrontEnd {
   }
 }
 
-/** The virtqueues and routes of one VM. */
-export class PlaneDevice implements Device, Queues, Disposable {
-  constructor(readonly plane: Plane, readonly handle: number) {}
-
-  setMemory(regions: readonly Region[]): void {
-    const bytes = new Uint8Array(REGION_BYTES * Math.max(1, regions.length));
-    const view = new DataView(bytes.buffer);
-    regions.forEach((region, i) => {
-      const at = REGION_BYTES * i;
-      view.setBigUint64(at, region.guest, true);
-      view.setBigUint64(at + 8, region.size, true);
-      view.setBigUint64(at + 16, region.user, true);
-      view.setBigUint64(at + 24, region.offset, true);
-      view.setInt32(at + 32, region.descriptor.fd, true);
-    });
-    check(
-      "map guest memory",
-      this.plane.symbols.csvn_device_memory(this.plane.handle, this.handle, bytes, regions.length),
-    );
-  }
-
-  startQueue(setup: QueueSetup): void {
-    const bytes = new Uint8Array(QUEUE_SETUP_BYTES);
-    const view = new DataView(bytes.buffer);
-    view.setBigUint64(0, setup.features, true);
-    view.setBigUint64(8, setup.desc, true);
-    view.setBigUint64(16, setup.used, true);
-    view.setBigUint64(24, setup.avail, true);
-    view.setUint32(32, setup.index, true);
-    view.setUint32(36, setup.size, true);
-    view.setUint32(40, setup.base, true);
-    view.setInt32(44, setup.kick.release(), true);
-    view.setInt32(48, setup.call?.release() ?? -1, true);
-    check(
-      `start virtqueue ${setup.index}`,
-      this.plane.symbols.csvn_queue_start(this.plane.handle, this.handle, bytes),
-    );
-  }
-
-  setCall(queue: number, call: Descriptor | undefined): void {
-    check(
-      `change the call descriptor of virtqueue ${queue}`,
-      this.plane.symbols.csvn_queue_set_call(this.plane.handle, this.handle, queue, call?.release() ?? -1),
-    );
-  }
-
-  stopQueue(queue: number): number {
-    return check(
-      `stop virtqueue ${queue}`,
-      this.plane.symbols.csvn_queue_stop(this.plane.handle, this.handle, queue),
-    );
-  }
-
-  reply(ticket: number, response: Uint8Array<ArrayBuffer>): void {
-    this.plane.symbols.csvn_device_reply(this.plane.handle, this.handle, ticket, response, response.length);
-  }
-
-  announce(event: Uint8Array<ArrayBuffer>): void {
-    check(
-      "announce an event",
-      this.plane.symbols.csvn_device_announce(this.plane.handle, this.handle, event, event.length),
-    );
-  }
-
-  addRoute(id: number, peer: Device, peerId: number): void {
-    if (!(peer instanceof PlaneDevice)) throw new TypeError("peer is not a device of this plane");
-    check(
-      "add a route",
-      this.plane.symbols.csvn_route_add(this.plane.handle, this.handle, id, peer.handle, peerId),
-    );
-  }
-
-  removeRoute(id: number): void {
-    this.plane.symbols.csvn_route_remove(this.plane.handle, this.handle, id);
-  }
-
-  [Symbol.dispose](): void {
-    this.plane.closeDevice(this.handle);
-  }
-}
-
 /** A data plane. Dispose it to stop its thread and release all that it holds. */
 export class Plane implements AsyncDisposable {
   readonly symbols: Library["symbols"];
   readonly handle: number;
+  /** The host's stack. */
+  readonly host: PlaneHostStack;
   readonly #accepts = new Map<number, AcceptHandler>();
   readonly #sessions = new Map<number, SessionHandler>();
   readonly #devices = new Map<number, DeviceHandler>();
@@ -210,7 +141,8 @@ export class Plane implements AsyncDisposable {
    */
   constructor(readonly library: Library, readonly report: (error: unknown) => void) {
     this.symbols = library.symbols;
-    this.handle = check("open a data plane", library.symbols.csvn_plane_open(EVENT_QUEUE_BYTES));
+    this.handle = checked("open a data plane", library.symbols.csvn_plane_open(EVENT_QUEUE_BYTES));
+    this.host = new PlaneHostStack(library, this.handle);
   }
 
   /** Start delivering events. */
@@ -228,7 +160,7 @@ export class Plane implements AsyncDisposable {
   listen(path: string, mode: number, accept: AcceptHandler): () => void {
     const bytes = new TextEncoder().encode(path);
     const rc = this.symbols.csvn_listen(this.handle, bytes, bytes.length, mode);
-    const listener = check(`listen on ${path}`, rc);
+    const listener = checked(`listen on ${path}`, rc);
     this.#accepts.set(listener, accept);
     return () => {
       this.#accepts.delete(listener);
@@ -238,9 +170,9 @@ export class Plane implements AsyncDisposable {
 
   /** Make a device. @throws {SystemError} */
   openDevice(handler: DeviceHandler): PlaneDevice {
-    const device = check("open a device", this.symbols.csvn_device_open(this.handle));
+    const device = checked("open a device", this.symbols.csvn_device_open(this.handle));
     this.#devices.set(device, handler);
-    return new PlaneDevice(this, device);
+    return new PlaneDevice(this.library, this.handle, device, () => this.closeDevice(device));
   }
 
   /** Make an arena's memory. @throws {SystemError} */
@@ -252,7 +184,7 @@ export class Plane implements AsyncDisposable {
   counters(): PlaneCounters {
     const values = new BigUint64Array(counterNames.length);
     const bytes = new Uint8Array(values.buffer);
-    check("read the counters", this.symbols.csvn_counters(this.handle, bytes, bytes.length));
+    checked("read the counters", this.symbols.csvn_counters(this.handle, bytes, bytes.length));
     return Object.fromEntries(counterNames.map((name, i) => [name, Number(values[i])])) as unknown as PlaneCounters;
   }
 
@@ -315,6 +247,8 @@ export class Plane implements AsyncDisposable {
         return this.#devices.get(event.device)?.control(event.ticket, event.request, event.size, event.room);
       case "device-fault":
         return this.#devices.get(event.device)?.fault(event.queue, event.reason);
+      default:
+        return this.host.event(event);
     }
   }
 }

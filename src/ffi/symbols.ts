@@ -74,6 +74,22 @@ export const symbols = {
   },
   csvn_route_remove: { parameters: [handle, /* plane */ handle, /* device */ "u32" /* id */], result },
 
+  csvn_host_arena_map: { parameters: [handle, /* plane */ fd, /* fd */ "u64" /* bytes */], result },
+  csvn_host_arena_unmap: { parameters: [handle, /* plane */ handle /* arena */], result },
+  csvn_host_open: { parameters: [handle, /* plane */ "buffer" /* setup */], result },
+  csvn_host_datagram_open: { parameters: [handle, /* plane */ "buffer" /* setup */], result },
+  csvn_host_datagram_permit: {
+    parameters: [handle, /* plane */ handle, /* circuit */ "buffer" /* permit */],
+    result,
+  },
+  csvn_host_datagram_close: { parameters: [handle, /* plane */ handle /* circuit */], result },
+  csvn_host_finish: { parameters: [handle, /* plane */ handle /* circuit */], result },
+  csvn_host_close: { parameters: [handle, /* plane */ handle /* circuit */], result },
+  csvn_host_listen: { parameters: [handle, /* plane */ "buffer" /* address */], result },
+  csvn_host_listener_port: { parameters: [handle, /* plane */ handle /* listener */], result },
+  csvn_host_unlisten: { parameters: [handle, /* plane */ handle /* listener */], result },
+  csvn_host_refuse: { parameters: [fd /* fd */], result },
+
   csvn_arena_create: { parameters: ["u64" /* bytes */], result },
   csvn_arena_stamp: { parameters: [fd, /* fd */ "buffer", /* bytes */ "u32" /* count */], result },
   csvn_arena_punch: { parameters: [fd, /* fd */ "u64", /* offset */ "u64" /* bytes */], result },

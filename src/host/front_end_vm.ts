@@ -9,7 +9,9 @@ import { DirectoryError } from "../circuit/directory.ts";
 import type { Operator } from "../circuit/operator.ts";
 import { QUEUES } from "../circuit/records.ts";
 import type { Vm } from "../circuit/vm.ts";
-import type { Plane, PlaneDevice, SessionHandler } from "../ffi/plane.ts";
+import type { Names } from "./names.ts";
+import type { PlaneDevice } from "../ffi/device.ts";
+import type { Plane, SessionHandler } from "../ffi/plane.ts";
 import { ProtocolError } from "../vhost/protocol.ts";
 import { Session } from "../vhost/session.ts";
 import type { Descriptor, FrontEnd } from "../vhost/transport.ts";
@@ -20,6 +22,7 @@ const log = getLogger(["csvn", "vhost"]);
 export interface FrontEndContext {
   readonly plane: Plane;
   readonly operator: Operator;
+  readonly names: Names;
   readonly windowBytes: number;
   /** The configured VM whose socket it is. */
   readonly reserved: string | undefined;
@@ -61,6 +64,7 @@ export class FrontEndVm implements SessionHandler {
       throw error;
     }
     context.live.add(this);
+    context.names.attach(this.#vm);
   }
 
   /**
@@ -100,6 +104,7 @@ export class FrontEndVm implements SessionHandler {
     this.#ended = true;
     this.context.live.delete(this);
     this.#session[Symbol.dispose]();
+    this.context.names.detach(this.#vm);
     this.context.operator.detach(this.#vm, reason);
     this.#device[Symbol.dispose]();
     this.frontEnd.close();

@@ -10,8 +10,11 @@ import { Operator } from "../circuit/operator.ts";
 import { allowAll, type VerdictFunction } from "../circuit/verdict.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
-import { type Address, Network } from "../net/address.ts";
+import type { Publication } from "../circuit/publish.ts";
+export type { Publication } from "../circuit/publish.ts";
+import { type Address, type Endpoint, Network } from "../net/address.ts";
 import { FrontEndVm } from "./front_end_vm.ts";
+import { Names } from "./names.ts";
 
 const log = getLogger(["csvn", "switch"]);
 
@@ -40,6 +43,16 @@ export interface SwitchOptions {
   /** Permission bits of the sockets; default 0600. */
   readonly socketMode?: number;
   readonly limits?: Partial<Limits>;
+  /** May VMs reach what is no VM, by the host's stack? Default: yes. */
+  readonly outside?: boolean;
+  /** Ports of the host that VMs may reach, at the switch's address or their own. */
+  readonly allowHost?: readonly Endpoint[];
+  /** Asked for names that are not the switch's; default: the host's resolvers. */
+  readonly resolvers?: readonly Endpoint[] | undefined;
+  /** Names that lead to VMs, by name, or to addresses. */
+  readonly services?: ReadonlyMap<string, readonly (string | Address)[]>;
+  /** Ports of the host's network that lead to VMs. */
+  readonly publish?: readonly Publication[];
 }
 
 /** What a VM holds. */
@@ -89,6 +102,7 @@ export const DEFAULT_NETWORK6 = "fd77:6373:766e::/64";
 export class Switch implements AsyncDisposable {
   readonly #plane: Plane;
   readonly #operator: Operator;
+  readonly #names: Names;
   readonly #live = new Set<FrontEndVm>();
   readonly #stops: (() => void)[] = [];
   readonly #library: Library;
@@ -98,6 +112,10 @@ export class Switch implements AsyncDisposable {
     this.#library = library;
     this.#plane = plane;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#names = new Names(
+      { resolvers: options.resolvers, services: options.services ?? new Map() },
+      () => this.#operator.directory,
+    );
     this.#operator = new Operator({
       limits: this.#limits,
       network4: options.network4 ?? Network.parse(DEFAULT_NETWORK4),
@@ -105,6 +123,11 @@ export class Switch implements AsyncDisposable {
       vms: (options.vms ?? []).map(({ name, address, address6 }) => ({ name, ipv4: address, ipv6: address6 })),
       verdict: options.verdict ?? allowAll,
       memory: (length) => this.#plane.arena(length),
+      host: this.#plane.host,
+      outside: options.outside ?? true,
+      allowHost: options.allowHost ?? [],
+      ownServices: (vm, protocol, port) => this.#names.endpoint(vm, protocol, port),
+      publish: options.publish ?? [],
     });
   }
 
@@ -165,6 +188,7 @@ export class Switch implements AsyncDisposable {
     for (const stop of this.#stops) stop();
     for (const served of [...this.#live]) served.end("the switch stops");
     this.#operator[Symbol.dispose]();
+    await this.#names[Symbol.asyncDispose]();
     await this.#plane[Symbol.asyncDispose]();
     this.#library.close();
   }
@@ -178,6 +202,7 @@ export class Switch implements AsyncDisposable {
     const context = {
       plane: this.#plane,
       operator: this.#operator,
+      names: this.#names,
       windowBytes: this.#limits.windowBytes,
       reserved,
       live: this.#live,

@@ -73,6 +73,11 @@ export function isUnspecified(address: Address): boolean {
   return address.bytes.every((byte) => byte === 0);
 }
 
+/** 0.0.0.0 or ::. */
+export function unspecified(family: 4 | 6): Address {
+  return addressOf(new Uint8Array(family === 4 ? 4 : 16));
+}
+
 /** `10.77.0.2:80` or `[fd77::2]:80`. */
 export function formatEndpoint({ address, port }: Endpoint): string {
   return address.family === 4 ? `${address.text}:${port}` : `[${address.text}]:${port}`;

@@ -34,7 +34,7 @@ Deno.test("two VMs exchange bytes over a direct circuit", async () => {
   assertEquals(net.csvn.status().circuits.open, 1, "the other end may still read");
   assertEquals(await there.close(), 0);
   assertEquals(net.csvn.status().circuits, { open: 0, total: 1 });
-  assert(net.log.some((line) => /circuit 1 closed: .*vm2.* -> .*vm1.*, direct, 8 bytes there, 6 back/.test(line)));
+  assert(net.log.some((line) => /circuit 1 closed: .*vm2.* -> .*vm1.*, tcp direct, 8 bytes there, 6 back/.test(line)));
 });
 
 Deno.test("nobody listens: ECONNREFUSED; nobody there: EHOSTUNREACH, ENETUNREACH", async () => {
@@ -240,4 +240,23 @@ Deno.test("data and doorbells run no JavaScript", async () => {
   const after = net.csvn.status().plane;
   assertEquals([after.events, after.parks], [before.events, before.parks]);
   assertEquals(after.doorbells - before.doorbells, 200);
+});
+
+Deno.test("datagram circuits between VMs: bound, connected, and gone with either end", async () => {
+  await using net = await startTestSwitch();
+  await using a = await FakeDriver.boot(net.socket);
+  await using b = await FakeDriver.boot(net.socket);
+  const udp = (port: number): bigint => a.postConnect(b.address, port, { protocol: 17 });
+  assertEquals((await a.answer(udp(53))).error, Errno.ECONNREFUSED);
+  await b.listen(53, 1, 1, "0.0.0.0", 0, 17);
+  await b.listen(53, 2, 1);
+  const circuit = a.circuitOf(await a.answer(udp(53)));
+  assert(typeof circuit !== "number");
+  const incoming = await until("it", () => b.incoming.shift());
+  assertEquals([incoming.listener, incoming.remote.address.text], [1, a.address]);
+  assert(typeof a.circuitOf(await a.answer(udp(53))) !== "number");
+  assertEquals((await a.answer(udp(53))).error, Errno.ENOBUFS, "no more circuits than it takes");
+  await circuit.close();
+  await until("the other end is told", () => b.resets.get(incoming.circuit.id) === 0);
+  assertEquals(await incoming.circuit.close(), 0);
 });

@@ -36,11 +36,18 @@ Deno.test("malformed control records are answered with an errno, and logged", as
       Errno.EINVAL,
     ],
     ["unknown LISTEN flags", RequestType.LISTEN, [[16, encodeEndpoint("::", 80)], [48, u32(8)]], 56, Errno.EINVAL],
-    ["LISTEN on port 0", RequestType.LISTEN, [[16, encodeEndpoint("0.0.0.0", 0)]], 56, Errno.EINVAL],
+    [
+      "LISTEN on port 0",
+      RequestType.LISTEN,
+      [[16, encodeEndpoint("0.0.0.0", 0)], [52, u32(6)]],
+      56,
+      Errno.EINVAL,
+    ],
+    ["LISTEN of protocol 0", RequestType.LISTEN, [[16, encodeEndpoint("0.0.0.0", 80)]], 56, Errno.EOPNOTSUPP],
     [
       "LISTEN on another's address",
       RequestType.LISTEN,
-      [[16, encodeEndpoint(b.address, 90)]],
+      [[16, encodeEndpoint(b.address, 90)], [52, u32(6)]],
       56,
       Errno.EADDRNOTAVAIL,
     ],
@@ -65,9 +72,9 @@ Deno.test("malformed control records are answered with an errno, and logged", as
       Errno.EADDRNOTAVAIL,
     ],
     [
-      "CONNECT of protocol 17",
+      "CONNECT of protocol 1",
       RequestType.CONNECT,
-      [[16, encodeEndpoint("0.0.0.0", 1000)], [40, encodeEndpoint(b.address, 80)], [64, u32(17)]],
+      [[16, encodeEndpoint("0.0.0.0", 1000)], [40, encodeEndpoint(b.address, 80)], [64, u32(1)]],
       72,
       Errno.EOPNOTSUPP,
     ],
@@ -88,7 +95,7 @@ Deno.test("malformed control records are answered with an errno, and logged", as
     assertEquals((await b.credit(80, 1)).error, Errno.EINVAL);
   });
   await t.step("HELLO with features that were not offered", async () => {
-    assertEquals((await a.hello(2n)).error, Errno.EOPNOTSUPP);
+    assertEquals((await a.hello(8n)).error, Errno.EOPNOTSUPP);
   });
   await t.step("records shorter than a header, and longer than the maximum", async () => {
     for (const bytes of [new Uint8Array(0), new Uint8Array(3), new Uint8Array(15), new Uint8Array(128)]) {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, fail } from "@std/assert";
 import { FakeDriver } from "../support/fake_driver.ts";
 import { FakeFrontEnd, FEATURES, u32s, u64s, USER_BASE } from "../support/fake_front_end.ts";
 import * as native from "../support/native.ts";
@@ -247,8 +247,10 @@ Deno.test("malformed vhost-user messages end their session alone", async (t) => 
           await f.realize();
           await act(f);
           await until("the session's end", () => f.ended);
-          const line = net.log.find((text) => /vm3: its front-end|vm3 detached/.test(text) && log.test(text));
-          assert(line, `no line like ${log} in:\n${net.log.join("\n")}`);
+          await until(
+            `a line like ${log}`,
+            () => net.log.some((text) => /vm3: its front-end|vm3 detached/.test(text) && log.test(text)),
+          ).catch((error) => fail(`${error.message}; the log:\n${net.log.join("\n")}`));
         }
         await until(
           "no descriptor left",

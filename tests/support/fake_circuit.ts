@@ -4,10 +4,12 @@
  * @module
  */
 
-import { RequestType } from "../../src/circuit/records.ts";
+import { Layout, RequestType } from "../../src/circuit/records.ts";
+import { addressOf, parseAddress } from "../../src/net/address.ts";
 import type { FakeDriver } from "./fake_driver.ts";
 import { u64s } from "./fake_front_end.ts";
 import { bytesAt } from "./native.ts";
+import { until } from "./until.ts";
 
 /** State bits of a control page. */
 export const State = { FIN: 1, CLOSED: 2, RESET: 4 } as const;
@@ -58,6 +60,66 @@ export class FakeCircuit {
     );
     this.#head += BigInt(n);
     this.own.setBigUint64(64, this.#head, true);
+    return bytes;
+  }
+
+  /** Read until that many bytes have come, and let the peer know. */
+  async readAll(count: number): Promise<Uint8Array> {
+    const got: number[] = [];
+    await until(`${count} bytes`, () => {
+      got.push(...this.read());
+      return got.length >= count;
+    });
+    this.ring();
+    return Uint8Array.from(got);
+  }
+
+  /** Write a datagram's frame; false where there is no room. Its address is what the header says. */
+  writeDatagram(address: string, port: number, payload: Uint8Array, change?: (header: DataView) => void): boolean {
+    const frame = new Uint8Array(Layout.datagram.size + Math.ceil(payload.length / 8) * 8);
+    const view = new DataView(frame.buffer);
+    const { family, bytes } = parseAddress(address);
+    view.setUint32(Layout.datagram.size_field, payload.length, true);
+    view.setUint16(Layout.datagram.family, family, true);
+    view.setUint16(Layout.datagram.port, port, true);
+    frame.set(bytes, Layout.datagram.ip);
+    frame.set(payload, Layout.datagram.size);
+    change?.(view);
+    if (this.room < frame.length) return false;
+    this.write(frame);
+    this.ring();
+    return true;
+  }
+
+  /** The next datagram that comes. */
+  async readDatagram(): Promise<{ address: string; port: number; error: number; payload: Uint8Array }> {
+    const bytes = await until("a datagram", () => {
+      const n = Number(this.peer.getBigUint64(0, true) - this.#head);
+      return n > 0 && this.#read(Layout.datagram.size, false);
+    });
+    const view = new DataView(bytes.buffer);
+    const size = view.getUint32(Layout.datagram.size_field, true);
+    const length = view.getUint16(Layout.datagram.family, true) === 4 ? 4 : 16;
+    const frame = this.#read(Layout.datagram.size + Math.ceil(size / 8) * 8, true);
+    this.ring();
+    return {
+      address: addressOf(bytes.slice(Layout.datagram.ip, Layout.datagram.ip + length)).text,
+      port: view.getUint16(Layout.datagram.port, true),
+      error: view.getUint32(Layout.datagram.error, true),
+      payload: frame.subarray(Layout.datagram.size, Layout.datagram.size + size),
+    };
+  }
+
+  #read(count: number, consume: boolean): Uint8Array<ArrayBuffer> {
+    const at = this.#head;
+    const bytes = Uint8Array.from(
+      { length: count },
+      (_, i) => this.rx[Number((at + BigInt(i)) % BigInt(this.ringBytes))]!,
+    );
+    if (consume) {
+      this.#head += BigInt(count);
+      this.own.setBigUint64(64, this.#head, true);
+    }
     return bytes;
   }
 

@@ -136,7 +136,7 @@ export class FakeDriver implements AsyncDisposable {
   }
 
   /** Say HELLO. */
-  hello(features = 1n): Promise<Answer> {
+  hello(features = 7n): Promise<Answer> {
     return this.request(RequestType.HELLO, [[16, u64s(features)], [24, new TextEncoder().encode("fake 1.0")]], 56);
   }
 
@@ -190,10 +190,10 @@ export class FakeDriver implements AsyncDisposable {
   }
 
   /** Listen on a port of any address. */
-  listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0): Promise<Answer> {
+  listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0, protocol = 6): Promise<Answer> {
     return this.request(RequestType.LISTEN, [
       [16, encodeEndpoint(address, port)],
-      [40, new Uint8Array(Uint32Array.of(listener, backlog, flags).buffer)],
+      [40, new Uint8Array(Uint32Array.of(listener, backlog, flags, protocol).buffer)],
     ], 56);
   }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { HostArena, HostStack } from "../../src/circuit/host.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/circuit/limits.ts";
 import { Operator, type OperatorOptions } from "../../src/circuit/operator.ts";
 import type { ArenaMemory, Device, Mapper } from "../../src/circuit/plane.ts";
@@ -173,7 +174,7 @@ export class FakeVm implements Device, Mapper {
   listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0): number {
     return this.ask(
       RequestType.LISTEN,
-      [[16, encodeEndpoint(address, port)], [40, u32s(listener, backlog, flags)]],
+      [[16, encodeEndpoint(address, port)], [40, u32s(listener, backlog, flags, 6)]],
       56,
     );
   }
@@ -250,6 +251,22 @@ function u32s(...values: number[]): Uint8Array {
   return new Uint8Array(Uint32Array.from(values).buffer);
 }
 
+/** A host's stack that reaches nothing. */
+class FakeHostStack implements HostStack {
+  mapArena(): HostArena {
+    return { [Symbol.dispose]: () => {} };
+  }
+  open(): never {
+    throw new SystemError("open a host circuit", Errno.ENETUNREACH);
+  }
+  openDatagram(): never {
+    throw new SystemError("open a datagram circuit", Errno.ENETUNREACH);
+  }
+  listen(): never {
+    throw new SystemError("listen", Errno.EADDRNOTAVAIL);
+  }
+}
+
 /** An operator with fakes around it. */
 export class FakeNet implements Disposable {
   readonly operator: Operator;
@@ -268,6 +285,11 @@ export class FakeNet implements Disposable {
         this.memories.push(memory);
         return memory;
       },
+      host: new FakeHostStack(),
+      outside: false,
+      allowHost: [],
+      ownServices: () => undefined,
+      publish: [],
       ...options,
       limits: this.limits,
     });

@@ -32,6 +32,8 @@ export async function startTestSwitch(options: Omit<SwitchOptions, "sockets"> = 
   const socket = `${directory}/csvn.sock`;
   const csvn = await Switch.start({
     sockets: [socket],
+    outside: false, // nothing of a test leaves this machine
+    resolvers: [],
     ...options,
     vms: (options.vms ?? []).map((vm) => ({ ...vm, socket: vm.socket.replace(/^\./, directory) })),
   });

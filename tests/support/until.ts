@@ -1,15 +1,15 @@
 import { delay } from "@std/async";
 
 /**
- * Wait until something holds, looking every millisecond.
+ * Wait until something holds (is neither false, undefined nor 0), looking every millisecond.
  *
  * @throws {Error} when it does not within `ms` milliseconds.
  */
-export async function until<T>(what: string, look: () => T | undefined | false | null, ms = 5000): Promise<T> {
+export async function until<T>(what: string, look: () => T | undefined | false | null | 0, ms = 5000): Promise<T> {
   const end = Date.now() + ms;
   for (;;) {
     const found = look();
-    if (found !== undefined && found !== false && found !== null) return found;
+    if (found) return found;
     if (Date.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);
     await delay(1);
   }

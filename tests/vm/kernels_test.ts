@@ -7,6 +7,8 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { bootGuests } from "../support/guests.ts";
 
+const DATAGRAMS = await Deno.readTextFile(new URL("./programs/datagrams.py", import.meta.url));
+
 Deno.test("guests with kernels 6.1 and 7.3 talk to each other", async () => {
   await using vms = await bootGuests(["old", "new"], { kernels: { old: "6.1", new: "7.3" } });
   for (const [name, version] of [["old", /^6\.1\./], ["new", /^7\.3\./]] as const) {
@@ -20,6 +22,19 @@ Deno.test("guests with kernels 6.1 and 7.3 talk to each other", async () => {
       { check: true },
     );
     assertEquals(got, sent);
+  }
+  for (const [server, client] of [["old", "new"], ["new", "old"]] as const) {
+    for (const guest of [server, client]) {
+      await vms.guests[guest]!.run("cat >/tmp/datagrams.py", { stdin: DATAGRAMS, check: true });
+    }
+    const serving = vms.guests[server]!.spawn("exec python3 -u /tmp/datagrams.py serve 2>/dev/null", { stdin: false });
+    await vms.guests[server]!.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
+    const { stdout } = await vms.guests[client]!.run(
+      `python3 -u /tmp/datagrams.py check ${vms.address(server)} 2>&1`,
+      { timeoutMs: 180_000 },
+    );
+    assertMatch(stdout, /^all \d+ passed$/m, stdout);
+    await serving.kill();
   }
   for (const guest of Object.values(vms.guests)) {
     const { stdout } = await guest.run("dmesg | grep -E 'BUG:|WARNING:|Oops|Call Trace' || true");

@@ -89,7 +89,8 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
     assertEquals(got, sent);
     await until(
       "the circuit in the log",
-      () => net.log.some((line) => /closed: client .* -> web .*:80, direct, \d+ bytes there, 67\d{6} back/.test(line)),
+      () =>
+        net.log.some((line) => /closed: client .* -> web .*:80, tcp direct, \d+ bytes there, 67\d{6} back/.test(line)),
     );
     const { stdout: access } = await web.run("cat /var/log/nginx/access.log", { check: true });
     assertStringIncludes(access, vms.address("client"));
@@ -185,7 +186,9 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
     await idle();
     const after = net.csvn.status();
     assertEquals(after.circuits.total - before.circuits.total, 1256);
-    assertEquals([after.descriptors, after.plane.routes], [before.descriptors, 0]);
+    // Fewer, when something of the test itself has just been closed.
+    assert(after.descriptors <= before.descriptors, `${before.descriptors} descriptors became ${after.descriptors}`);
+    assertEquals(after.plane.routes, 0);
     for (const guest of [web, client]) {
       assertEquals((await guest.run("cat /sys/class/net/csvn0/csvn/circuits")).stdout, "0\n");
     }

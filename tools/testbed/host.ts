@@ -8,7 +8,9 @@ import { type Progress, step } from "./progress.ts";
 /** Debian package by what it provides: a program, or a file (absolute). */
 const PACKAGES: Record<string, string> = {
   "/usr/include/stdio.h": "libc6-dev",
+  curl: "curl",
   gcc: "gcc",
+  ip: "iproute2",
   make: "make",
   mke2fs: "e2fsprogs",
   mmdebstrap: "mmdebstrap",

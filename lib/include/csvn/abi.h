@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#define CSVN_ABI_VERSION 1u
+#define CSVN_ABI_VERSION 2u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -31,6 +31,11 @@ enum csvn_event_kind {
 	CSVN_EVENT_BACKEND_END = 5, /* handle: session, aux: errno; the back-end channel is closed; text */
 	CSVN_EVENT_CONTROL = 6, /* handle: device, aux: ticket; csvn_event_control and the request's bytes */
 	CSVN_EVENT_DEVICE_FAULT = 7, /* handle: device, aux: queue << 16 | errno; text */
+	CSVN_EVENT_HOST_CONNECTED = 8, /* handle: host circuit, aux: errno */
+	CSVN_EVENT_HOST_DONE = 9, /* handle: host circuit, aux: errno, EPROTO for a violation; csvn_event_done */
+	CSVN_EVENT_HOST_ACCEPTED = 10, /* handle: host listener, aux: descriptor; csvn_host_address of the client */
+	CSVN_EVENT_HOST_DATAGRAM_DONE = 12, /* handle: datagram host circuit; else as HOST_DONE */
+	CSVN_EVENT_HOST_SOURCE = 11, /* handle: datagram host circuit; csvn_host_address that is not known: permit it */
 };
 
 /* Events lie one after another in the buffer, each at a multiple of 8. */
@@ -59,6 +64,42 @@ struct csvn_event_message {
 struct csvn_event_control {
 	uint32_t size; /* bytes that the driver sent; at most CSVN_RECORD_MAX of them follow */
 	uint32_t room; /* bytes for the response */
+};
+
+/* The host's end of a circuit has nothing more to do. */
+struct csvn_event_done {
+	uint64_t sent; /* bytes to the guest */
+	uint64_t received; /* bytes from the guest */
+};
+
+/* An address in the host's stack. IPv4 takes the first four bytes of ip. */
+struct csvn_host_address {
+	uint32_t family; /* 4 or 6 */
+	uint32_t port;
+	uint32_t scope;
+	uint8_t ip[16];
+};
+
+/* A circuit whose other end is the host's stack. Offsets in bytes in the arena; own and tx are the host's. */
+struct csvn_host_setup {
+	int32_t device;
+	uint32_t id; /* the guest's circuit id */
+	int32_t arena; /* handle of csvn_host_arena_map() */
+	uint32_t ring_size;
+	uint64_t own_control;
+	uint64_t peer_control;
+	uint64_t tx_ring;
+	uint64_t rx_ring;
+	int32_t fd; /* an accepted connection, taken over; -1: connect to remote */
+	struct csvn_host_address remote; /* datagrams: to be bound to, and any source is asked for; family 0: neither */
+	uint32_t reserved;
+};
+
+/* Whether a datagram circuit may exchange datagrams with an address. */
+struct csvn_host_permit {
+	struct csvn_host_address guest; /* as the guest calls it */
+	struct csvn_host_address actual; /* as the host's stack does */
+	uint32_t allowed; /* 0: what comes from there is dropped */
 };
 
 /* A region of guest memory, as in SET_MEM_TABLE. */
@@ -99,6 +140,11 @@ struct csvn_counters {
 	uint64_t sessions; /* now */
 	uint64_t devices; /* now */
 	uint64_t routes; /* now */
+	uint64_t host_circuits; /* now */
+	uint64_t host_turns; /* of the pump */
+	uint64_t host_received; /* bytes from guests to the host's stack */
+	uint64_t host_sent; /* bytes from the host's stack to guests */
+	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
 };
 
 CSVN_EXPORT uint32_t csvn_abi_version(void);
@@ -136,6 +182,27 @@ CSVN_EXPORT int csvn_device_announce(int plane, int device, const uint8_t *bytes
 /* Doorbells of a circuit id of one device wake an id of another. Both directions are set or removed at once. */
 CSVN_EXPORT int csvn_route_add(int plane, int device, uint32_t id, int peer, uint32_t peer_id);
 CSVN_EXPORT int csvn_route_remove(int plane, int device, uint32_t id);
+
+/* Map an arena, for circuits to the host's stack; the descriptor stays the caller's. Unmap it after the last of them. */
+CSVN_EXPORT int csvn_host_arena_map(int plane, int fd, uint64_t bytes);
+CSVN_EXPORT int csvn_host_arena_unmap(int plane, int arena);
+/* Begin a host circuit. HOST_CONNECTED tells the outcome of a connect; an accepted connection is open at once. */
+CSVN_EXPORT int csvn_host_open(int plane, const struct csvn_host_setup *setup);
+/* Begin a datagram circuit to the host's stack: one socket for all that it is permitted to talk to. */
+CSVN_EXPORT int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup);
+/* Decide about an address, anew if need be. -ENOBUFS: too many are known already. */
+CSVN_EXPORT int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit);
+CSVN_EXPORT int csvn_host_datagram_close(int plane, int circuit);
+/* The guest has closed its end, whatever its control page says: what it sent goes out, and nothing more comes in. */
+CSVN_EXPORT int csvn_host_finish(int plane, int circuit);
+/* End a host circuit, and forget it. An unfinished connection is reset. */
+CSVN_EXPORT int csvn_host_close(int plane, int circuit);
+CSVN_EXPORT int csvn_host_listen(int plane, const struct csvn_host_address *address);
+/* The port that a listener has, which was asked for as 0. */
+CSVN_EXPORT int csvn_host_listener_port(int plane, int listener);
+CSVN_EXPORT int csvn_host_unlisten(int plane, int listener);
+/* Close a connection that was accepted, by a reset. */
+CSVN_EXPORT int csvn_host_refuse(int fd);
 
 /* A sealed memfd of this many bytes. */
 CSVN_EXPORT int csvn_arena_create(uint64_t bytes);

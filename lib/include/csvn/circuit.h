@@ -85,4 +85,26 @@ CSVN_ASSERT(offsetof(struct csvn_control, sleep_rx) == 128, "sleep_rx");
 CSVN_ASSERT(offsetof(struct csvn_control, sleep_tx) == 132, "sleep_tx");
 CSVN_ASSERT(sizeof(struct csvn_control) == CSVN_PAGE, "control page size");
 
+/*
+ * In the rings of a datagram circuit, every datagram has this in front. The whole frame, padded to a multiple of 8
+ * bytes, is published at once; it may wrap around the ring's end.
+ */
+#define CSVN_DATAGRAM_MAX 65507u /* payload bytes */
+#define CSVN_DATAGRAM_ALIGN 8u
+
+struct csvn_datagram {
+	__u32 size; /* payload bytes, without padding */
+	__u16 family; /* 4 or 6 */
+	__u16 port; /* host order (little-endian) */
+	__u32 scope;
+	/*
+	 * 0, or an errno, from the host's stack alone and without payload: what the network said of datagrams to this
+	 * address (ECONNREFUSED and the like, as ICMP reports them).
+	 */
+	__u32 error;
+	__u8 ip[16]; /* network order, as in csvn_endpoint */
+};
+
+CSVN_ASSERT(sizeof(struct csvn_datagram) == 32, "datagram header size");
+
 #endif

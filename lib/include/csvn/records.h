@@ -45,6 +45,8 @@ CSVN_ASSERT(offsetof(struct csvn_config, name) == 64, "config.name");
 
 /* Feature bits, offered in the configuration space and accepted in HELLO. */
 #define CSVN_FEATURE_STREAM (1ull << 0) /* stream circuits between VMs */
+#define CSVN_FEATURE_HOST (1ull << 1) /* circuits to the host's stack: destinations that are no VM */
+#define CSVN_FEATURE_DATAGRAM (1ull << 2) /* datagram circuits */
 
 /* Every request, response and event begins with this. */
 struct csvn_header {
@@ -138,7 +140,7 @@ struct csvn_listen {
 	__u32 listener; /* the driver's id for it; LISTEN with a known id changes its backlog */
 	__u32 backlog; /* connections that may wait for accept() */
 	__u32 flags; /* CSVN_LISTEN_* */
-	__u32 reserved;
+	__u32 protocol; /* CSVN_PROTOCOL_*; datagrams: the socket is bound, backlog is how many circuits it takes */
 };
 
 struct csvn_unlisten {
@@ -146,6 +148,9 @@ struct csvn_unlisten {
 	__u32 listener;
 	__u32 reserved;
 };
+
+#define CSVN_PROTOCOL_STREAM 6 /* IPPROTO_TCP */
+#define CSVN_PROTOCOL_DATAGRAM 17 /* IPPROTO_UDP */
 
 /* The application has taken count more connections off the listener's backlog. */
 struct csvn_credit {
@@ -158,8 +163,6 @@ CSVN_ASSERT(sizeof(struct csvn_listen) == 56, "listen size");
 CSVN_ASSERT(sizeof(struct csvn_unlisten) == 24, "unlisten size");
 CSVN_ASSERT(sizeof(struct csvn_credit) == 24, "credit size");
 
-#define CSVN_PROTOCOL_STREAM 6 /* IPPROTO_TCP */
-
 struct csvn_connect {
 	struct csvn_header header;
 	struct csvn_endpoint local; /* the port is the driver's choice and never 0; any address: the VM's own */
@@ -168,10 +171,16 @@ struct csvn_connect {
 	__u32 reserved;
 };
 
+/*
+ * The circuit leads to the host's stack. A datagram circuit with this flag takes datagrams for every destination that a
+ * CONNECT from the same local port was granted, and all these CONNECTs are answered with the same circuit.
+ */
+#define CSVN_CONNECT_HOST 0x1u
+
 struct csvn_connect_response {
 	struct csvn_response response;
 	__u32 circuit; /* the id of this side */
-	__u32 reserved;
+	__u32 flags; /* CSVN_CONNECT_* */
 	struct csvn_extents extents;
 	struct csvn_endpoint local; /* as it is seen by the remote side */
 };

@@ -14,7 +14,7 @@ Deno.test("HELLO makes a VM ready, and only HELLO does", () => {
     Errno.EPROTO,
     "attached",
   ]);
-  assertEquals([a.hello(2n), a.vm.state], [Errno.EOPNOTSUPP, "attached"]);
+  assertEquals([a.hello(8n), a.vm.state], [Errno.EOPNOTSUPP, "attached"]);
   assertEquals([a.hello(0n), a.vm.state, a.listen(80)], [0, "ready", 0]);
 });
 

@@ -37,8 +37,10 @@ function ours(): Map<string, number> {
   ) {
     found.set(name, records[name]);
   }
-  found.set("FEATURE_STREAM", Number(records.FEATURE_STREAM));
-  found.set("PROTOCOL_STREAM", records.PROTOCOL_STREAM);
+  for (const name of ["FEATURE_STREAM", "FEATURE_HOST", "FEATURE_DATAGRAM"] as const) {
+    found.set(name, Number(records[name]));
+  }
+  for (const name of ["PROTOCOL_STREAM", "PROTOCOL_DATAGRAM", "CONNECT_HOST"] as const) found.set(name, records[name]);
   return found;
 }
 
@@ -120,6 +122,7 @@ const request: fc.Arbitrary<ControlRequest> = fc.oneof(
     listener: u32,
     backlog: u32,
     v6only: fc.boolean(),
+    protocol: u32,
   }),
   fc.record({ type: fc.constant("UNLISTEN" as const), listener: u32 }),
   fc.record({ type: fc.constant("CREDIT" as const), listener: u32, count: u32 }),
@@ -183,6 +186,7 @@ Deno.test("decodeRequest() says what is wrong, by errno and text", () => {
     listener: 1,
     backlog: 1,
     v6only: false,
+    protocol: 6,
   });
   const close = encode({ type: "CLOSE", circuit: 1, violation: false, sent: 0n, received: 0n });
   const changed = (bytes: Uint8Array, at: number, ...values: number[]): Uint8Array => {
@@ -274,7 +278,7 @@ Deno.test("encodeConfig() tells a VM who it is", () => {
     0,
     128,
     0,
-    1,
+    7,
     0,
     0,
     0,

@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { HELP, parseCommandLine } from "../../../src/config/command_line.ts";
 import { type Config, ConfigError } from "../../../src/config/config.ts";
+import { formatEndpoint } from "../../../src/net/address.ts";
 
 function run(...args: string[]): Config {
   const command = parseCommandLine(args);
@@ -11,17 +12,30 @@ function run(...args: string[]): Config {
 Deno.test("parseCommandLine() reads every option", () => {
   const args = "--socket /a --socket=/b --vm name=web,socket=/w,address=10.0.0.2,address6=fd77::2 --policy deny " +
     "--network 10.0.0.0/8 --network6 fd77::/64 --socket-mode 0660 --ring-size 64KiB --window-size 1GiB --api /api " +
-    "--log-level debug --log-format json --config /c.yaml";
+    "--log-level debug --log-format json --config /c.yaml --no-outside --allow-host 127.0.0.1:5432 " +
+    "--allow-host [::1]:6 --publish 8080=web:80 --publish 127.0.0.1:53=dns:5353/udp --resolver 10.0.0.53 " +
+    "--resolver [fd77::53]:5353 --service db.internal=web,10.0.0.9";
   const command = parseCommandLine(args.split(" "));
   if (command.name !== "run") throw new Error(command.name);
   assertEquals(command.file, "/c.yaml");
-  const { network4, network6, vms, ...rest } = command.config;
+  const { network4, network6, vms, allowHost, publish, resolvers, services, ...rest } = command.config;
   assertEquals([String(network4), String(network6)], ["10.0.0.0/8", "fd77::/64"]);
   assertEquals(vms.map((vm) => [vm.name, vm.socket, vm.address?.text, vm.address6?.text]), [
     ["web", "/w", "10.0.0.2", "fd77::2"],
   ]);
+  assertEquals(allowHost.map(formatEndpoint), ["127.0.0.1:5432", "[::1]:6"]);
+  assertEquals(resolvers.map(formatEndpoint), ["10.0.0.53:53", "[fd77::53]:5353"]);
+  assertEquals(
+    publish.map(({ protocol, host, vm, port }) => [protocol, formatEndpoint(host), vm, port]),
+    [["tcp", "0.0.0.0:8080", "web", 80], ["tcp", "[::]:8080", "web", 80], ["udp", "127.0.0.1:53", "dns", 5353]],
+  );
+  assertEquals(
+    services.map(({ name, targets }) => [name, targets.map((t) => typeof t === "string" ? t : t.text)]),
+    [["db.internal", ["web", "10.0.0.9"]]],
+  );
   assertEquals(rest, {
     sockets: ["/a", "/b"],
+    outside: false,
     policy: "deny",
     socketMode: 0o660,
     ringBytes: 2 ** 16,
@@ -33,7 +47,7 @@ Deno.test("parseCommandLine() reads every option", () => {
 });
 
 Deno.test("parseCommandLine() leaves out what was not said", () => {
-  assertEquals(Object.values(run()).filter((value) => value !== undefined), [[], []]);
+  assertEquals(Object.values(run()).filter((value) => value !== undefined), [[], [], [], [], [], []]);
 });
 
 Deno.test("parseCommandLine() knows help, version and status", () => {
@@ -57,6 +71,15 @@ Deno.test("parseCommandLine() says what is wrong with which option", () => {
     [["--json", "--socket", "/a"], "--json goes with the command status"],
     [["--policy", "deny", "--policy", "allow"], "--policy is given twice"],
     [["--api=/a", "--api", "/b"], "--api is given twice"],
+    [["--publish", "80"], '--publish: "80" is not a published port'],
+    [["--publish", "80=Web:80"], '--publish: "Web" is not a VM name'],
+    [["--publish", "80=web:0"], '--publish: "0" is not a port'],
+    [["--publish", "1.2.3:80=web:80"], '--publish: "1.2.3" is not an IP address'],
+    [["--allow-host", "127.0.0.1"], '--allow-host: "127.0.0.1" is not an address with a port'],
+    [["--allow-host", "localhost:80"], '--allow-host: "localhost" is not an IP address'],
+    [["--resolver", "dns"], '--resolver: "dns" is not an IP address'],
+    [["--service", "db"], '--service: "db" is not a service name'],
+    [["--service", "d b=web"], '--service: "d b" is not a DNS name'],
     [["--policy", "perhaps"], '--policy: "perhaps" is not one of allow, deny'],
     [["--network", "10.0.0.0"], "--network: "],
     [["--network6", "10.0.0.0/8"], "--network6: "],

@@ -1,13 +1,14 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { ConfigError } from "../../../src/config/config.ts";
+import { ConfigError, NOTHING } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/file.ts";
+import { formatEndpoint } from "../../../src/net/address.ts";
 
 function errors(text: string): string[] {
   return assertThrows(() => parseConfigFile("c.yaml", text), ConfigError).message.split("\n");
 }
 
 Deno.test("parseConfigFile() reads everything", () => {
-  const { network4, network6, vms, ...rest } = parseConfigFile(
+  const { network4, network6, vms, allowHost, publish, resolvers, services, ...rest } = parseConfigFile(
     "c.yaml",
     `
 sockets: [/a, "/b c"]
@@ -24,6 +25,11 @@ windowSize: 1GiB
 api: /api
 logLevel: debug
 logFormat: json
+outside: false
+allowHost: ["127.0.0.1:5432", "[::1]:6"]
+publish: [8080=web:80, "127.0.0.1:53=dns:5353/udp"]
+resolvers: [10.0.0.53, "[fd77::53]:5353"]
+services: {db.internal: [web, 10.0.0.9]}
 `,
   );
   assertEquals([String(network4), String(network6)], ["10.0.0.0/8", "fd77::/64"]);
@@ -31,8 +37,19 @@ logFormat: json
     ["web", "/w", "10.0.0.2", "fd77::2"],
     ["db", "/d", undefined, undefined],
   ]);
+  assertEquals(allowHost.map(formatEndpoint), ["127.0.0.1:5432", "[::1]:6"]);
+  assertEquals(resolvers.map(formatEndpoint), ["10.0.0.53:53", "[fd77::53]:5353"]);
+  assertEquals(
+    publish.map(({ protocol, host, vm, port }) => [protocol, formatEndpoint(host), vm, port]),
+    [["tcp", "0.0.0.0:8080", "web", 80], ["tcp", "[::]:8080", "web", 80], ["udp", "127.0.0.1:53", "dns", 5353]],
+  );
+  assertEquals(
+    services.map(({ name, targets }) => [name, targets.map((t) => typeof t === "string" ? t : t.text)]),
+    [["db.internal", ["web", "10.0.0.9"]]],
+  );
   assertEquals(rest, {
     sockets: ["/a", "/b c"],
+    outside: false,
     socketMode: 0o660,
     policy: "deny",
     ringBytes: 2 ** 16,
@@ -45,7 +62,7 @@ logFormat: json
 
 Deno.test("parseConfigFile() takes an empty file for an empty configuration", () => {
   for (const text of ["", "\n", "# nothing\n", "---\n", "null\n", "~"]) {
-    assertEquals(parseConfigFile("c.yaml", text), { sockets: [], vms: [] });
+    assertEquals(parseConfigFile("c.yaml", text), NOTHING);
   }
 });
 

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The structures of datagram sockets, and who owns their fields. What they are for: dgram.c.
+ *
+ * Lock order: lock_sock(sk), csvn_dsock.tx, csvn_dsock.rx, csvn_dsock.lock, then the device's spinlocks.
+ */
+#ifndef CSVN_DGRAM_H
+#define CSVN_DGRAM_H
+
+#include "csvn.h"
+
+#define CSVN_FLOW_BITS 6
+#define CSVN_FLOWS_MAX 4096u /* of a socket */
+#define CSVN_WAITING_MAX 256u /* datagrams of a socket that wait for a circuit */
+#define CSVN_DGRAM_BACKLOG 1024u /* circuits of others that a socket takes */
+#define CSVN_REACH_MS 10000u /* datagrams do not wait longer for a circuit */
+#define CSVN_BIND_MS 2000u /* bind() waits for the switch at most */
+#define CSVN_SEGMENTS_MAX 128u /* datagrams in one send with UDP_SEGMENT */
+
+/* A datagram that waits for its flow's circuit. */
+struct csvn_waiting {
+	struct list_head node;
+	u32 size; /* bytes */
+	u8 data[];
+};
+
+/* A CONNECT under way: counted by its request, and by the flow that it is for. */
+struct csvn_reach {
+	struct csvn_request req;
+	refcount_t ref;
+	struct csvn_device *dev; /* counted */
+	struct csvn_dsock *ds; /* counted */
+	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
+	struct csvn_flow *flow; /* NULL: given up; csvn_dsock.lock */
+	unsigned long since; /* jiffies */
+};
+
+/* A remote endpoint. Freed by holders of tx and lock alone. */
+struct csvn_flow {
+	struct hlist_node node;
+	struct csvn_endpoint remote; /* constant */
+	/* csvn_dsock.lock: */
+	struct csvn_circuit *circuit; /* by which it is sent to; a member, or NULL */
+	struct csvn_reach *reach; /* an attempt is under way */
+	struct list_head waiting; /* oldest first; with a circuit, tx sends them */
+	unsigned long used; /* jiffies */
+};
+
+struct csvn_dsock {
+	spinlock_t lock; /* taken in interrupts */
+	refcount_t ref;
+	struct rcu_head rcu;
+	struct socket *sock; /* valid while not released */
+	struct sock *sk; /* the same */
+	const struct proto_ops *native;
+	bool released; /* lock */
+
+	struct mutex tx; /* sending, making and freeing flows */
+	struct mutex rx; /* receiving */
+	struct delayed_work work; /* closes circuits, sends what waits; counts the socket while it is queued */
+
+	/* lock: */
+	struct csvn_listener *listener;
+	struct list_head circuits; /* each counted; tx and rx to take one away */
+	struct list_head ready; /* circuits that may have something. All others are armed. */
+	struct hlist_head flows[1 << CSVN_FLOW_BITS];
+	u32 flow_count;
+	u32 waiting; /* datagrams in all flows */
+	u32 waiting_bytes;
+	u32 reaching; /* CONNECTs that were not answered */
+	bool connected; /* over a circuit */
+	struct csvn_endpoint peer;
+
+	bool edge; /* somebody polls edge-triggered: arm after each datagram */
+	bool native_next; /* whose turn it is, when circuits and the native queue have something; hint */
+	u32 spin_rx; /* ns, adaptive; rx */
+};
+
+/* main.c */
+extern unsigned int csvn_datagram_idle;
+
+/* dgram.c */
+extern struct proto_ops csvn_dgram_ops4, csvn_dgram_ops6;
+void csvn_dgram_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
+struct csvn_dsock *csvn_dsock_need(struct socket *sock);
+void csvn_dsock_put(struct csvn_dsock *ds);
+const struct proto_ops *csvn_dgram_native(struct socket *sock);
+int csvn_dgram_bound(struct csvn_dsock *ds, unsigned int ms);
+struct csvn_device *csvn_dgram_route(struct sock *sk, const void *addr, int len,
+				     struct csvn_endpoint *local, struct csvn_endpoint *remote);
+
+static inline struct csvn_dsock *csvn_ds(struct socket *sock)
+{
+	return smp_load_acquire((struct csvn_dsock **)&SOCK_INODE(sock)->i_private);
+}
+
+static inline bool csvn_same(const struct csvn_endpoint *a, const struct csvn_endpoint *b)
+{
+	return a->family == b->family && a->port == b->port && !memcmp(a->ip, b->ip, sizeof(a->ip));
+}
+
+/* dgram_flow.c */
+struct csvn_flow *csvn_flow_find(struct csvn_dsock *ds, const struct csvn_endpoint *remote);
+struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoint *remote, gfp_t gfp);
+struct csvn_circuit *csvn_flow_other(struct csvn_dsock *ds, const struct csvn_flow *flow);
+void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct csvn_endpoint *remote);
+int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
+		    const struct csvn_endpoint *local);
+bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
+void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
+void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c);
+bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);
+void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c);
+bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned long deadline);
+struct csvn_dsock *csvn_circuit_dsock(struct csvn_circuit *c);
+bool csvn_dgram_error(struct csvn_dsock *ds, const struct csvn_endpoint *remote, int err);
+void csvn_dgram_work(struct work_struct *work);
+void csvn_dgram_sweep(struct csvn_dsock *ds);
+void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
+void csvn_dgram_forget(struct csvn_dsock *ds, const struct csvn_endpoint *keep);
+
+/* The other end is done with it; what is in the ring may be read. The memory may be touched. */
+static inline bool csvn_over(const struct csvn_circuit *c)
+{
+	return READ_ONCE(c->ended) || csvn_peer_state(&c->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET);
+}
+
+/* It looks as if a datagram is there. */
+static inline bool csvn_has_frame(const struct csvn_circuit *c)
+{
+	return !READ_ONCE(c->dropped) && csvn_readable(c);
+}
+
+/* dgram_frame.c */
+u32 csvn_frame_bytes(u32 size);
+int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct iov_iter *from, u32 size);
+int csvn_frame_head(struct csvn_end *e, struct csvn_datagram *h);
+u32 csvn_frame_read(const struct csvn_end *e, struct iov_iter *to, u32 n);
+
+/* dgram_send.c */
+void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow);
+int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
+
+/* dgram_recv.c */
+int csvn_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags);
+__poll_t csvn_dgram_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
+int csvn_dgram_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
+
+#endif

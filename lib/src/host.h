@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Circuits whose other end is a socket of the host's stack, and the listening sockets of published ports.
+ */
+#ifndef CSVN_HOST_H
+#define CSVN_HOST_H
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "csvn/ring.h"
+#include "plane.h"
+
+struct host_arena {
+	int handle;
+	uint8_t *memory;
+	uint64_t bytes;
+};
+
+/*
+ * What a host circuit is in:
+ * CONNECTING: nothing moves; the socket's first event tells the outcome.
+ * OPEN: the pump moves bytes in both directions, each until its end.
+ * DONE: TypeScript was told; nothing moves any more.
+ */
+enum host_state { HOST_CONNECTING, HOST_OPEN, HOST_DONE };
+
+struct host_circuit {
+	int handle;
+	int fd;
+	enum host_state state;
+	uint32_t watched; /* epoll events that are asked for */
+	int device; /* the guest's */
+	uint32_t id;
+	bool guest_closed; /* TypeScript said so */
+	bool write_ended; /* the guest's FIN went out */
+	bool read_ended; /* end of file came, and our FIN is set */
+	struct csvn_end end;
+};
+
+struct host_permit {
+	struct csvn_host_permit rule;
+	struct sockaddr_storage actual; /* in the form of the circuit's socket */
+	int length;
+};
+
+/* A datagram circuit: one unconnected socket, and the addresses that it may exchange datagrams with. */
+struct host_datagram {
+	int handle;
+	int fd;
+	bool six; /* an IPv6 socket, which talks IPv4 by mapped addresses */
+	bool done;
+	bool asks; /* unknown sources are shown to TypeScript; else they are dropped */
+	bool asking; /* nothing is received until it has answered */
+	uint32_t watched;
+	int device;
+	uint32_t id;
+	struct csvn_end end;
+	struct host_permit *permits;
+	uint32_t count, capacity;
+};
+
+struct host_listener {
+	int handle;
+	int fd;
+};
+
+/* The one or two pieces of a ring from a cursor on. SAFETY: n <= size, so both stay inside the ring. */
+static inline int ring_pieces(uint8_t *ring, uint32_t size, uint64_t cursor, uint32_t n, struct iovec iov[2])
+{
+	uint32_t at = (uint32_t)cursor & (size - 1);
+	uint32_t first = n < size - at ? n : size - at;
+
+	iov[0] = (struct iovec){ ring + at, first };
+	iov[1] = (struct iovec){ ring, n - first };
+	return n > first ? 2 : 1;
+}
+
+/* The guest rang, or the socket has something. */
+void host_doorbell(struct plane *p, int handle);
+void host_ready(struct plane *p, struct host_circuit *h, uint32_t events);
+void datagram_doorbell(struct plane *p, int handle);
+void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events);
+void datagram_destroy(struct plane *p, struct host_datagram *h);
+void host_accept(struct plane *p, struct host_listener *l);
+void host_circuit_destroy(struct plane *p, struct host_circuit *h);
+void host_arena_destroy(struct plane *p, struct host_arena *a);
+void host_listener_destroy(struct plane *p, struct host_listener *l);
+
+/* address.c: to and from the system's form; the length, or -EAFNOSUPPORT. */
+int address_to_system(const struct csvn_host_address *a, struct sockaddr_storage *out);
+int address_from_system(const struct sockaddr_storage *a, struct csvn_host_address *out);
+
+/* host_circuit.c: find a setup's extents in its arena; add and remove the guest's route to the host's end. */
+int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s);
+int host_add_route(struct plane *p, int device, uint32_t id, int kind, int handle);
+void host_drop_route(struct plane *p, int device, uint32_t id, int handle);
+/* Let the guest look at a circuit. */
+void host_wake(struct plane *p, int device, uint32_t id);
+
+/* pump.c: move what can be moved, within a turn's budget. */
+void pump(struct plane *p, struct host_circuit *h);
+/* Tell TypeScript that a host circuit is over, once. */
+void pump_done(struct plane *p, struct host_circuit *h, int error);
+
+#endif

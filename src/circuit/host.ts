@@ -1,0 +1,79 @@
+/**
+ * What the switch operator needs of the host's stack. `src/ffi` implements it.
+ *
+ * @module
+ */
+
+import type { Endpoint } from "../net/address.ts";
+import type { ArenaMemory, Device } from "./plane.ts";
+import type { Extents } from "./records.ts";
+
+/** An arena that the data plane has mapped for itself, for circuits to the host's stack. */
+export type HostArena = Disposable;
+
+/** Told about a host circuit. */
+export interface HostCircuitHandler {
+  /** The outcome of connecting: 0, or an errno, after which the circuit is of no use. */
+  connected(errno: number): void;
+  /** Nothing moves any more: bytes sent to the guest and received from it, and 0 or the errno that ended it. */
+  done(sent: bigint, received: bigint, errno: number): void;
+}
+
+/** The host's end of a circuit; disposing it resets what is not finished. */
+export interface HostCircuit extends Disposable {
+  /** The guest has closed its end: what it sent goes out, and nothing more comes in. */
+  finish(): void;
+}
+
+/** The host's end of a datagram circuit. */
+export interface HostDatagram extends HostCircuit {
+  /**
+   * Decide about an address: may datagrams be exchanged with it? @throws {SystemError}
+   *
+   * @param guest As the guest calls it.
+   * @param actual As the host's stack does.
+   */
+  permit(guest: Endpoint, actual: Endpoint, allowed: boolean): void;
+}
+
+/** Told about a datagram circuit. */
+export interface HostDatagramHandler {
+  /** Datagrams come from an unknown address: nothing is received until `permit` was called for it. */
+  source(address: Endpoint): void;
+  done(sent: bigint, received: bigint, errno: number): void;
+}
+
+/** A connection from the host's network. */
+export interface HostConnection {
+  readonly remote: Endpoint;
+  /** Turn it away by a reset. */
+  refuse(): void;
+}
+
+/** What a host circuit is made of. */
+export interface HostCircuitSetup {
+  readonly device: Device;
+  /** The guest's circuit id. */
+  readonly id: number;
+  readonly arena: HostArena;
+  /** As the host's end sees them. */
+  readonly extents: Extents;
+}
+
+/** A listening socket of the host's stack. */
+export interface HostListener extends Disposable {
+  /** Its port, also when it was asked for as 0. */
+  readonly port: number;
+}
+
+/** The host's stack. All throw {@linkcode SystemError}. */
+export interface HostStack {
+  /** Map an arena. */
+  mapArena(memory: ArenaMemory): HostArena;
+  /** Begin a stream circuit, by connecting or with a connection that came in. Such a connection that came in is taken over, also when this throws. */
+  open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit;
+  /** Begin a datagram circuit. @param bind The address of a published port; undefined: any, for what the guest sends. */
+  openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram;
+  /** Listen on an address and port of the host. */
+  listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener;
+}

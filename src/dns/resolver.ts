@@ -1,0 +1,157 @@
+/**
+ * The guests' resolver: listens for queries on UDP and TCP.
+ *
+ * Theory of operation. It listens on the host, at ports of its own, where the switch leads port 53 of the gateway's address. Each
+ * datagram is answered by itself; a TCP connection's queries one after the other, so that a client has one query under way per
+ * connection. Everything that a client can hold is bounded: queries at upstreams, connections, and the time that a connection takes
+ * for its next query and for an answer ({@linkcode ResolverLimits}).
+ *
+ * @module
+ */
+
+import { getLogger, type Logger } from "@logtape/logtape";
+import { delay } from "@std/async";
+import { type Endpoint, parseAddress } from "../net/address.ts";
+import { Forwarder } from "./forwarder.ts";
+import { DEFAULT_RESOLVER_LIMITS, QUERY_BYTES_MAX, type ResolverLimits } from "./limits.ts";
+import { type OnAnswer, Responder } from "./responder.ts";
+import { MessageConnection } from "./tcp.ts";
+import { UdpSocket } from "./udp.ts";
+import type { Zone } from "./zone.ts";
+
+/** Milliseconds until the next connection is accepted, after one could not be. */
+const ACCEPT_AGAIN_MS = 100;
+
+/** What a resolver is made of. */
+export interface ResolverOptions {
+  /** The switch's own names. */
+  readonly zone: Zone;
+  /** Who is asked for other names, in this order; without any, they are refused. */
+  readonly upstreams: readonly Endpoint[];
+  /** The address of the host to listen on. */
+  readonly hostname: string;
+  readonly log?: Logger;
+  readonly onAnswer?: OnAnswer;
+  /** Others than the usual limits. */
+  readonly limits?: Partial<ResolverLimits>;
+}
+
+/**
+ * A running resolver. Disposing it ends what is under way, and leaves nothing open.
+ *
+ * @example
+ * ```ts
+ * import { Resolver } from "./resolver.ts";
+ * await using resolver = await Resolver.start({
+ *   zone: { lookup: () => undefined },
+ *   upstreams: [],
+ *   hostname: "127.0.0.1",
+ * });
+ * console.log(resolver.udp.port, resolver.tcp.port);
+ * ```
+ */
+export class Resolver implements AsyncDisposable {
+  /** Where it listens. */
+  readonly udp: Endpoint;
+  /** Where it listens. */
+  readonly tcp: Endpoint;
+  readonly #log: Logger;
+  readonly #limits: ResolverLimits;
+  readonly #forwarder: Forwarder;
+  readonly #responder: Responder;
+  readonly #stop = new AbortController();
+  readonly #connections = new Set<MessageConnection>();
+  readonly #tasks = new Set<Promise<void>>();
+  readonly #listener: Deno.TcpListener;
+  readonly #socket: UdpSocket;
+
+  private constructor(options: ResolverOptions, limits: ResolverLimits, listener: Deno.TcpListener, socket: UdpSocket) {
+    this.#log = options.log ?? getLogger(["csvn", "dns"]);
+    this.#limits = limits;
+    this.#listener = listener;
+    this.#socket = socket;
+    this.#forwarder = new Forwarder(options.upstreams, limits, this.#log);
+    this.#responder = new Responder(options.zone, this.#forwarder, this.#log, options.onAnswer);
+    this.udp = socket.local;
+    this.tcp = { address: parseAddress(listener.addr.hostname), port: listener.addr.port };
+    this.#run(this.#accept());
+  }
+
+  /**
+   * Start listening.
+   *
+   * @throws {Error} of the system, when it cannot.
+   */
+  static async start(options: ResolverOptions): Promise<Resolver> {
+    const limits = { ...DEFAULT_RESOLVER_LIMITS, ...options.limits };
+    const address = parseAddress(options.hostname);
+    const listener = Deno.listen({ hostname: address.text, port: 0 });
+    try {
+      // Nothing is read from the socket until it has been handed to the resolver.
+      const ready = Promise.withResolvers<Resolver>();
+      const socket = await UdpSocket.open(address, (bytes, from) => {
+        ready.promise.then((resolver) => resolver.#run(resolver.#datagram(bytes, from)));
+      });
+      ready.resolve(new Resolver(options, limits, listener, socket));
+      return await ready.promise;
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#stop.signal.aborted) {
+      this.#stop.abort();
+      this.#listener.close();
+      this.#forwarder[Symbol.dispose]();
+      for (const connection of this.#connections) connection[Symbol.dispose]();
+    }
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks);
+    await this.#socket[Symbol.asyncDispose]();
+  }
+
+  /** Remember what is under way until it is done; what fails is logged. */
+  #run(work: Promise<void>): void {
+    const task = work
+      .catch((error) => this.#log.debug("a client was not answered: {error}", { error }))
+      .finally(() => this.#tasks.delete(task));
+    this.#tasks.add(task);
+  }
+
+  async #datagram(bytes: Uint8Array, from: Endpoint): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    const answer = await this.#responder.respond(bytes, false);
+    if (answer && !this.#stop.signal.aborted) await this.#socket.send(answer, from);
+  }
+
+  async #accept(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const connection = new MessageConnection(await this.#listener.accept(), this.#limits.clientMs);
+        if (signal.aborted || this.#connections.size >= this.#limits.connections) connection[Symbol.dispose]();
+        else this.#run(this.#serve(connection));
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#log.warn("a connection was not accepted: {error}", { error });
+        await delay(ACCEPT_AGAIN_MS, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  async #serve(connection: MessageConnection): Promise<void> {
+    this.#connections.add(connection);
+    try {
+      for (;;) {
+        const query = await connection.read(QUERY_BYTES_MAX);
+        if (!query) return;
+        const answer = await this.#responder.respond(query, true);
+        if (answer && !await connection.write(answer)) return;
+      }
+    } finally {
+      connection[Symbol.dispose]();
+      this.#connections.delete(connection);
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Turns what a client sent into what it is answered: from the zone, by the upstreams, or with an error.
+ *
+ * @module
+ */
+
+import type { Logger } from "@logtape/logtape";
+import { answeredBy } from "./answered.ts";
+import type { Forwarder } from "./forwarder.ts";
+import { MESSAGE_BYTES_MAX, ZONE_TTL } from "./limits.ts";
+import { type Answer, makeReply, parseQuery, type Query, Rcode } from "./message.ts";
+import type { Zone, ZoneAnswer, ZoneRecord, ZoneType } from "./zone.ts";
+
+/**
+ * Told of an answer that has records of the type that was asked for, before the client gets it.
+ *
+ * @param name As names are compared: lower case, no dot at the end.
+ * @param type A, AAAA or PTR.
+ * @param records Addresses or names; for a forwarded name also those of its aliases.
+ * @param ttl Seconds.
+ */
+export type OnAnswer = (name: string, type: ZoneType, records: readonly ZoneRecord[], ttl: number) => void;
+
+const zoneTypes: readonly string[] = ["A", "AAAA", "PTR"] satisfies ZoneType[];
+
+function isZoneType(type: string): type is ZoneType {
+  return zoneTypes.includes(type);
+}
+
+/** Answers messages. */
+export class Responder {
+  constructor(
+    readonly zone: Zone,
+    readonly forwarder: Forwarder,
+    readonly log: Logger,
+    readonly onAnswer: OnAnswer | undefined,
+  ) {}
+
+  /**
+   * The answer to a message; undefined: it is dropped. Never throws.
+   *
+   * @param tcp Did it come over TCP?
+   */
+  async respond(bytes: Uint8Array, tcp: boolean): Promise<Uint8Array | undefined> {
+    const parsed = parseQuery(bytes);
+    if (parsed.kind === "drop") return undefined;
+    if (parsed.kind === "error") return parsed.reply;
+    const { query } = parsed;
+    const max = tcp ? MESSAGE_BYTES_MAX : query.udpMax;
+    try {
+      return this.#refuse(query, max) ?? this.#fromZone(query, max) ?? await this.#forward(query, tcp, max);
+    } catch (error) {
+      this.log.error("the query for {name} failed: {error}", { name: query.name, error });
+      return makeReply(query, { rcode: Rcode.SERVFAIL }, max);
+    }
+  }
+
+  #refuse(query: Query, max: number): Uint8Array | undefined {
+    if (query.edns !== undefined && query.edns > 0) return makeReply(query, { rcode: Rcode.BADVERS }, max);
+    // Other classes ask servers about themselves (version.bind), transfers are none of a resolver's business.
+    const refused = query.class !== "IN" || query.type === "AXFR" || query.type === "IXFR";
+    return refused ? makeReply(query, { rcode: Rcode.REFUSED }, max) : undefined;
+  }
+
+  #fromZone(query: Query, max: number): Uint8Array | undefined {
+    const found = this.#lookup(query);
+    if (!found) return undefined;
+    if (found.kind !== "records") {
+      const rcode = found.kind === "no-data" ? Rcode.NOERROR : Rcode.NXDOMAIN;
+      const authorities = [startOfAuthority(found.apex ?? query.name)];
+      return makeReply(query, { rcode, authoritative: true, authorities }, max);
+    }
+    this.#tell(query, found.records, ZONE_TTL);
+    const answers = found.records.map((record): Answer => ({
+      name: query.name,
+      type: query.type,
+      class: "IN",
+      ttl: ZONE_TTL,
+      data: typeof record === "string" ? record : record.text,
+    }));
+    return makeReply(query, { rcode: Rcode.NOERROR, authoritative: true, answers }, max);
+  }
+
+  #lookup(query: Query): ZoneAnswer | undefined {
+    if (isZoneType(query.type)) return this.zone.lookup(query.canonical, query.type);
+    // Of a type that no zone has: the name is there or not.
+    const found = this.zone.lookup(query.canonical, "A");
+    if (found?.kind !== "records") return found;
+    const absent = this.zone.lookup(query.canonical, "PTR");
+    return absent?.kind === "no-data" ? absent : { kind: "no-data" };
+  }
+
+  async #forward(query: Query, tcp: boolean, max: number): Promise<Uint8Array> {
+    if (this.forwarder.upstreams.length === 0) return makeReply(query, { rcode: Rcode.REFUSED }, max);
+    const response = await this.forwarder.ask(query, tcp);
+    if (!response) return makeReply(query, { rcode: Rcode.SERVFAIL }, max);
+    if (response.length > max) return makeReply(query, { rcode: Rcode.NOERROR, truncated: true }, max);
+    const answered = this.onAnswer && answeredBy(response, query);
+    if (answered) this.#tell(query, answered.records, answered.ttl);
+    return response;
+  }
+
+  #tell(query: Query, records: readonly ZoneRecord[], ttl: number): void {
+    if (!isZoneType(query.type)) return;
+    try {
+      this.onAnswer?.(query.canonical, query.type, records, ttl);
+    } catch (error) {
+      this.log.error("the hook failed for {name}: {error}", { name: query.name, error });
+    }
+  }
+}
+
+/** Tells how long the absence of a name may be remembered (RFC 2308). */
+function startOfAuthority(apex: string): Answer {
+  const data = { mname: apex, rname: "nobody.invalid", serial: 1, refresh: 3600, retry: 1200, expire: 604_800 };
+  return { name: apex, type: "SOA", class: "IN", ttl: ZONE_TTL, data: { ...data, minimum: ZONE_TTL } };
+}

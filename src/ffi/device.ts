@@ -1,0 +1,99 @@
+import type { Device } from "../circuit/plane.ts";
+import { checked } from "../errno.ts";
+import type { Descriptor, Queues, QueueSetup, Region } from "../vhost/transport.ts";
+import type { Library } from "./library.ts";
+
+const REGION_BYTES = 40;
+const QUEUE_SETUP_BYTES = 56;
+
+/** The virtqueues and routes of one VM. */
+export class PlaneDevice implements Device, Queues, Disposable {
+  readonly #symbols: Library["symbols"];
+  readonly #close: () => void;
+
+  /**
+   * @param plane The plane's handle.
+   * @param handle The device's own.
+   * @param close Closes it.
+   */
+  constructor(library: Library, readonly plane: number, readonly handle: number, close: () => void) {
+    this.#symbols = library.symbols;
+    this.#close = close;
+  }
+
+  setMemory(regions: readonly Region[]): void {
+    const bytes = new Uint8Array(REGION_BYTES * Math.max(1, regions.length));
+    const view = new DataView(bytes.buffer);
+    regions.forEach((region, i) => {
+      const at = REGION_BYTES * i;
+      view.setBigUint64(at, region.guest, true);
+      view.setBigUint64(at + 8, region.size, true);
+      view.setBigUint64(at + 16, region.user, true);
+      view.setBigUint64(at + 24, region.offset, true);
+      view.setInt32(at + 32, region.descriptor.fd, true);
+    });
+    checked(
+      "map guest memory",
+      this.#symbols.csvn_device_memory(this.plane, this.handle, bytes, regions.length),
+    );
+  }
+
+  startQueue(setup: QueueSetup): void {
+    const bytes = new Uint8Array(QUEUE_SETUP_BYTES);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, setup.features, true);
+    view.setBigUint64(8, setup.desc, true);
+    view.setBigUint64(16, setup.used, true);
+    view.setBigUint64(24, setup.avail, true);
+    view.setUint32(32, setup.index, true);
+    view.setUint32(36, setup.size, true);
+    view.setUint32(40, setup.base, true);
+    view.setInt32(44, setup.kick.release(), true);
+    view.setInt32(48, setup.call?.release() ?? -1, true);
+    checked(
+      `start virtqueue ${setup.index}`,
+      this.#symbols.csvn_queue_start(this.plane, this.handle, bytes),
+    );
+  }
+
+  setCall(queue: number, call: Descriptor | undefined): void {
+    checked(
+      `change the call descriptor of virtqueue ${queue}`,
+      this.#symbols.csvn_queue_set_call(this.plane, this.handle, queue, call?.release() ?? -1),
+    );
+  }
+
+  stopQueue(queue: number): number {
+    return checked(
+      `stop virtqueue ${queue}`,
+      this.#symbols.csvn_queue_stop(this.plane, this.handle, queue),
+    );
+  }
+
+  reply(ticket: number, response: Uint8Array<ArrayBuffer>): void {
+    this.#symbols.csvn_device_reply(this.plane, this.handle, ticket, response, response.length);
+  }
+
+  announce(event: Uint8Array<ArrayBuffer>): void {
+    checked(
+      "announce an event",
+      this.#symbols.csvn_device_announce(this.plane, this.handle, event, event.length),
+    );
+  }
+
+  addRoute(id: number, peer: Device, peerId: number): void {
+    if (!(peer instanceof PlaneDevice)) throw new TypeError("peer is not a device of this plane");
+    checked(
+      "add a route",
+      this.#symbols.csvn_route_add(this.plane, this.handle, id, peer.handle, peerId),
+    );
+  }
+
+  removeRoute(id: number): void {
+    this.#symbols.csvn_route_remove(this.plane, this.handle, id);
+  }
+
+  [Symbol.dispose](): void {
+    this.#close();
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The host's stack, by the helper library.
+ *
+ * @module
+ */
+
+import type {
+  HostArena,
+  HostCircuit,
+  HostCircuitHandler,
+  HostCircuitSetup,
+  HostConnection,
+  HostDatagram,
+  HostDatagramHandler,
+  HostListener,
+  HostStack,
+} from "../circuit/host.ts";
+import type { ArenaMemory } from "../circuit/plane.ts";
+import { checked } from "../errno.ts";
+import { addressOf, type Endpoint, formatEndpoint } from "../net/address.ts";
+import { PlaneDevice } from "./device.ts";
+import type { PlaneEvent } from "./events.ts";
+import type { Library } from "./library.ts";
+
+const ADDRESS_BYTES = 28;
+const SETUP_BYTES = 88;
+const REMOTE_AT = 52;
+const PERMIT_BYTES = 60;
+
+function putAddress(bytes: Uint8Array, at: number, { address, port }: Endpoint): void {
+  const view = new DataView(bytes.buffer);
+  view.setUint32(at, address.family, true);
+  view.setUint32(at + 4, port, true);
+  bytes.set(address.bytes, at + 12);
+}
+
+/** Decode a `csvn_host_address`. */
+export function decodeHostAddress(bytes: Uint8Array): Endpoint {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const length = view.getUint32(0, true) === 4 ? 4 : 16;
+  return { address: addressOf(bytes.slice(12, 12 + length)), port: view.getUint32(4, true) };
+}
+
+/** A `csvn_host_setup`. @param to An address, or a descriptor; -1: neither. */
+function encodeSetup({ device, id, arena, extents }: HostCircuitSetup, to: Endpoint | number): Uint8Array<ArrayBuffer> {
+  if (!(device instanceof PlaneDevice) || !(arena instanceof Arena)) throw new TypeError("not of this plane");
+  const bytes = new Uint8Array(SETUP_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setInt32(0, device.handle, true);
+  view.setUint32(4, id, true);
+  view.setInt32(8, arena.handle, true);
+  view.setUint32(12, extents.ringSize, true);
+  view.setBigUint64(16, BigInt(extents.ownControl), true);
+  view.setBigUint64(24, BigInt(extents.peerControl), true);
+  view.setBigUint64(32, BigInt(extents.txRing), true);
+  view.setBigUint64(40, BigInt(extents.rxRing), true);
+  view.setInt32(48, typeof to === "number" ? to : -1, true);
+  if (typeof to !== "number") putAddress(bytes, REMOTE_AT, to);
+  return bytes;
+}
+
+class Arena implements HostArena {
+  constructor(readonly stack: PlaneHostStack, readonly handle: number) {}
+
+  [Symbol.dispose](): void {
+    checked("unmap an arena", this.stack.symbols.csvn_host_arena_unmap(this.stack.plane, this.handle));
+  }
+}
+
+class Connection implements HostConnection {
+  #fd: number;
+
+  constructor(readonly library: Library, fd: number, readonly remote: Endpoint) {
+    this.#fd = fd;
+  }
+
+  release(): number {
+    const fd = this.#fd;
+    this.#fd = -1;
+    return fd;
+  }
+
+  refuse(): void {
+    if (this.#fd >= 0) this.library.symbols.csvn_host_refuse(this.release());
+  }
+}
+
+/** The host's stack of a plane. */
+export class PlaneHostStack implements HostStack {
+  readonly symbols: Library["symbols"];
+  readonly #circuits = new Map<number, HostCircuitHandler>();
+  readonly #datagrams = new Map<number, HostDatagramHandler>();
+  readonly #listeners = new Map<number, (connection: HostConnection) => void>();
+
+  /** @param plane The plane's handle. */
+  constructor(readonly library: Library, readonly plane: number) {
+    this.symbols = library.symbols;
+  }
+
+  mapArena(memory: ArenaMemory): HostArena {
+    const rc = this.symbols.csvn_host_arena_map(this.plane, memory.fd, BigInt(memory.length));
+    return new Arena(this, checked("map an arena", rc));
+  }
+
+  open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit {
+    const bytes = encodeSetup(setup, to instanceof Connection ? to.release() : to as Endpoint);
+    const what = to instanceof Connection ? "take over a connection" : `connect to ${formatEndpoint(to as Endpoint)}`;
+    const circuit = checked(what, this.symbols.csvn_host_open(this.plane, bytes));
+    this.#circuits.set(circuit, handler);
+    return {
+      finish: () => void this.symbols.csvn_host_finish(this.plane, circuit),
+      [Symbol.dispose]: () => {
+        this.#circuits.delete(circuit);
+        this.symbols.csvn_host_close(this.plane, circuit);
+      },
+    };
+  }
+
+  openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram {
+    const what = bind ? `bind to ${formatEndpoint(bind)}` : "open a datagram socket";
+    const circuit = checked(what, this.symbols.csvn_host_datagram_open(this.plane, encodeSetup(setup, bind ?? -1)));
+    this.#datagrams.set(circuit, handler);
+    const close = (): void => {
+      this.#datagrams.delete(circuit);
+      this.symbols.csvn_host_datagram_close(this.plane, circuit);
+    };
+    return {
+      permit: (guest, actual, allowed) => {
+        const bytes = new Uint8Array(PERMIT_BYTES);
+        putAddress(bytes, 0, guest);
+        putAddress(bytes, ADDRESS_BYTES, actual);
+        new DataView(bytes.buffer).setUint32(2 * ADDRESS_BYTES, allowed ? 1 : 0, true);
+        checked(
+          `let datagrams pass to ${formatEndpoint(actual)}`,
+          this.symbols.csvn_host_datagram_permit(this.plane, circuit, bytes),
+        );
+      },
+      // Datagrams have no end to wait for: what was sent goes out when it is closed.
+      finish: () => {
+        close();
+        handler.done(0n, 0n, 0);
+      },
+      [Symbol.dispose]: close,
+    };
+  }
+
+  listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener {
+    const bytes = new Uint8Array(ADDRESS_BYTES);
+    putAddress(bytes, 0, local);
+    const what = `listen on ${formatEndpoint(local)}`;
+    const listener = checked(what, this.symbols.csvn_host_listen(this.plane, bytes));
+    this.#listeners.set(listener, accept);
+    return {
+      port: checked(what, this.symbols.csvn_host_listener_port(this.plane, listener)),
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(listener);
+        this.symbols.csvn_host_unlisten(this.plane, listener);
+      },
+    };
+  }
+
+  /** An event of the plane that is about the host's stack. */
+  event(event: Extract<PlaneEvent, { kind: `host-${string}` }>): void {
+    switch (event.kind) {
+      case "host-connected":
+        return this.#circuits.get(event.circuit)?.connected(event.errno);
+      case "host-done":
+        return this.#circuits.get(event.circuit)?.done(event.sent, event.received, event.errno);
+      case "host-datagram-done":
+        return this.#datagrams.get(event.circuit)?.done(event.sent, event.received, event.errno);
+      case "host-source":
+        return this.#datagrams.get(event.circuit)?.source(decodeHostAddress(event.address));
+      case "host-accepted": {
+        const connection = new Connection(this.library, event.fd, decodeHostAddress(event.remote));
+        const accept = this.#listeners.get(event.listener);
+        if (accept) accept(connection);
+        else connection.refuse();
+        return;
+      }
+    }
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Datagrams between two guests without a NIC, by unmodified programs.
+ *
+ * @module
+ */
+
+import { assertEquals, assertGreater, assertMatch } from "@std/assert";
+import { bootGuests } from "../support/guests.ts";
+import { until } from "../support/until.ts";
+
+const DATAGRAMS = await Deno.readTextFile(new URL("./programs/datagrams.py", import.meta.url));
+
+Deno.test("datagrams of unmodified programs between two guests without a NIC", async (t) => {
+  await using vms = await bootGuests(["server", "client"], { net: { limits: { arenaIdleMs: 500 } } });
+  const { net } = vms;
+  const server = vms.guests["server"]!;
+  const client = vms.guests["client"]!;
+  const address = vms.address("server");
+  for (const guest of [server, client]) await guest.run("cat >/tmp/datagrams.py", { stdin: DATAGRAMS, check: true });
+
+  await t.step("what udp(7) says", async () => {
+    const { stdout: own } = await server.run("ip -6 -o addr show dev csvn0 scope global", { check: true });
+    const address6 = /inet6 (fd77:[0-9a-f:]+)\//.exec(own)?.[1];
+    const serving = server.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
+    await server.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
+    const { stdout } = await client.run(`python3 -u /tmp/datagrams.py check ${address} ${address6} 2>&1`, {
+      timeoutMs: 180_000,
+    });
+    assertMatch(stdout, /^all \d+ passed$/m, stdout);
+    await serving.kill();
+  });
+
+  await t.step("the guest's own datagrams are as before", async () => {
+    const serving = client.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
+    await client.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
+    const { stdout } = await client.run("python3 -u /tmp/datagrams.py check 127.0.0.1 ::1 2>&1", {
+      timeoutMs: 180_000,
+    });
+    assertMatch(stdout, /^all \d+ passed$/m, stdout);
+    await serving.kill();
+  });
+
+  await t.step("socat, both ways", async () => {
+    for (const [from, to, at] of [[client, server, address], [server, client, vms.address("client")]] as const) {
+      to.spawn("exec socat -T 5 UDP4-RECVFROM:7001,fork 'SYSTEM:tr a-z A-Z'", { stdin: false });
+      await to.run("until ss -lun | grep -q :7001; do sleep 0.1; done", { check: true });
+      for (const word of ["one", "two", "three"]) {
+        const { stdout } = await from.run(`echo ${word} | socat -t 2 -T 5 - UDP4-SENDTO:${at}:7001`, { check: true });
+        assertEquals(stdout, `${word.toUpperCase()}\n`);
+      }
+      await to.run("pkill socat");
+    }
+  });
+
+  await t.step("iperf3 -u: sizes are kept, and nearly all arrive", async () => {
+    server.spawn("exec iperf3 -s", { stdin: false });
+    await server.run("until ss -ltn | grep -q :5201; do sleep 0.1; done", { check: true });
+    for (const [size, mode] of [[1400, ""], [1400, "-R"], [32000, ""]] as const) {
+      const { stdout } = await client.run(`iperf3 -u -c ${address} -b 5M -l ${size} -t 3 -J ${mode}`, {
+        timeoutMs: 60_000,
+      });
+      const { end, start, error } = JSON.parse(stdout);
+      assertEquals(error, undefined);
+      assertEquals(start.test_start.blksize, size);
+      assertGreater(end.sum.packets, 40);
+      assertEquals(end.sum.lost_packets < end.sum.packets / 5, true, `${end.sum.lost_packets} of ${end.sum.packets}`);
+    }
+    await server.run("pkill iperf3");
+  });
+
+  await t.step("unused circuits are closed, and made anew by the next datagram", async () => {
+    for (const guest of [server, client]) await guest.run("echo 2 >/sys/module/csvn/parameters/datagram_idle");
+    const serving = server.spawn("exec python3 -u /tmp/datagrams.py serve", { stdin: false });
+    await server.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
+    const program = `
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(10)
+for n in range(3):
+    s.sendto(b"e%d" % n, (sys.argv[1], 7200))
+    assert s.recv(100) == b"e%d" % n
+    print(open("/sys/class/net/csvn0/csvn/circuits").read().strip(), flush=True)
+    for _ in range(200):
+        time.sleep(0.1)
+        if open("/sys/class/net/csvn0/csvn/circuits").read().strip() == "0":
+            break
+    else:
+        raise SystemExit("still open")
+`;
+    await client.run("cat >/tmp/idle.py", { stdin: program, check: true });
+    const { stdout } = await client.run(`python3 /tmp/idle.py ${address} 2>&1`, { timeoutMs: 90_000 });
+    assertEquals(stdout, "1\n1\n1\n");
+    await serving.kill();
+  });
+
+  await t.step("sockets outlive the device", async () => {
+    const program = `
+import errno, socket, subprocess, sys, time
+def make():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(10)
+    return s
+bound, connected, silent = make(), make(), make()
+bound.bind(("", 7300))
+for s in (connected, silent):
+    s.connect((sys.argv[1], 7200))
+def echo():
+    bound.sendto(b"e1", (sys.argv[1], 7200))
+    connected.send(b"e2")
+    assert bound.recv(10) == b"e1" and connected.recv(10) == b"e2"
+echo()
+subprocess.check_call("cd /sys/bus/virtio/drivers/csvn && for d in virtio*; do echo $d >unbind; echo $d >/tmp/dev; done", shell=True)
+assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ENETDOWN
+for s in (bound, connected):
+    try:
+        s.sendto(b"x", (sys.argv[1], 7200))
+        raise SystemExit("sent")
+    except OSError as e:
+        assert e.errno in (errno.ENETUNREACH, errno.EINVAL), e
+subprocess.check_call("cat /tmp/dev >/sys/bus/virtio/drivers/csvn/bind", shell=True)
+for _ in range(100):
+    if "10.77" in subprocess.check_output(["ip", "-4", "route"], text=True):
+        break
+    time.sleep(0.1)
+echo()
+print("ok")
+`;
+    const serving = server.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
+    await server.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
+    await client.run("cat >/tmp/replug.py", { stdin: program, check: true });
+    const { stdout } = await client.run(`python3 /tmp/replug.py ${address} 2>&1`, { timeoutMs: 90_000 });
+    assertEquals(stdout, "ok\n");
+    await serving.kill();
+  });
+
+  await t.step("nothing is left behind", async () => {
+    await until(
+      "nothing left",
+      () => net.csvn.status().circuits.open === 0 && net.csvn.status().arenas.length === 0,
+      30_000,
+    );
+    for (const guest of [server, client]) {
+      assertEquals((await guest.run("cat /sys/class/net/csvn0/csvn/circuits")).stdout, "0\n");
+      assertEquals((await guest.run("cat /sys/class/net/csvn0/csvn/violations")).stdout, "0\n");
+      assertEquals((await guest.run("dmesg | grep -E 'BUG|WARNING|Oops|refcount'")).stdout, "");
+    }
+  });
+});

@@ -1,0 +1,36 @@
+/**
+ * A machine on the host's network, for the tests: HTTP on port 80 (GET /file: 64 MiB; PUT: the checksum of what came), a server on
+ * port 81 that resets, datagram echo on port 82, a silent listener on port 83.
+ *
+ * @module
+ */
+// deno-lint-ignore-file no-console -- a program
+
+import { createSocket } from "node:dgram";
+import { createHash } from "node:crypto";
+import { createServer } from "node:net";
+
+const file = new Uint8Array(64 << 20);
+for (let at = 0; at < file.length; at += 65536) crypto.getRandomValues(file.subarray(at, at + 65536));
+const checksum = createHash("sha256").update(file).digest("hex");
+
+Deno.serve({ port: 80, hostname: "::", onListen: () => {} }, async (request, { remoteAddr }) => {
+  const { pathname } = new URL(request.url);
+  if (request.method === "PUT") {
+    const hash = createHash("sha256");
+    for await (const chunk of request.body ?? []) hash.update(chunk);
+    return new Response(hash.digest("hex") + "\n");
+  }
+  if (pathname === "/file") return new Response(file);
+  if (pathname === "/checksum") return new Response(checksum + "\n");
+  return new Response(`hello ${(remoteAddr as Deno.NetAddr).hostname}\n`);
+});
+
+createServer((connection) => connection.on("data", () => connection.resetAndDestroy())).listen(81, "::");
+
+const echo = createSocket("udp6");
+echo.on("message", (payload, from) => echo.send(payload, from.port, from.address));
+echo.bind(82, "::");
+
+Deno.listen({ port: 83, hostname: "::" });
+console.log("ready");
