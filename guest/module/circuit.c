@@ -98,6 +98,52 @@ static int csvn_end_map(struct csvn_device *dev, const struct csvn_extents *x, s
 	return 0;
 }
 
+static void csvn_circuit_reset_by(struct csvn_circuit *c, u32 error)
+{
+	if (error > MAX_ERRNO)
+		error = ECONNRESET;
+	if (c->datagram) {
+		WRITE_ONCE(c->reset, error);
+		WRITE_ONCE(c->ended, true); /* 0: the other end has no use for it any more */
+	} else {
+		WRITE_ONCE(c->reset, error ? error : ECONNRESET);
+	}
+}
+
+/*
+ * The switch has reset a circuit. Its answer to CONNECT may be on its way through the other queue still: then the reset is
+ * remembered, until csvn_circuit_map(). Returns the circuit if it is known; caller holds RCU.
+ */
+struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error)
+{
+	struct csvn_circuit *c;
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->circuits_lock, flags);
+	c = csvn_circuit_find(dev, id);
+	if (c)
+		csvn_circuit_reset_by(c, error);
+	else
+		dev->early[dev->early_next++ % CSVN_EARLY] = (struct csvn_early){ id, error, true };
+	spin_unlock_irqrestore(&dev->circuits_lock, flags);
+	return c;
+}
+
+/* circuits_lock is held. */
+static void csvn_circuit_reset_early(struct csvn_circuit *c)
+{
+	struct csvn_early *early;
+	unsigned int i;
+
+	for (i = 0; i < CSVN_EARLY; i++) {
+		early = &c->dev->early[i];
+		if (early->used && early->id == c->id) {
+			early->used = false;
+			csvn_circuit_reset_by(c, early->error);
+		}
+	}
+}
+
 /* Give a new circuit its memory and its id. On an error it is as it was. Any context. */
 int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x)
 {
@@ -118,6 +164,7 @@ int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *
 		err = -ENETDOWN;
 	} else {
 		refcount_inc(&c->ref);
+		csvn_circuit_reset_early(c);
 		hlist_add_head_rcu(&c->node, csvn_bucket(dev, id));
 	}
 	spin_unlock_irqrestore(&dev->circuits_lock, flags);

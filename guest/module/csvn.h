@@ -51,6 +51,7 @@
 #define CSVN_HASH_BITS 12
 #define CSVN_COPY_CHUNK (64u << 10) /* bytes copied between two looks at the peer */
 #define CSVN_SPARE_CLOSES 64u
+#define CSVN_EARLY 64u
 #define CSVN_TRIES 16 /* looks in vain at cursors that were about to move, before "would block" */
 
 struct csvn_circuit;
@@ -162,6 +163,12 @@ struct csvn_device {
 	/* circuit.c */
 	spinlock_t circuits_lock; /* writers; readers have RCU */
 	bool closing; /* the device takes no more circuits */
+	struct csvn_early {
+		u32 id;
+		u32 error;
+		bool used;
+	} early[CSVN_EARLY]; /* RESET events of circuits that are not known (yet) */
+	u32 early_next;
 	struct hlist_head circuits[1 << CSVN_HASH_BITS];
 
 	struct csvn_counters count;
@@ -326,6 +333,7 @@ bool csvn_accept_ready(struct csvn_sock *cs);
 struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp);
 int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x);
 struct csvn_circuit *csvn_circuit_find(struct csvn_device *dev, u32 id);
+struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error);
 void csvn_circuit_put(struct csvn_circuit *c);
 void csvn_circuit_publish(struct csvn_circuit *c, u32 bits);
 void csvn_circuit_close(struct csvn_circuit *c, u32 bits);

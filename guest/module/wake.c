@@ -176,18 +176,11 @@ void csvn_circuit_wake(struct csvn_circuit *c)
 
 void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev)
 {
-	u32 error = ev->reset.error;
 	struct csvn_circuit *c;
 
 	rcu_read_lock();
-	c = csvn_circuit_find(dev, ev->reset.circuit);
-	if (c && c->datagram) {
-		WRITE_ONCE(c->reset, error <= MAX_ERRNO ? error : ECONNRESET);
-		WRITE_ONCE(c->ended, true); /* 0: the other end has no use for it any more */
+	c = csvn_circuit_reset(dev, ev->reset.circuit, ev->reset.error);
+	if (c)
 		csvn_circuit_wake(c);
-	} else if (c) {
-		WRITE_ONCE(c->reset, error && error <= MAX_ERRNO ? error : ECONNRESET);
-		csvn_circuit_wake(c);
-	}
 	rcu_read_unlock();
 }
