@@ -286,8 +286,16 @@ void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c)
 
 	spin_lock_irqsave(&ds->lock, flags);
 	if (READ_ONCE(c->ds) == ds && !c->lost) {
-		if (list_empty(&c->ready))
-			list_add_tail(&c->ready, &ds->ready);
+		if (list_empty(&c->ready)) {
+			/*
+			 * The wake may be for what was taken before it came. It has used the sleep sequence up all
+			 * the same: who sleeps is only woken by the next one.
+			 */
+			if (!csvn_has_frame(c) && !csvn_over(c))
+				csvn_arm_rx(&c->end);
+			if (csvn_has_frame(c) || csvn_over(c))
+				list_add_tail(&c->ready, &ds->ready);
+		}
 		if (csvn_has_frame(c)) {
 			mask |= EPOLLIN;
 			if (c->host && ds->connected && csvn_frame_is_error(&c->end))

@@ -20,6 +20,9 @@ Deno.test("names in guests", async (t) => {
     if (name === "outside.example") {
       return [answerTo(query, question?.type === "A" ? [record(name, "A", "192.0.2.7")] : [])];
     }
+    if (name === "rebinding.example") {
+      return [answerTo(query, question?.type === "A" ? [record(name, "A", "169.254.169.254")] : [])];
+    }
     if (name !== "big.example") return [answerTo(query, [], NXDOMAIN)];
     if (!tcp) return [answerTo(query, [], TRUNCATED)];
     return [answerTo(query, Array.from({ length: 16 }, (_, i) => record(name, "TXT", `${i}`.padEnd(250, "x"))))];
@@ -55,6 +58,15 @@ Deno.test("names in guests", async (t) => {
   await t.step("forwarded names, and what nobody knows", async () => {
     assertMatch(await get("getent ahostsv4 outside.example | head -1"), /^192\.0\.2\.7 /);
     assertEquals((await client.run("getent hosts unknown.example")).code, 2);
+  });
+
+  await t.step("a name does not open what its address closes", async () => {
+    for (const target of ["rebinding.example", "169.254.169.254", "[::ffff:169.254.169.254]"]) {
+      net.log.length = 0;
+      assertEquals([target, (await client.run(`curl -gsS --max-time 20 http://${target}/`)).code], [target, 7]);
+      const line = net.log.find((text) => text.startsWith("refused: client"));
+      assertStringIncludes(line ?? "", "guests must not reach 169.254.169.254:80: link-local", target);
+    }
   });
 
   await t.step("a static binary that reads resolv.conf itself", async () => {
