@@ -289,3 +289,34 @@ Deno.test("many short connections, one after another: each gets its whole answer
     await circuit.close();
   }
 });
+
+Deno.test("a peer that does not read stalls its own circuit, and no other", async () => {
+  const { promise: release, resolve } = Promise.withResolvers<void>();
+  await using server = serve(async (connection) => {
+    const buffer = new Uint8Array(1);
+    await connection.read(buffer);
+    if (buffer[0] === 115) await release; // "s": silent
+    else await connection.write(buffer);
+    connection.close();
+  });
+  await using net = await startTestSwitch(allow(server.port));
+  await using vm = await FakeDriver.boot(net.socket);
+  const stalled = await vm.mustConnect(GATEWAY, server.port);
+  stalled.write(bytes("s"));
+  // Until neither the ring nor the socket takes more.
+  for (let full = 0; full < 100;) {
+    full = stalled.write(new Uint8Array(65536)) === 0 ? full + 1 : 0;
+    stalled.ring();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  for (let i = 0; i < 20; i++) {
+    const other = await vm.mustConnect(GATEWAY, server.port);
+    other.write(bytes("x"));
+    other.ring();
+    assertEquals(text(await other.readAll(1)), "x");
+    await other.close();
+  }
+  assertEquals(net.csvn.status().circuits.open, 1);
+  resolve();
+  await stalled.close();
+});
