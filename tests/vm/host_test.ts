@@ -130,6 +130,23 @@ except OSError as e: print(errno.errorcode[e.errno])'`,
     assertEquals(stdout, "ECONNRESET\n");
   });
 
+  await t.step("a reset of the guest arrives as a reset, a close as the end of file", async () => {
+    for (const [linger, end] of [[1, "ECONNRESET"], [0, "end of file"]] as const) {
+      await web.run(
+        `python3 -c '
+import socket, struct
+s = socket.create_connection(("${OUTSIDE.v4}", 85))
+s.sendall(b"x")
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", ${linger}, 0))
+s.close()'`,
+        { check: true },
+      );
+      let ends = "";
+      await eventually(end, async () => (ends = (await curl(`http://${OUTSIDE.v4}/ends`)).stdout) !== "");
+      assertEquals(ends, end);
+    }
+  });
+
   await t.step("datagrams to the outside: sizes, many sockets, a port where nobody is", async () => {
     const { stdout, stderr } = await web.run(
       `python3 -c '

@@ -28,6 +28,7 @@ Deno.test("names in guests", async (t) => {
     return [answerTo(query, Array.from({ length: 16 }, (_, i) => record(name, "TXT", `${i}`.padEnd(250, "x"))))];
   });
   await using vms = await bootGuests(["web", "client"], {
+    guest: { packages: ["bind9-dnsutils"] }, // dig
     net: {
       resolvers: [upstream.endpoint],
       services: new Map([["db.internal", ["web"]], ["printer.internal", [parseAddress("10.77.0.99")]]]),
@@ -48,6 +49,18 @@ Deno.test("names in guests", async (t) => {
     assertMatch(await get("getent ahostsv4 host.csvn | head -1"), /^10\.77\.0\.1 /);
     assertMatch(await get("getent hosts 10.77.0.10"), /web\.csvn$/);
     assertEquals((await client.run("getent hosts nobody.csvn")).code, 2);
+  });
+
+  await t.step("the same by dig, over UDP and TCP", async () => {
+    for (const how of ["", "+tcp"]) {
+      assertEquals(await get(`dig +short ${how} web.csvn A`), "10.77.0.10");
+      assertEquals(await get(`dig +short ${how} db.internal AAAA`), "fd77:6373:766e::a");
+      assertEquals(await get(`dig +short ${how} -x 10.77.0.10`), "web.csvn.");
+      assertEquals(await get(`dig +short ${how} outside.example A`), "192.0.2.7");
+      assertStringIncludes(await get(`dig ${how} nobody.csvn A`), "status: NXDOMAIN");
+      assertStringIncludes(await get(`dig ${how} unknown.example A`), "status: NXDOMAIN");
+    }
+    assertEquals((await get("dig +short big.example TXT")).split("\n").length, 16);
   });
 
   await t.step("curl by name", async () => {
