@@ -7,6 +7,8 @@
 import { getLogger } from "@logtape/logtape";
 import { DEFAULT_LIMITS, type Limits } from "../circuit/limits.ts";
 import { Operator } from "../circuit/operator.ts";
+import type { Recorder } from "../circuit/recorder.ts";
+import type { ForbiddenCircuit, RevisionCount } from "../circuit/revision.ts";
 import { allowAll, type VerdictFunction } from "../circuit/verdict.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
@@ -40,6 +42,8 @@ export interface SwitchOptions {
   readonly network6?: Network;
   /** Default: {@linkcode allowAll}. */
   readonly verdict?: VerdictFunction;
+  /** Told about connections, for an audit log; default: nobody. */
+  readonly recorder?: Recorder | undefined;
   /** Permission bits of the sockets; default 0600. */
   readonly socketMode?: number;
   readonly limits?: Partial<Limits>;
@@ -122,6 +126,7 @@ export class Switch implements AsyncDisposable {
       network6: options.network6 ?? Network.parse(DEFAULT_NETWORK6),
       vms: (options.vms ?? []).map(({ name, address, address6 }) => ({ name, ipv4: address, ipv6: address6 })),
       verdict: options.verdict ?? allowAll,
+      recorder: options.recorder,
       memory: (length) => this.#plane.arena(length),
       host: this.#plane.host,
       outside: options.outside ?? true,
@@ -155,6 +160,19 @@ export class Switch implements AsyncDisposable {
       }
       throw error;
     }
+  }
+
+  /**
+   * Policy has changed: the verdict function is asked again about every connection. Those that it does not allow any more are cut at
+   * once; the others notice nothing.
+   */
+  revise(): RevisionCount {
+    return this.#operator.revise();
+  }
+
+  /** The live connections that a verdict function would cut; nothing is changed. */
+  forbidden(verdict: VerdictFunction): ForbiddenCircuit[] {
+    return this.#operator.forbidden(verdict);
   }
 
   /** What it holds now. */
