@@ -66,10 +66,11 @@ const allowed: Record<string, { readonly values: readonly string[]; readonly typ
   circuit: { values: ["errno.ts", "net"] },
   ffi: { values: ["errno.ts", "net"], types: ["vhost", "circuit"] },
   dns: { values: ["errno.ts", "net"] },
+  audit: { values: ["errno.ts", "net"], types: ["circuit"] },
   host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns"] },
   config: { values: ["errno.ts", "net"], types: ["host"] },
-  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "deno.json"] },
-  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli"] },
+  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "audit", "deno.json"] },
+  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli", "audit"] },
 };
 
 Deno.test("imports go one way", () => {
