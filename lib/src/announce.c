@@ -25,8 +25,9 @@ static bool is_reset(const uint8_t *bytes, uint32_t count)
 
 static bool has_room(const struct device *d, bool reset)
 {
-	return reset ? d->announcement_resets < RESETS_MAX :
-		       d->announcement_count - d->announcement_resets < ANNOUNCEMENTS_MAX;
+	if (reset)
+		return d->announcement_resets < RESETS_MAX;
+	return d->announcement_count - d->announcement_resets < ANNOUNCEMENTS_MAX;
 }
 
 static int grow(struct device *d)

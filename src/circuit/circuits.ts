@@ -218,6 +218,7 @@ export class Circuits {
   cut(circuit: Circuit): void {
     const { current } = circuit.admission!;
     circuit.state = "cut";
+    circuit.arena.cut++;
     blame(circuit, "policy");
     log.warn("circuit {circuit} cut: {ends}, {protocol}: {reason}", {
       circuit: circuit.number,
@@ -230,6 +231,7 @@ export class Circuits {
     if (circuit.direct && a.vm) a.vm.device.removeRoute((a as VmEnd).id);
     // Where a connection was, a reset; for datagrams, what a network would say of the next one.
     this.end(circuit, circuit.protocol === "tcp" ? Errno.ECONNRESET : denialErrno(current));
+    this.#revoke(circuit.arena);
   }
 
   /** A driver has closed its end; false when it holds no such circuit. */
@@ -269,6 +271,11 @@ export class Circuits {
       this.#reset(circuit, peerOf(circuit, end), Errno.ECONNRESET);
       this.#close(circuit, end);
     }
+  }
+
+  /** Is nothing left in an arena that policy allows? */
+  #revoke(arena: Arena): void {
+    if (!arena.host && arena.cut > 0 && arena.cut === arena.circuits) this.arenas.revoke(arena);
   }
 
   /** A VM's end with a new id, or undefined when it has none left. */
@@ -374,7 +381,9 @@ export class Circuits {
       vm.ids.give(id);
     }
     this.#live.delete(circuit);
+    if (circuit.state === "cut") circuit.arena.cut--;
     this.arenas.giveSlot(circuit.arena, circuit.slot);
+    this.#revoke(circuit.arena);
     const outcome = outcomeOf(circuit);
     if (circuit.state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
     log.info("circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s", {

@@ -32,6 +32,8 @@ export interface Limits {
   readonly maxFlows: number;
   /** Milliseconds after which an arena of circuits that policy has cut is taken from its VMs, whatever their drivers do. */
   readonly revokeMs: number;
+  /** Milliseconds that a driver's goodbye waits for its window to be emptied; it waits for two seconds. */
+  readonly byeMs: number;
   /** Denials of one VM that are told at once. */
   readonly denialBurst: number;
   /** Denials of one VM that are told per second, in the long run. */
@@ -55,6 +57,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxBacklog: 65_535,
   maxFlows: 4_096,
   revokeMs: 5_000,
+  byeMs: 1_000,
   denialBurst: 20,
   denialsPerSecond: 5,
   denialSummaryMs: 10_000,

@@ -137,6 +137,8 @@ export class Operator implements Disposable {
   fault(vm: Vm, reason: string): void {
     if (vm.state === "faulted" || vm.state === "gone") return;
     log.error("{vm} broke its device: {reason}; it is ignored until the device is reset", { vm: vm.name, reason });
+    // The device runs on.
+    this.arenas.clearWindow(vm);
     this.down(vm, reason);
     vm.become("faulted", reason);
   }
@@ -172,8 +174,7 @@ export class Operator implements Disposable {
       case "CONNECT":
         return this.#connector.connect(vm, header, ticket, request);
       case "BYE":
-        answer(0);
-        return this.down(vm, "the driver said goodbye");
+        return this.#bye(vm, () => answer(0));
       default:
         return answer(this.#simple(vm, request));
     }
@@ -212,6 +213,7 @@ export class Operator implements Disposable {
 
   #hello(vm: Vm, header: Header, ticket: number, request: Extract<ControlRequest, { type: "HELLO" }>): void {
     if (request.features & ~FEATURES) return vm.device.reply(ticket, encodeResponse(header, Errno.EOPNOTSUPP));
+    this.arenas.clearWindow(vm);
     this.down(vm, "a new driver came up");
     vm.begin();
     vm.become("ready", `driver ${request.driver}`);
@@ -225,6 +227,13 @@ export class Operator implements Disposable {
         maxListeners: this.#limits.maxListeners,
       }),
     );
+  }
+
+  #bye(vm: Vm, answer: () => void): void {
+    const emptied = this.arenas.leaveWindow(vm);
+    if (!emptied) answer();
+    this.down(vm, "the driver said goodbye");
+    emptied?.then(answer);
   }
 
   /** A request that is answered at once, by an errno or 0. */

@@ -100,7 +100,7 @@ struct csvn_host_permit {
 	struct csvn_host_address guest; /* as the guest calls it */
 	struct csvn_host_address actual; /* as the host's stack does */
 	uint32_t allowed; /* 0: what comes from there is dropped */
-	uint32_t error; /* while it is not allowed: the errno that the guest's datagrams are answered with, now and then; 0: nothing */
+	uint32_t error; /* not allowed: the errno that the guest's datagrams are answered with; 0: nothing */
 };
 
 /* What has passed between a datagram circuit and an address, since that was asked last. */
