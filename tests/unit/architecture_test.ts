@@ -66,9 +66,11 @@ const allowed: Record<string, { readonly values: readonly string[]; readonly typ
   circuit: { values: ["errno.ts", "net"] },
   ffi: { values: ["errno.ts", "net"], types: ["vhost", "circuit"] },
   dns: { values: ["errno.ts", "net"] },
-  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns"] },
-  config: { values: ["errno.ts", "net"], types: ["host"] },
-  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "deno.json"] },
+  yaml: { values: [] },
+  policy: { values: ["net", "yaml"] },
+  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy"] },
+  config: { values: ["errno.ts", "net", "yaml", "policy"], types: ["host"] },
+  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "policy", "deno.json"] },
   "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli"] },
 };
 
