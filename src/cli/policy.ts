@@ -128,7 +128,9 @@ function formatPreview({ revisionBefore, revisionAfter, changes, omitted, cut }:
   if (changes.length === 0) lines.push("no connection between the VMs, or with the outside, changes");
   lines.push(...changes.map(formatChange));
   if (omitted > 0) lines.push(`and ${omitted} more changes`);
-  for (const { circuit, ends, reason } of cut) lines.push(`cut circuit ${circuit}: ${ends}: ${reason}`);
+  for (const { circuit, protocol, from, source, to, destination, reason } of cut) {
+    lines.push(`cut circuit ${circuit}: ${from} ${source} -> ${to} ${destination}/${protocol}: ${reason}`);
+  }
   return lines.join("\n");
 }
 

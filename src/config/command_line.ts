@@ -7,7 +7,7 @@
 import { type Args, parseArgs } from "@std/cli";
 import type { VmConfig } from "../host/switch.ts";
 import { type Config, ConfigError } from "./config.ts";
-import { type PolicyCommand, readPolicyCommand } from "./policy_command_line.ts";
+import { type PolicyCommand, type PolicyOptionValues, readPolicyCommand } from "./policy_command_line.ts";
 import {
   readAction,
   readAddress,
@@ -155,7 +155,7 @@ export function parseCommandLine(args: readonly string[]): Command {
     }
   }
   const [command, ...rest] = parsed._.map(String);
-  if (command === "policy") return readPolicyCommand(rest, { ...parsed }, () => readRun(parsed));
+  if (command === "policy") return readPolicyCommand(rest, parsed as PolicyOptionValues, () => readRun(parsed));
   for (const name of ["from", "to"] as const) {
     if (parsed[name] !== undefined) throw new ConfigError(`--${name} goes with policy explain`);
   }

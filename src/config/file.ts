@@ -97,9 +97,7 @@ function readConfig(reader: YamlReader, contents: unknown): Config {
     sockets: f.sockets ? reader.items(f.sockets, "sockets").flatMap((item, i) => readSocket(reader, item, i)) : [],
     vms: f.vms ? readVms(reader, f.vms) : [],
     socketMode: one(f.socketMode, "socketMode", readMode),
-    policy: isScalar(f.policy)
-      ? [reader.scalar(f.policy, "policy", readPath) ?? ""]
-      : reader.list(f.policy, "policy", readPath),
+    policy: f.policy ? readPolicy(reader, f.policy) : [],
     defaultAction: one(f.policyDefault, "policyDefault", readAction),
     onDeny: one(f.onDeny, "onDeny", readOnDeny),
     onChange: one(f.onChange, "onChange", readOnChange),
@@ -119,6 +117,14 @@ function readConfig(reader: YamlReader, contents: unknown): Config {
     logLevel: one(f.logLevel, "logLevel", readLogLevel),
     logFormat: one(f.logFormat, "logFormat", readLogFormat),
   };
+}
+
+/** A word, a path, or a list of paths. */
+function readPolicy(reader: YamlReader, node: Node): string[] {
+  if (isScalar(node) && typeof node.value === "string") return [reader.scalar(node, "policy", readPath) ?? ""];
+  if (isSeq(node) && node.items.length > 0) return reader.list(node, "policy", readPath);
+  reader.error(node, "policy: allow, deny, or a list of paths is expected");
+  return [];
 }
 
 /** A mapping of names to a target, or to a list of them. */

@@ -5,6 +5,7 @@
  */
 
 import type { Operator } from "../circuit/operator.ts";
+import type { ForbiddenCircuit } from "../circuit/revision.ts";
 import { type Change, diff } from "../policy/diff.ts";
 import { explain, type Explanation } from "../policy/explain.ts";
 import { PolicyFiles } from "../policy/files.ts";
@@ -23,14 +24,7 @@ export interface Preview {
   /** Changes beyond those. */
   readonly omitted: number;
   /** Circuits that would be cut. */
-  readonly cut: readonly DoomedCircuit[];
-}
-
-/** A circuit that would be cut, and why. */
-export interface DoomedCircuit {
-  readonly circuit: number;
-  readonly ends: string;
-  readonly reason: string;
+  readonly cut: readonly ForbiddenCircuit[];
 }
 
 const CHANGES_MAX = 1000;

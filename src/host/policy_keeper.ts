@@ -57,10 +57,14 @@ export class PolicyKeeper implements Disposable {
   static async start(paths: readonly string[], defaultAction: Action): Promise<PolicyKeeper> {
     const files = new PolicyFiles(paths);
     const keeper = new PolicyKeeper(files, new PolicySet(await files.read(), defaultAction));
-    log.info("policy revision {revision}: {policies} policies from {paths}", {
-      ...keeper.status(),
-      paths: paths.join(", "),
-    });
+    const { revision, policies } = keeper.status();
+    if (paths.length > 0) {
+      log.info("policy revision {revision}: {policies} policies from {paths}", {
+        revision,
+        policies,
+        paths: paths.join(", "),
+      });
+    }
     return keeper;
   }
 

@@ -8,8 +8,10 @@ import { getLogger } from "@logtape/logtape";
 import { DEFAULT_LIMITS, type Limits } from "../circuit/limits.ts";
 import { Directory, GATEWAY, type Reservation } from "../circuit/directory.ts";
 import { Operator } from "../circuit/operator.ts";
-import type { Vm } from "../circuit/vm.ts";
+import type { Recorder } from "../circuit/recorder.ts";
+import type { ForbiddenCircuit, RevisionCount } from "../circuit/revision.ts";
 import type { OnDeny, VerdictFunction } from "../circuit/verdict.ts";
+import type { Vm } from "../circuit/vm.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
 import type { Publication } from "../circuit/publish.ts";
@@ -73,6 +75,8 @@ export interface SwitchOptions {
   readonly policy?: PolicyOptions;
   /** Asked in place of the policies. */
   readonly verdict?: VerdictFunction;
+  /** Told about connections, for an audit log; default: nobody. */
+  readonly recorder?: Recorder | undefined;
   /** Permission bits of the sockets; default 0600. */
   readonly socketMode?: number;
   readonly limits?: Partial<Limits>;
@@ -166,6 +170,7 @@ export class Switch implements AsyncDisposable {
       network6,
       vms: (options.vms ?? []).map(reservationOf),
       verdict: options.verdict ?? ((attempt, before) => this.#enforcer.verdict(attempt, before)),
+      recorder: options.recorder,
       memory: (length) => this.#plane.arena(length),
       host: this.#plane.host,
       outside: options.outside ?? true,
@@ -204,6 +209,19 @@ export class Switch implements AsyncDisposable {
       }
       throw error;
     }
+  }
+
+  /**
+   * Policy has changed: the verdict function is asked again about every connection. Those that it does not allow any more are cut at
+   * once; the others notice nothing.
+   */
+  revise(): RevisionCount {
+    return this.#operator.revise();
+  }
+
+  /** The live connections that a verdict function would cut; nothing is changed. */
+  forbidden(verdict: VerdictFunction): ForbiddenCircuit[] {
+    return this.#operator.forbidden(verdict);
   }
 
   /** What it holds now. */

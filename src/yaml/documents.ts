@@ -70,6 +70,7 @@ export function readYaml(text: string, limits: YamlLimits = DEFAULT_YAML_LIMITS)
     position,
   });
   if (text.length > limits.length) return failed(0, `longer than ${limits.length} characters`);
+  lines.addNewLine(0);
   const parser = new Parser(lines.addNewLine);
   const composer = new Composer({ schema: "core", strict: true, uniqueKeys: false, lineCounter: lines });
   const documents: Document.Parsed[] = [];

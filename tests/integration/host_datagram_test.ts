@@ -164,7 +164,7 @@ Deno.test("a published datagram port answers each client, and policy sees every 
     assertEquals(text(client.got.at(-1)!.payload), `answer for ${client.port}`);
     assertEquals(client.got.at(-1)!.from.port, probe.port);
   }
-  assert(net.log.some((line) => line.startsWith(`denied: ${HOSTNAME}:${denied.port} -> vm1`)));
+  assert(net.log.some((line) => line.startsWith(`denied: host ${HOSTNAME}:${denied.port} -> vm1`)));
   await vm.unlisten(1);
   await until("the circuit's end", () => vm.resets.has(circuit.id));
   await circuit.close();
