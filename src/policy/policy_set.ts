@@ -51,8 +51,8 @@ interface Table {
   readonly isolating: readonly Policy[];
   /** In the order in which they decide. */
   readonly rules: readonly Rule[];
-  /** Those that have another workload as a peer, by its addresses' family. */
-  readonly byPeer: WeakMap<Workload, { 4?: readonly Rule[]; 6?: readonly Rule[] }>;
+  /** Those that have another workload as a peer, by the address that it uses: one of its few. */
+  readonly byPeer: WeakMap<Workload, Map<string, readonly Rule[]>>;
 }
 
 /** Where policies are looked for: by namespace, and by a label that all that they select have. */
@@ -138,8 +138,10 @@ export class PolicySet {
     const find = (): Rule[] => table.rules.filter((rule) => peersMatch(rule, other, this.#selections));
     if (!other.workload) return find();
     let known = table.byPeer.get(other.workload);
-    if (!known) table.byPeer.set(other.workload, known = {});
-    return known[other.address.family] ??= find();
+    if (!known) table.byPeer.set(other.workload, known = new Map());
+    let rules = known.get(other.address.text);
+    if (!rules) known.set(other.address.text, rules = find());
+    return rules;
   }
 
   #table(direction: Direction, workload: Workload): Table {
