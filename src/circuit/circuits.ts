@@ -6,7 +6,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno, SystemError } from "../errno.ts";
+import { Errno } from "../errno.ts";
 import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
@@ -21,8 +21,9 @@ import {
   peerOf,
   type VmEnd,
 } from "./circuit.ts";
-import { Flows } from "./flows.ts";
-import type { HostCircuitSetup, HostConnection, HostDatagram } from "./host.ts";
+import type { Flows } from "./flows.ts";
+import type { HostConnection } from "./host.ts";
+import { errnoOf, HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
 import { type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
@@ -54,7 +55,11 @@ export class Circuits {
   readonly #live = new Set<Circuit>();
   #count = 0;
 
-  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder) {}
+  readonly #hostEnds: HostEnds;
+
+  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder) {
+    this.#hostEnds = new HostEnds(arenas.host, recorder, (...done) => this.#hostDone(...done));
+  }
 
   /** All circuits that are not closed at both ends. */
   get all(): Iterable<Circuit> {
@@ -117,7 +122,7 @@ export class Circuits {
     }
     const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
     const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#openHost(circuit, here, there, 1, actual, (errno) => {
+    const errno = this.#hostEnds.stream(circuit, here, there, 1, actual, (errno) => {
       if (errno !== 0) this.abandon(circuit);
       else this.#opened(circuit);
       outcome(errno);
@@ -138,7 +143,7 @@ export class Circuits {
     }
     const here: HostEnd = { host: undefined, endpoint: connection.remote, closed: false };
     const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#openHost(circuit, there, here, 0, connection, () => {});
+    const errno = this.#hostEnds.stream(circuit, there, here, 0, connection, () => {});
     if (errno !== 0 || !this.#announce(circuit, there, listener, connection.remote)) {
       this.abandon(circuit);
       return false;
@@ -160,7 +165,7 @@ export class Circuits {
     }
     const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
     const circuit = this.#add("udp", [here, there], place, undefined);
-    const opened = this.#openHostDatagram(circuit, here, there, 1, undefined, () => {});
+    const opened = this.#hostEnds.datagram(circuit, here, there, 1, undefined, () => {});
     if (typeof opened === "number") {
       this.abandon(circuit);
       return opened;
@@ -190,7 +195,7 @@ export class Circuits {
     const anybody = { address: unspecified(local.address.family), port: 0 };
     const here: HostEnd = { host: undefined, endpoint: anybody, closed: false };
     const circuit = this.#add("udp", [here, there], place, undefined);
-    const opened = this.#openHostDatagram(circuit, there, here, 0, bind, source);
+    const opened = this.#hostEnds.datagram(circuit, there, here, 0, bind, source);
     if (typeof opened === "number" || !this.#announce(circuit, there, listener, anybody)) {
       this.abandon(circuit);
       return undefined;
@@ -321,51 +326,9 @@ export class Circuits {
 
   /** Doorbells both ways; false when the data plane refuses. */
   #route(a: VmEnd, b: VmEnd): boolean {
-    return attempt(`doorbells between ${a.vm.name} and ${b.vm.name}`, () => {
+    return errnoOf(`doorbells between ${a.vm.name} and ${b.vm.name}`, () => {
       a.vm.device.addRoute(a.id, b.vm.device, b.id);
     }) === 0;
-  }
-
-  /** Open the host's end of a circuit; 0 or an errno. @param side The host's. */
-  #openHost(
-    circuit: Circuit,
-    { vm, id }: VmEnd,
-    end: HostEnd,
-    side: 0 | 1,
-    to: Endpoint | HostConnection,
-    connected: (errno: number) => void,
-  ): number {
-    return attempt(`a host circuit for ${vm.name}`, () => {
-      end.host = this.arenas.host.open(this.#hostSetup(circuit, { vm, id }, side), to, {
-        connected,
-        done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome),
-      });
-    });
-  }
-
-  #openHostDatagram(
-    circuit: Circuit,
-    { vm, id }: VmEnd,
-    end: HostEnd,
-    side: 0 | 1,
-    bind: Endpoint | undefined,
-    source: (address: Endpoint) => void,
-  ): Flows | number {
-    let opened: HostDatagram | undefined;
-    const errno = attempt(`a datagram circuit for ${vm.name}`, () => {
-      opened = end.host = this.arenas.host.openDatagram(
-        this.#hostSetup(circuit, { vm, id }, side),
-        bind,
-        { source, done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome) },
-      );
-    });
-    if (opened) circuit.flows = new Flows(circuit, opened, this.recorder);
-    return circuit.flows ?? errno;
-  }
-
-  #hostSetup(circuit: Circuit, { vm, id }: { vm: Vm; id: number }, side: 0 | 1): HostCircuitSetup {
-    const extents = circuit.arena.extents(circuit.slot, side, 0);
-    return { device: vm.device, id, arena: circuit.arena.host!, extents };
   }
 
   #hostDone(circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, received: bigint, errno: number): void {
@@ -423,17 +386,5 @@ export class Circuits {
       received: outcome.received ?? "unknown",
       seconds: outcome.seconds,
     });
-  }
-}
-
-/** Do something that the data plane may refuse; 0 or its errno, which is in the log then. */
-function attempt(what: string, act: () => void): number {
-  try {
-    act();
-    return 0;
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    log.debug("no {what}: {reason}", { what, reason: error.message });
-    return error.errno;
   }
 }

@@ -14,8 +14,6 @@ const log = getLogger(["csvn", "recorder"]);
 export interface RecordedCircuit {
   /** Running number, as in the log. */
   readonly number: number;
-  /** Both ends are VMs. */
-  readonly direct: boolean;
 }
 
 /**

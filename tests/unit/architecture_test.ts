@@ -68,10 +68,11 @@ const allowed: Record<string, { readonly values: readonly string[]; readonly typ
   dns: { values: ["errno.ts", "net"] },
   yaml: { values: [] },
   policy: { values: ["net", "yaml"] },
-  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy"] },
+  audit: { values: ["errno.ts", "net"], types: ["circuit"] },
+  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy", "audit"] },
   config: { values: ["errno.ts", "net", "yaml", "policy"], types: ["host"] },
   cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "policy", "deno.json"] },
-  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli"] },
+  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli", "audit", "policy"] },
 };
 
 Deno.test("imports go one way", () => {
