@@ -123,6 +123,7 @@ async function run(config: Config): Promise<void> {
     sockets: config.sockets,
     vms: config.vms,
     policy: policyOptions(config),
+    auditLog: config.auditLog,
     limits: { ...(ringBytes && { ringBytes }), ...(windowBytes && { windowBytes }) },
     allowHost: config.allowHost,
     publish: config.publish,
@@ -133,11 +134,19 @@ async function run(config: Config): Promise<void> {
     ...(network6 && { network6 }),
     ...(socketMode !== undefined && { socketMode }),
   });
-  Deno.addSignalListener("SIGHUP", () => {
-    csvn.policy.reload("SIGHUP").catch((error) => getLogger(["csvn"]).error("a bug of csvn's: {error}", { error }));
-  });
+  Deno.addSignalListener("SIGHUP", () => void hangUp(csvn));
   await using _api = config.api === undefined ? undefined : await serveApi(config.api, csvn);
   await stopSignal();
+}
+
+/** What SIGHUP asks for: files are read again, and written anew. */
+async function hangUp(csvn: Switch): Promise<void> {
+  try {
+    csvn.reopenAuditLog();
+    await csvn.policy.reload("SIGHUP");
+  } catch (error) {
+    getLogger(["csvn"]).error("SIGHUP: {error}", { error: (error as Error).message });
+  }
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends the program at once. */

@@ -52,6 +52,11 @@ export class Enforcer {
     this.#members.delete(name);
   }
 
+  /** A VM as policies see it. */
+  workload(name: string): Workload | undefined {
+    return this.#members.get(name)?.workload;
+  }
+
   /** The workloads that are there. */
   get workloads(): Workload[] {
     return [...this.#members.values()].map(({ workload }) => workload);

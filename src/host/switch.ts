@@ -5,6 +5,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import { AuditLog, type Identify } from "../audit/audit_log.ts";
 import { DEFAULT_LIMITS, type Limits } from "../circuit/limits.ts";
 import { Directory, GATEWAY, type Reservation } from "../circuit/directory.ts";
 import { Operator } from "../circuit/operator.ts";
@@ -75,7 +76,9 @@ export interface SwitchOptions {
   readonly policy?: PolicyOptions;
   /** Asked in place of the policies. */
   readonly verdict?: VerdictFunction;
-  /** Told about connections, for an audit log; default: nobody. */
+  /** A file for the audit log; default: none. */
+  readonly auditLog?: string | undefined;
+  /** Told about connections in place of the audit log. */
   readonly recorder?: Recorder | undefined;
   /** Permission bits of the sockets; default 0600. */
   readonly socketMode?: number;
@@ -143,6 +146,7 @@ export class Switch implements AsyncDisposable {
   readonly #operator: Operator;
   readonly #options: SwitchOptions;
   readonly #names: Names;
+  readonly #audit: AuditLog | undefined;
   readonly #keeper: PolicyKeeper;
   readonly #enforcer: Enforcer;
   readonly #live = new Set<FrontEndVm>();
@@ -150,7 +154,13 @@ export class Switch implements AsyncDisposable {
   readonly #library: Library;
   readonly #limits: Limits;
 
-  private constructor(options: SwitchOptions, library: Library, plane: Plane, keeper: PolicyKeeper) {
+  private constructor(
+    options: SwitchOptions,
+    library: Library,
+    plane: Plane,
+    keeper: PolicyKeeper,
+    audit: (identify: Identify) => AuditLog | undefined,
+  ) {
     this.#options = options;
     this.#library = library;
     this.#plane = plane;
@@ -160,6 +170,7 @@ export class Switch implements AsyncDisposable {
     const network6 = options.network6 ?? Network.parse(DEFAULT_NETWORK6);
     const gateways = gatewaysOf(network4, network6);
     this.#enforcer = new Enforcer(() => keeper.set, switchWorkload(gateways, this.#namespaces));
+    this.#audit = audit((vm) => this.#enforcer.workload(vm));
     this.#names = new Names(
       { resolvers: options.resolvers, services: options.services ?? new Map(), enforcer: this.#enforcer },
       () => this.#operator.directory,
@@ -170,7 +181,7 @@ export class Switch implements AsyncDisposable {
       network6,
       vms: (options.vms ?? []).map(reservationOf),
       verdict: options.verdict ?? ((attempt, before) => this.#enforcer.verdict(attempt, before)),
-      recorder: options.recorder,
+      recorder: options.recorder ?? this.#audit,
       memory: (length) => this.#plane.arena(length),
       host: this.#plane.host,
       outside: options.outside ?? true,
@@ -196,7 +207,14 @@ export class Switch implements AsyncDisposable {
     const plane = new Plane(library, (error) => log.error("a bug of csvn's: {error}", { error }));
     let made: Switch | undefined;
     try {
-      made = new Switch(options, library, plane, keeper);
+      const { auditLog } = options;
+      made = new Switch(
+        options,
+        library,
+        plane,
+        keeper,
+        (identify) => auditLog === undefined ? undefined : AuditLog.open(auditLog, identify),
+      );
       made.#listenAll(options);
       made.#watchPolicies();
       plane.start();
@@ -222,6 +240,11 @@ export class Switch implements AsyncDisposable {
   /** The live connections that a verdict function would cut; nothing is changed. */
   forbidden(verdict: VerdictFunction): ForbiddenCircuit[] {
     return this.#operator.forbidden(verdict);
+  }
+
+  /** Open the audit log's file anew, after it was moved away. @throws {SystemError} The old one is written on, then. */
+  reopenAuditLog(): void {
+    this.#audit?.reopen();
   }
 
   /** What it holds now. */
@@ -258,6 +281,7 @@ export class Switch implements AsyncDisposable {
     this.#operator[Symbol.dispose]();
     await this.#names[Symbol.asyncDispose]();
     await this.#plane[Symbol.asyncDispose]();
+    await this.#audit?.[Symbol.asyncDispose]();
     this.#library.close();
   }
 

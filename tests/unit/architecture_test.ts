@@ -66,13 +66,13 @@ const allowed: Record<string, { readonly values: readonly string[]; readonly typ
   circuit: { values: ["errno.ts", "net"] },
   ffi: { values: ["errno.ts", "net"], types: ["vhost", "circuit"] },
   dns: { values: ["errno.ts", "net"] },
-  audit: { values: ["errno.ts", "net"], types: ["circuit"] },
   yaml: { values: [] },
   policy: { values: ["net", "yaml"] },
-  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy"] },
+  audit: { values: ["errno.ts", "net"], types: ["circuit"] },
+  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy", "audit"] },
   config: { values: ["errno.ts", "net", "yaml", "policy"], types: ["host"] },
-  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "policy", "audit", "deno.json"] },
-  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli", "audit"] },
+  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "policy", "deno.json"] },
+  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli", "audit", "policy"] },
 };
 
 Deno.test("imports go one way", () => {
