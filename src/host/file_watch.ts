@@ -23,6 +23,9 @@ export class FileWatch implements Disposable {
   #quiet: ReturnType<typeof setTimeout> | undefined;
   #since = 0;
   readonly #paths: readonly string[];
+  /** Paths whose change matters, and directories of which every file does. */
+  #own = new Set<string>();
+  #directories = new Set<string>();
 
   /** @param changed Told after a change, once things are quiet. */
   constructor(paths: readonly string[], readonly changed: () => void) {
@@ -37,16 +40,18 @@ export class FileWatch implements Disposable {
   }
 
   #start(): void {
-    const directories = new Set<string>();
+    this.#own = new Set(this.#paths);
+    this.#directories = new Set();
     for (const path of this.#paths) {
-      directories.add(dirname(path));
       try {
         const real = Deno.realPathSync(path);
-        directories.add(Deno.statSync(real).isDirectory ? real : dirname(real));
+        this.#own.add(real);
+        if (Deno.statSync(real).isDirectory) this.#directories.add(real);
       } catch {
         // It is not there now; the directory that holds it tells when it is.
       }
     }
+    const directories = new Set([...this.#directories, ...[...this.#own].map((path) => dirname(path))]);
     try {
       this.#watcher = Deno.watchFs([...directories].filter(isDirectory), { recursive: false });
       this.#run(this.#watcher);
@@ -70,10 +75,8 @@ export class FileWatch implements Disposable {
 
   /** May an event for this path change what ours hold? */
   #concerns(path: string): boolean {
-    const name = basename(path);
     // Links such as Kubernetes' ..data lead to the files of a whole directory.
-    if (name.startsWith("..")) return true;
-    return this.#paths.some((own) => path === own || dirname(path) === own || dirname(path) !== dirname(own));
+    return this.#own.has(path) || this.#directories.has(dirname(path)) || basename(path).startsWith("..");
   }
 
   #tell(): void {

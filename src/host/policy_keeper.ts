@@ -41,7 +41,7 @@ export interface KeptPolicies {
 }
 
 /** Keeps policy files. */
-export class PolicyKeeper implements Disposable {
+export class PolicyKeeper implements AsyncDisposable {
   #set: PolicySet;
   #since = Date.now();
   #error: string | undefined;
@@ -89,9 +89,12 @@ export class PolicyKeeper implements Disposable {
   /** From now on, read again when files change. @param swapped Told after the set was swapped for another one. */
   watch(swapped: () => void): void {
     this.#swapped = swapped;
-    this.#watch = new FileWatch(this.files.paths, () => {
+    const changed = (): void => {
       this.reload("its files changed").catch((error) => log.error("a bug of csvn's: {error}", { error }));
-    });
+    };
+    this.#watch = new FileWatch(this.files.paths, changed);
+    // They may have changed since they were read.
+    changed();
   }
 
   /** Read again. Who asks while one reading is under way gets the next one's outcome. */
@@ -105,9 +108,10 @@ export class PolicyKeeper implements Disposable {
     });
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#watch?.[Symbol.dispose]();
     this.#swapped = (): void => {};
+    while (this.#next ?? this.#reading) await (this.#next ?? this.#reading);
   }
 
   #swapped: () => void = () => {};

@@ -275,7 +275,7 @@ export class Switch implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#keeper[Symbol.dispose]();
+    await this.#keeper[Symbol.asyncDispose]();
     for (const stop of this.#stops) stop();
     for (const served of [...this.#live]) served.end("the switch stops");
     this.#operator[Symbol.dispose]();

@@ -122,7 +122,9 @@ class Reader {
     }
     const wrong = violations(type, value);
     for (const { path, message } of wrong) root.error(path, message);
-    if (wrong.length === 0) this.policies.push(convert(root, this.file, value as DocumentSpec));
+    const rest = without(value, wrong.map(({ path }) => path)) as Partial<DocumentSpec>;
+    // What has the right shape may be wrong in other ways: all errors are told at once.
+    if (rest.metadata && rest.spec) this.policies.push(convert(root, this.file, rest as DocumentSpec));
   }
 }
 
@@ -180,6 +182,17 @@ function withoutNulls(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).filter(([, field]) => field !== null).map(([key, field]) => [key, withoutNulls(field)]),
   );
+}
+
+/** A value without its parts at these paths. Lists keep their indices: what is taken out of them leaves holes. */
+function without(value: unknown, paths: readonly Path[]): unknown {
+  for (const path of paths) {
+    let parent = value as Record<string, unknown> | undefined;
+    for (const part of path.slice(0, -1)) parent = parent?.[part] as typeof parent;
+    if (path.length === 0) return {};
+    if (parent) delete parent[path.at(-1)!];
+  }
+  return value;
 }
 
 function convert(root: Root, file: string, { kind, metadata, spec }: DocumentSpec): Policy {

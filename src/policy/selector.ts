@@ -47,7 +47,7 @@ export class Selector {
       values: [value],
     }));
     const others = (spec.matchExpressions ?? []).map(({ key, operator, values = [] }) => ({ key, operator, values }));
-    return new Selector([...equal, ...others]);
+    return new Selector(equal.concat(others));
   }
 
   /** Does it select something with these labels? */
