@@ -216,21 +216,13 @@ export class Circuits {
 
   /** Policy has forbidden a circuit: it is ended at both ends, and no doorbell passes any more. */
   cut(circuit: Circuit): void {
-    const { current } = circuit.admission!;
     circuit.state = "cut";
     circuit.arena.cut++;
     blame(circuit, "policy");
-    log.warn("circuit {circuit} cut: {ends}, {protocol}: {reason}", {
-      circuit: circuit.number,
-      ends: describeEnds(circuit),
-      protocol: circuit.protocol,
-      reason: current.reason,
-      revision: current.revision,
-    });
     const [a] = circuit.ends;
     if (circuit.direct && a.vm) a.vm.device.removeRoute((a as VmEnd).id);
     // Where a connection was, a reset; for datagrams, what a network would say of the next one.
-    this.end(circuit, circuit.protocol === "tcp" ? Errno.ECONNRESET : denialErrno(current));
+    this.end(circuit, circuit.protocol === "tcp" ? Errno.ECONNRESET : denialErrno(circuit.admission!.current));
     this.#revoke(circuit.arena);
   }
 
@@ -386,14 +378,18 @@ export class Circuits {
     this.#revoke(circuit.arena);
     const outcome = outcomeOf(circuit);
     if (circuit.state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
-    log.info("circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s", {
-      circuit: circuit.number,
-      ends: describeEnds(circuit),
-      protocol: circuit.protocol,
-      way: circuit.direct ? "direct" : "by the host's stack",
-      sent: outcome.sent ?? "unknown",
-      received: outcome.received ?? "unknown",
-      seconds: outcome.seconds,
-    });
+    log.info(
+      "circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s{why}",
+      {
+        circuit: circuit.number,
+        ends: describeEnds(circuit),
+        protocol: circuit.protocol,
+        way: circuit.direct ? "direct" : "by the host's stack",
+        sent: outcome.sent ?? "unknown",
+        received: outcome.received ?? "unknown",
+        seconds: outcome.seconds,
+        why: outcome.why === "closed" ? "" : `, ${outcome.why}`,
+      },
+    );
   }
 }

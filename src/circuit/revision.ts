@@ -9,7 +9,6 @@ import { formatEndpoint } from "../net/address.ts";
 import type { Admission, Gatekeeper } from "./admission.ts";
 import type { Circuit } from "./circuit.ts";
 import type { Circuits } from "./circuits.ts";
-import type { Flow } from "./flows.ts";
 import type { Attempt, Verdict } from "./verdict.ts";
 
 const log = getLogger(["csvn", "policy"]);
@@ -36,26 +35,30 @@ export interface ForbiddenCircuit {
 
 /** Ask again about all circuits. */
 export function reviseCircuits(circuits: Circuits, gate: Gatekeeper): RevisionCount {
-  const count = { checked: 0, cut: 0 };
+  const cut: [Circuit, Admission][] = [];
+  let checked = 0;
   // Cutting one may end others: a driver that does not read its events is at fault.
   for (const circuit of [...circuits.all]) {
     if (circuit.state !== "open") continue;
     if (circuit.admission) {
-      count.checked++;
+      checked++;
       gate.review(circuit.admission);
       if (circuit.admission.current.allow) continue;
-      count.cut++;
       circuits.cut(circuit);
+      cut.push([circuit, circuit.admission]);
     }
     for (const flow of circuit.flows?.all ?? []) {
-      count.checked++;
+      checked++;
       if (!gate.review(flow.admission)) continue;
-      if (!flow.admission.current.allow) count.cut++;
-      logFlow(circuit, flow);
       circuit.flows!.revised(flow);
+      if (!flow.admission.current.allow) cut.push([circuit, flow.admission]);
     }
   }
-  return count;
+  // A line takes longer than a cut.
+  const most = gate.limits.denialBurst;
+  for (const [circuit, admission] of cut.slice(0, most)) logCut(circuit, admission);
+  if (cut.length > most) log.warn("{count} more connections were cut", { count: cut.length - most });
+  return { checked, cut: cut.length };
 }
 
 /** The live connections that `judge` would cut. */
@@ -86,14 +89,14 @@ function forbidden(circuit: number, attempt: Attempt, reason: string): Forbidden
   };
 }
 
-function logFlow({ number }: Circuit, { admission: { attempt, current } }: Flow): void {
-  log.warn("circuit {circuit}: datagrams {from} {source} -> {to} {destination} {what}: {reason}", {
+function logCut({ number }: Circuit, { attempt, current }: Admission): void {
+  log.warn("circuit {circuit} cut: {from} {source} -> {to} {destination}, {protocol}: {reason}", {
     circuit: number,
     from: attempt.from,
     source: formatEndpoint(attempt.source),
     to: attempt.to,
     destination: formatEndpoint(attempt.destination),
-    what: current.allow ? "allowed again" : "cut",
+    protocol: attempt.protocol,
     reason: current.reason,
     revision: current.revision,
   });

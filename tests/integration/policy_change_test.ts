@@ -189,6 +189,58 @@ Deno.test("a connection that the host's stack is still making is given up", asyn
   assertEquals(policy.recorder.lines, [`denied vm1 -> host:${full.port} ${Errno.EHOSTUNREACH}`]);
 });
 
+Deno.test("one machine by two addresses, one of which is forbidden: the other goes on, in both directions", async () => {
+  const policy = new Policy();
+  await using host = await HostSocket.bind(HOSTNAME, true);
+  await using net = await startTestSwitch({
+    ...policy.options,
+    allowHost: [{ address: parseAddress(HOSTNAME), port: host.port }],
+  });
+  await using vm = await FakeDriver.boot(net.socket);
+  for (const [forbidden, kept] of [[GATEWAY, HOSTNAME], [HOSTNAME, GATEWAY]] as const) {
+    policy.denied = () => false;
+    net.csvn.revise();
+    const circuits = [];
+    for (const address of [GATEWAY, HOSTNAME]) {
+      const answer = await vm.answer(vm.postConnect(address, host.port, { protocol: 17, port: 5000 }));
+      circuits.push(vm.circuitOf(answer));
+    }
+    const [circuit] = circuits;
+    assert(typeof circuit !== "number" && circuit);
+    policy.denied = ({ destination }) => destination.address.text === forbidden;
+    net.csvn.revise();
+    circuit.writeDatagram(kept, host.port, bytes("x"));
+    const { address, error } = await circuit.readDatagram();
+    assertEquals([address, error], [kept, 0]);
+    await circuit.close();
+    await nothingLeft(net);
+  }
+});
+
+Deno.test("a VM all of whose 9,000 circuits are cut while it sleeps is not at fault, and takes new connections after", async () => {
+  const policy = new Policy();
+  await using net = await startTestSwitch({
+    ...policy.options,
+    limits: { ringBytes: 16 << 10, arenaBytes: 2 ** 30 },
+  });
+  await using a = await FakeDriver.boot(net.socket);
+  await using b = await FakeDriver.boot(net.socket);
+  await b.listen(80, 80, 60_000);
+  await b.listen(81);
+  for (let round = 0; round < 90; round++) {
+    for (const token of Array.from({ length: 100 }, () => a.postConnect(b.address, 80))) await a.answer(token);
+  }
+  await b.suspend();
+  policy.denied = ({ destination }) => destination.port === 80;
+  assertEquals(net.csvn.revise(), { checked: 9_000, cut: 9_000 });
+  assertEquals(net.log.filter((line) => line.includes(" cut: ")).length, 20);
+  assert(net.log.includes("8980 more connections were cut"));
+  await until("its resets", () => a.resets.size === 9_000, 20_000);
+  b.resume();
+  await until("the other's", () => b.resets.size === 9_000, 20_000);
+  await a.mustConnect(b.address, 81);
+});
+
 /** A listener that takes no more connections. */
 async function fullListener(): Promise<{ port: number } & AsyncDisposable> {
   const listener = Deno.listen({ hostname: HOSTNAME, port: 0, tcpBacklog: 1 } as Deno.TcpListenOptions);
