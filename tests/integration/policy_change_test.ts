@@ -366,13 +366,20 @@ Deno.test("a published datagram port forgets the oldest of too many sources", as
   await using vm = await FakeDriver.boot(net.socket);
   await vm.listen(53, 1, 10, "0.0.0.0", 0, 17);
   const { circuit } = await until("the port's circuit", () => vm.incoming.shift());
-  for (let i = 0; i < 6; i++) {
+  await using first = await HostSocket.bind(HOSTNAME);
+  const hear = async (client: HostSocket, what: string): Promise<void> => {
+    client.send(bytes(what), probe.port);
+    assertEquals(text((await circuit.readDatagram()).payload), what);
+  };
+  await hear(first, "first");
+  for (let i = 0; i < 5; i++) {
     await using client = await HostSocket.bind(HOSTNAME);
-    client.send(bytes(`${i}`), probe.port);
-    assertEquals(text((await circuit.readDatagram()).payload), `${i}`);
+    await hear(client, `${i}`);
   }
   const count = (event: string): number => policy.recorder.lines.filter((line) => line.startsWith(event)).length;
   assertEquals([count("opened"), count("closed"), net.csvn.revise()], [6, 4, { checked: 2, cut: 0 }]);
+  await hear(first, "again");
+  assertEquals([count("opened"), count("closed")], [7, 5], "it was asked about anew");
 });
 
 Deno.test("a verdict function that throws denies: a CONNECT, a published port, a published datagram", async () => {

@@ -85,9 +85,12 @@ Deno.test("an honest driver's arena is retired as soon as its circuits are close
 Deno.test("an arena with a circuit that is still allowed stays, until that is closed", async () => {
   using p = pair();
   await p.connect(80);
+  const [cut, cutThere] = await p.connect(80);
   const [kept, keptThere] = await p.connect(81);
   p.forbidden.add(80);
   p.net.operator.revise();
+  p.a.close(cut);
+  p.b.close(cutThere);
   await wait(20);
   assertEquals([p.a.maps.size, p.b.maps.size], [1, 1]);
   p.a.close(kept);
