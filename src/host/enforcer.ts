@@ -81,7 +81,7 @@ export class Enforcer {
       details: { egress: directionDetails(verdict.egress), ingress: directionDetails(verdict.ingress) },
     };
     if (verdict.allow) return { ...common, allow: true, reason: reasonOf(verdict) };
-    if (this.#mayAsk(set, connection)) {
+    if (verdict.egress?.basis.kind !== "rule" && this.#mayAsk(set, connection)) {
       return {
         ...common,
         allow: true,
