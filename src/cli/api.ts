@@ -51,7 +51,7 @@ class RequestError extends Error {
 async function readPaths(request: Request): Promise<string[]> {
   const length = Number(request.headers.get("content-length") ?? NaN);
   if (!(length <= BODY_MAX)) throw new RequestError(`a body of up to ${BODY_MAX} bytes with its length is expected`);
-  const { paths } = await request.json().catch(() => ({})) as { paths?: unknown };
+  const { paths } = (await request.json().catch(() => undefined) ?? {}) as { paths?: unknown };
   if (!Array.isArray(paths) || paths.length === 0 || !paths.every((path) => typeof path === "string" && path !== "")) {
     throw new RequestError('{"paths": ["…"]} is expected');
   }

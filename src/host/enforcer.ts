@@ -81,7 +81,7 @@ export class Enforcer {
       details: { egress: directionDetails(verdict.egress), ingress: directionDetails(verdict.ingress) },
     };
     if (verdict.allow) return { ...common, allow: true, reason: reasonOf(verdict) };
-    if (this.#mayAsk(set, connection)) {
+    if (verdict.egress?.basis.kind !== "rule" && this.#mayAsk(set, connection)) {
       return {
         ...common,
         allow: true,
@@ -115,7 +115,7 @@ export class Enforcer {
     const member = this.#members.get(vm);
     if (!member) return false;
     const set = this.current();
-    return member.audit || set.evaluate(this.#dns(member.workload)).allow ||
+    return member.audit || (["udp", "tcp"] as const).some((p) => set.evaluate(this.#dns(member.workload, p)).allow) ||
       domains(set, member.workload).some((pattern) => pattern.matches(name));
   }
 
@@ -128,9 +128,9 @@ export class Enforcer {
     return { from: this.#members.get(from), to: this.#members.get(to) };
   }
 
-  #dns(workload: Workload): Connection {
+  #dns(workload: Workload, protocol: "tcp" | "udp"): Connection {
     const [source, destination] = [workload.addresses[0]!, this.self.addresses[0]!];
-    return { protocol: "udp", from: workload, source, to: this.self, destination, port: DNS_PORT, names: [] };
+    return { protocol, from: workload, source, to: this.self, destination, port: DNS_PORT, names: [] };
   }
 
   #mayAsk(set: PolicySet, { from, to, port }: Connection): boolean {

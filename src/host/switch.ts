@@ -170,7 +170,10 @@ export class Switch implements AsyncDisposable {
     const network6 = options.network6 ?? Network.parse(DEFAULT_NETWORK6);
     const gateways = gatewaysOf(network4, network6);
     this.#enforcer = new Enforcer(() => keeper.set, switchWorkload(gateways, this.#namespaces));
-    this.#audit = audit((vm) => this.#enforcer.workload(vm));
+    this.#audit = audit((vm) => {
+      const workload = this.#enforcer.workload(vm);
+      return workload && { namespace: workload.namespace, labels: workload.labels };
+    });
     this.#names = new Names(
       { resolvers: options.resolvers, services: options.services ?? new Map(), enforcer: this.#enforcer },
       () => this.#operator.directory,

@@ -146,6 +146,16 @@ Deno.test("Enforcer: a VM whose rules name domains may ask for these, and reach 
   assertEquals([reach(), reach(verdict)], [false, true]);
 });
 
+Deno.test("Enforcer: a rule that denies the resolver decides, whatever names other rules have", () => {
+  const names = circuitPolicy("{podSelector: {}, egress: [{action: Allow, to: [{domainNames: [a.test]}]}]}");
+  const deny = circuitPolicy(
+    "{priority: 1, podSelector: {}, egress: [{action: Deny, to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}",
+    "d",
+  );
+  const asks = (text: string): boolean => enforcer(text).verdict(attempt("web", "host", "10.77.0.1", 53)).allow;
+  assertEquals([asks(names), asks(`${names}---\n${deny}`)], [true, false]);
+});
+
 Deno.test("Enforcer: a name that leads to a VM gives no way to it", () => {
   const names = circuitPolicy("{podSelector: {}, egress: [{action: Allow, to: [{domainNames: [db.example.com]}]}]}");
   const rules = enforcer(names);
