@@ -111,7 +111,6 @@ export class Arenas implements Disposable {
   revoke(arena: Arena): void {
     if (arena.revoked) return;
     arena.revoked = true;
-    this.#forget(arena);
     this.#revoking.set(arena, setTimeout(() => this.#takeAway(arena), this.limits.revokeMs));
   }
 

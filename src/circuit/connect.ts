@@ -132,6 +132,7 @@ export class Connector {
   admit(listener: Listener): void {
     for (const attempt of [...listener.waiting]) {
       if (!listener.hasCredit || listener.gone) return;
+      if (!attempt.admission.current.allow) continue;
       listener.waiting.delete(attempt);
       clearTimeout(attempt.timer);
       this.#establish(attempt, listener);
@@ -150,23 +151,20 @@ export class Connector {
     for (const listener of vm.listeners.values()) this.listenerGone(listener);
   }
 
-  /** Policy has changed: ask again about a VM's attempts. How many there were, and how many of them are over. */
-  revise(vm: Vm): { checked: number; cut: number } {
-    const count = { checked: 0, cut: 0 };
-    for (const attempt of [...vm.attempts.values()]) {
-      // One may have been let in meanwhile, by what became of another: it is a circuit now.
-      if (attempt.state !== "waiting" && attempt.state !== "opening") continue;
-      count.checked++;
-      this.gate.review(attempt.admission);
-      const { current } = attempt.admission;
-      if (current.allow) continue;
-      count.cut++;
+  /** Policy has changed: ask again about the attempts of all VMs. How many there were, and how many of them are over. */
+  revise(vms: Iterable<Vm>): { checked: number; cut: number } {
+    const waiting = [...vms].flatMap((vm) => [...vm.attempts.values()])
+      .filter(({ state }) => state === "waiting" || state === "opening");
+    // All of them first: where one gives its place up, none may take it that is denied as well.
+    for (const { admission } of waiting) this.gate.review(admission);
+    const denied = waiting.filter(({ admission }) => !admission.current.allow);
+    for (const attempt of denied) {
       this.gate.denied(attempt.admission);
-      const errno = denialErrno(current);
+      const errno = denialErrno(attempt.admission.current);
       if (errno !== 0) this.#finish(attempt, errno);
       else this.#drop(attempt);
     }
-    return count;
+    return { checked: waiting.length, cut: denied.length };
   }
 
   /** The endpoint that an attempt comes from, or an errno. */

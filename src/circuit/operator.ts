@@ -185,9 +185,12 @@ export class Operator implements Disposable {
    */
   revise(): RevisionCount {
     const began = performance.now();
-    const counts = [...this.directory.vms].map((vm) => this.#connector.revise(vm));
     // In this order: what became of an attempt that was let in meanwhile is a circuit.
-    counts.push(this.#publisher.revise(), reviseCircuits(this.circuits, this.#gate));
+    const counts = [
+      this.#connector.revise(this.directory.vms),
+      this.#publisher.revise(),
+      reviseCircuits(this.circuits, this.#gate),
+    ];
     const total = counts.reduce((a, b) => ({ checked: a.checked + b.checked, cut: a.cut + b.cut }));
     log.info("policy changed: {checked} connections checked, {cut} cut, in {milliseconds} ms", {
       ...total,

@@ -101,6 +101,23 @@ Deno.test("revise() refuses attempts whose arena is being opened, and gives thei
   }
 });
 
+Deno.test("revise() lets nobody in whom it has not asked about yet", async () => {
+  const { net, a, b, policy } = pair();
+  using _ = net;
+  const c = net.boot();
+  c.connect(B, 81);
+  await settle();
+  // Two of a's hold credit and have no arena yet; c's has an arena and waits for credit.
+  b.answersArenas = false;
+  const tickets = [1n, 2n].map((token) => a.connect(B, 80, { token }));
+  const waits = c.connect(B, 80);
+  await settle();
+  policy.verdict = only(81);
+  assertEquals(net.operator.revise(), { checked: 4, cut: 3 });
+  assertEquals([...tickets.map((ticket) => a.errno(ticket)), c.errno(waits)], Array(3).fill(Errno.ECONNREFUSED));
+  assertEquals([b.incoming.length, b.vm.listeners.get(80)!.outstanding, net.operator.circuits.total], [1, 0, 1]);
+});
+
 Deno.test("an attempt that is dropped counts among its VM's attempts, and ends with time, with CANCEL, or with the VM", async () => {
   const { net, a, policy, lines } = pair({ limits: { connectMs: 20, maxAttempts: 2 } });
   using _ = net;
