@@ -279,6 +279,7 @@ struct csvn_sock {
 
 /* main.c */
 extern unsigned int csvn_spin_us;
+extern bool csvn_hairpin;
 extern struct workqueue_struct *csvn_workqueue;
 
 /* family.c */
