@@ -229,6 +229,7 @@ static void timestamps(const void *none)
 	saw_time("nanoseconds", &m, SO_TIMESTAMPNS, true);
 	SAW(set_int(b, SOL_SOCKET, SO_TIMESTAMPNS, 0));
 	SAW(set_int(b, SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE));
+	settle(); /* the kernel begins to take times a moment later */
 	send(a, "x", 1, 0);
 	m = take(b, 0);
 	saw_time("software", &m, SO_TIMESTAMPING, true);

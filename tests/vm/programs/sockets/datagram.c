@@ -173,12 +173,14 @@ static void many_at_once(const void *none)
 
 static void connected_datagrams(const void *none)
 {
-	int a = bound(), b = bound(), c = bound();
+	int first = bound(), a = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0)), b = bound(), c = bound();
 	struct sockaddr nobody = { .sa_family = AF_UNSPEC };
-	struct sockaddr_in name;
+	struct sockaddr_in name = name_of(first);
 	socklen_t length = sizeof(name);
 
 	(void)none;
+	close(first);
+	SAW(bind(a, (struct sockaddr *)&name, sizeof(name))); /* a port that is asked for by number stays */
 	SAW(getpeername(a, (struct sockaddr *)&name, &length));
 	SAW(connect_to(a, b));
 	SAW(getpeername(a, (struct sockaddr *)&name, &length));
@@ -240,7 +242,7 @@ static void datagram_shutdown(const void *none)
 	int a = bound(), b = bound();
 
 	(void)none;
-	SAW(shutdown(a, SHUT_RD));
+	SAW(shutdown(socket(AF_INET, SOCK_DGRAM, 0), SHUT_RD));
 	MUST(connect_to(a, b));
 	MUST(connect_to(b, a));
 	SAW(shutdown(a, SHUT_WR));

@@ -125,7 +125,7 @@ static void forked(const void *none)
 		did("the child sends", send(p.b, "child", 5, 0));
 		_exit(0);
 	}
-	SAW(send(p.a, "hello", 5, 0));
+	MUST(send(p.a, "hello", 5, 0));
 	waitpid(child, NULL, 0);
 	saw_bytes("received", buffer, recv(p.a, buffer, 10, 0));
 	SAW(recv(p.a, buffer, 10, MSG_DONTWAIT));
@@ -228,10 +228,10 @@ static void passed(const void *none)
 		did("sends", send(b, "accepted", 8, 0));
 		_exit(0);
 	}
-	saw_bytes("received", buffer, recv(p.a, buffer, 10, 0));
 	b = dial(&to);
-	saw_bytes("received", buffer, recv(b, buffer, 10, 0));
 	waitpid(child, NULL, 0);
+	saw_bytes("received", buffer, recv(p.a, buffer, 10, 0));
+	saw_bytes("received", buffer, recv(b, buffer, 10, 0));
 }
 
 static void passed_and_dropped(const void *none)

@@ -130,14 +130,14 @@ size_t fill(int fd)
 	size_t total = 0, before;
 	ssize_t n;
 
-	do {
+	for (int idle = 0; idle < 4; idle = total == before ? idle + 1 : 0) {
 		before = total;
 		while ((n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
 			total += (size_t)n;
 		while ((n = send(fd, bytes, 1, MSG_DONTWAIT)) > 0)
 			total += (size_t)n;
 		settle();
-	} while (total != before);
+	}
 	return total;
 }
 
