@@ -18,9 +18,21 @@
  * @module
  */
 
+export { AuditLog, type Identify, type VmLabels } from "./src/audit/audit_log.ts";
+export { Admission } from "./src/circuit/admission.ts";
+export type { EndReason, Outcome } from "./src/circuit/circuit.ts";
 export { DirectoryError } from "./src/circuit/directory.ts";
 export { DEFAULT_LIMITS, type Limits } from "./src/circuit/limits.ts";
-export { allowAll, type Attempt, denyAll, type Verdict, type VerdictFunction } from "./src/circuit/verdict.ts";
+export type { RecordedCircuit, Recorder } from "./src/circuit/recorder.ts";
+export type { ForbiddenCircuit, RevisionCount } from "./src/circuit/revision.ts";
+export {
+  allowAll,
+  type Attempt,
+  denyAll,
+  type OnDeny,
+  type Verdict,
+  type VerdictFunction,
+} from "./src/circuit/verdict.ts";
 export { Errno, type ErrnoName, errnoName, SystemError } from "./src/errno.ts";
 export { LibraryError } from "./src/ffi/library.ts";
 export type { PlaneCounters } from "./src/ffi/plane.ts";

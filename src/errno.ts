@@ -17,6 +17,7 @@ export const Errno = {
   EACCES: 13,
   EFAULT: 14,
   EEXIST: 17,
+  EISDIR: 21,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,

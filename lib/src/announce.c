@@ -10,7 +10,24 @@
 
 void announce_clear(struct device *d)
 {
-	d->announcement_first = d->announcement_count = 0;
+	d->announcement_first = d->announcement_count = d->announcement_resets = 0;
+}
+
+static bool is_reset(const uint8_t *bytes, uint32_t count)
+{
+	struct csvn_header header;
+
+	if (count < sizeof(header))
+		return false;
+	memcpy(&header, bytes, sizeof(header));
+	return header.type == CSVN_EV_RESET;
+}
+
+static bool has_room(const struct device *d, bool reset)
+{
+	if (reset)
+		return d->announcement_resets < RESETS_MAX;
+	return d->announcement_count - d->announcement_resets < ANNOUNCEMENTS_MAX;
 }
 
 static int grow(struct device *d)
@@ -18,8 +35,6 @@ static int grow(struct device *d)
 	uint32_t capacity = d->announcement_capacity ? d->announcement_capacity * 2 : FIRST_CAPACITY;
 	struct announcement *a;
 
-	if (d->announcement_capacity >= ANNOUNCEMENTS_MAX)
-		return -ENOBUFS;
 	a = calloc(capacity, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
@@ -61,6 +76,7 @@ void announce_flush(struct plane *p, struct device *d)
 		p->counters.announcements++;
 		d->announcement_first = (d->announcement_first + 1) % d->announcement_capacity;
 		d->announcement_count--;
+		d->announcement_resets -= is_reset(a->bytes, a->count);
 	}
 	if (rc < 0)
 		device_fault(p, d, CSVN_QUEUE_EVENT, rc, why);
@@ -83,7 +99,9 @@ int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t c
 	if (d) {
 		struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
 
-		rc = !q->running || q->broken ? -ESHUTDOWN : 0;
+		bool reset = is_reset(bytes, count);
+
+		rc = !q->running || q->broken ? -ESHUTDOWN : has_room(d, reset) ? 0 : -ENOBUFS;
 		if (rc == 0 && d->announcement_count == d->announcement_capacity)
 			rc = grow(d);
 		if (rc == 0) {
@@ -91,6 +109,7 @@ int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t c
 
 			d->announcements[at].count = count;
 			memcpy(d->announcements[at].bytes, bytes, count);
+			d->announcement_resets += reset;
 			announce_flush(p, d);
 		}
 	}

@@ -3,7 +3,7 @@
  * Datagrams between a circuit's rings and one socket of the host, without a buffer in between.
  *
  * Theory of operation. Each frame of the guest names its destination; it goes out when that is permitted, else it is dropped
- * and counted. What comes in is received straight behind a frame's header in the ring, when its source is permitted. A circuit of a
+ * and counted, and where the rule says so answered with a frame with an error, as a firewall's ICMP message would come back. What comes in is received straight behind a frame's header in the ring, when its source is permitted. A circuit of a
  * published port shows unknown sources to TypeScript, and receives nothing more until it is told; any other drops them.
  * What the network says of datagrams that were sent (ICMP) comes by the socket's error queue, and goes to the guest as a
  * frame with an error.
@@ -27,6 +27,7 @@
 
 #define DATAGRAMS_A_TURN 64
 #define PERMITS_MAX 4096u
+#define FORBIDDEN_NS 200000000u /* between two frames that say so of one address */
 #define FRAME_HEADER ((uint32_t)sizeof(struct csvn_datagram))
 #define FRAME_MAX (FRAME_HEADER + CSVN_DATAGRAM_MAX + CSVN_DATAGRAM_ALIGN)
 
@@ -58,7 +59,7 @@ static bool same_address(const struct csvn_host_address *a, const struct csvn_ho
 	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
 }
 
-static const struct host_permit *by_guest(const struct host_datagram *h, const struct csvn_host_address *a)
+static struct host_permit *by_guest(const struct host_datagram *h, const struct csvn_host_address *a)
 {
 	for (uint32_t i = h->count; i-- > 0;)
 		if (same_address(&h->permits[i].rule.guest, a))
@@ -66,12 +67,19 @@ static const struct host_permit *by_guest(const struct host_datagram *h, const s
 	return NULL;
 }
 
-static const struct host_permit *by_actual(const struct host_datagram *h, const struct csvn_host_address *a)
+/* The guest may know it by several addresses: one that is allowed, if there is one. */
+static struct host_permit *by_actual(const struct host_datagram *h, const struct csvn_host_address *a)
 {
-	for (uint32_t i = h->count; i-- > 0;)
-		if (same_address(&h->permits[i].rule.actual, a))
+	struct host_permit *denied = NULL;
+
+	for (uint32_t i = h->count; i-- > 0;) {
+		if (!same_address(&h->permits[i].rule.actual, a))
+			continue;
+		if (h->permits[i].rule.allowed)
 			return &h->permits[i];
-	return NULL;
+		denied = &h->permits[i];
+	}
+	return denied;
 }
 
 /* An address as the socket tells it; IPv4-mapped ones as IPv4. */
@@ -140,6 +148,22 @@ static void report(struct plane *p, struct host_datagram *h, const struct host_p
 		publish(p, h, &to->rule.guest, 0, error);
 }
 
+/* Tell the guest that an address is not allowed, a few times a second at most: it may send any number of datagrams there. */
+static void forbid(struct plane *p, struct host_datagram *h, struct host_permit *to)
+{
+	struct timespec t;
+	uint64_t now;
+
+	if (!to->rule.error)
+		return;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	if (to->reported && now - to->reported < FORBIDDEN_NS)
+		return;
+	to->reported = now;
+	report(p, h, to, (int)to->rule.error);
+}
+
 static void read_errors(struct plane *p, struct host_datagram *h)
 {
 	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
@@ -175,7 +199,7 @@ static int send_one(struct plane *p, struct host_datagram *h)
 {
 	struct csvn_end *e = &h->end;
 	struct csvn_host_address to = { 0 };
-	const struct host_permit *permit;
+	struct host_permit *permit;
 	struct csvn_datagram d;
 	struct iovec iov[2];
 	struct msghdr msg = { .msg_iov = iov };
@@ -198,6 +222,8 @@ static int send_one(struct plane *p, struct host_datagram *h)
 	permit = by_guest(h, &to);
 	if (!permit || !permit->rule.allowed) {
 		p->counters.host_dropped++;
+		if (permit)
+			forbid(p, h, permit);
 	} else {
 		msg.msg_name = (void *)(uintptr_t)&permit->actual;
 		msg.msg_namelen = (socklen_t)permit->length;
@@ -205,10 +231,12 @@ static int send_one(struct plane *p, struct host_datagram *h)
 		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EAGAIN)
 			return -EAGAIN;
-		if (n < 0)
+		if (n < 0) {
 			report(p, h, permit, errno);
-		else
+		} else {
 			p->counters.host_received += (uint64_t)n;
+			permit->moved.received += (uint64_t)n;
+		}
 	}
 	csvn_rx_release(e, frame_bytes(d.size));
 	if (csvn_wants_tx(e))
@@ -239,7 +267,7 @@ static int receive_one(struct plane *p, struct host_datagram *h)
 {
 	struct csvn_end *e = &h->end;
 	struct csvn_host_address address;
-	const struct host_permit *permit;
+	struct host_permit *permit;
 	struct sockaddr_storage from;
 	struct iovec iov[2];
 	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = iov };
@@ -259,10 +287,12 @@ static int receive_one(struct plane *p, struct host_datagram *h)
 	if (n < 0)
 		return errno == EAGAIN ? -EAGAIN : 1;
 	permit = from_socket_address(&from, &address) < 0 ? NULL : by_actual(h, &address);
-	if (!permit || !permit->rule.allowed || n > (ssize_t)space || frame_bytes((uint32_t)n) > room)
+	if (!permit || !permit->rule.allowed || n > (ssize_t)space || frame_bytes((uint32_t)n) > room) {
 		p->counters.host_dropped++;
-	else
+	} else {
 		publish(p, h, &permit->rule.guest, (uint32_t)n, 0);
+		permit->moved.sent += (uint64_t)n;
+	}
 	return 1;
 }
 
@@ -426,13 +456,14 @@ int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup)
 
 static int add_permit(struct host_datagram *h, const struct csvn_host_permit *rule)
 {
-	struct host_permit *known = (struct host_permit *)(uintptr_t)by_guest(h, &rule->guest);
+	struct host_permit *known = by_guest(h, &rule->guest);
 	struct host_permit permit = { .rule = *rule };
 
 	permit.length = to_socket_address(&rule->actual, h->six, &permit.actual);
 	if (permit.length < 0)
 		return permit.length;
 	if (known) {
+		permit.moved = known->moved;
 		*known = permit;
 		return 0;
 	}
@@ -468,6 +499,44 @@ int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_per
 	}
 	plane_leave(p);
 	return rc;
+}
+
+int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest)
+{
+	struct plane *p = plane_enter(plane);
+	struct host_datagram *h;
+	struct host_permit *known;
+
+	if (!p)
+		return -EBADF;
+	h = handle_get(&p->host_datagrams, circuit);
+	known = h ? by_guest(h, guest) : NULL;
+	if (known)
+		*known = h->permits[--h->count];
+	plane_leave(p);
+	return known ? 0 : -ENOENT;
+}
+
+int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest, struct csvn_host_moved *out)
+{
+	struct plane *p = plane_enter(plane);
+	struct host_permit *known = NULL;
+	struct host_datagram *h;
+
+	if (!p)
+		return -EBADF;
+	h = handle_get(&p->host_datagrams, circuit);
+	if (h) {
+		/* What the guest sent before this is to be counted. */
+		turn(p, h);
+		known = by_guest(h, guest);
+	}
+	if (known) {
+		*out = known->moved;
+		known->moved = (struct csvn_host_moved){ 0, 0 };
+	}
+	plane_leave(p);
+	return known ? 0 : -ENOENT;
 }
 
 int csvn_host_datagram_close(int plane, int circuit)

@@ -12,7 +12,12 @@
 #include "route.h"
 #include "virtqueue.h"
 
-#define ANNOUNCEMENTS_MAX 8192u /* that wait for the driver to post buffers */
+/*
+ * Announcements that wait for the driver to post buffers. All circuits of a VM may be reset at once, through no fault of its
+ * driver: those do not count with the others.
+ */
+#define ANNOUNCEMENTS_MAX 8192u
+#define RESETS_MAX 122880u
 #define RESPONSE_MIN 24u /* struct csvn_response */
 #define DOORBELL_IDS 64u /* in one buffer */
 
@@ -39,6 +44,7 @@ struct device {
 	struct route_table routes;
 	struct announcement *announcements; /* a ring */
 	uint32_t announcement_capacity, announcement_first, announcement_count;
+	uint32_t announcement_resets; /* of them */
 };
 
 void device_kicked(struct plane *p, struct device *d, uint32_t queue);

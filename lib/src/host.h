@@ -42,6 +42,8 @@ struct host_permit {
 	struct csvn_host_permit rule;
 	struct sockaddr_storage actual; /* in the form of the circuit's socket */
 	int length;
+	uint64_t reported; /* when the guest was told last that it is not allowed; nanoseconds */
+	struct csvn_host_moved moved;
 };
 
 /* A datagram circuit: one unconnected socket, and the addresses that it may exchange datagrams with. */

@@ -14,10 +14,11 @@ const PAGE = 4096;
 /** What an arena's end is in:
  * - `opening`: it is being mapped into the VM's window;
  * - `visible`: the driver has read the nonce; circuits may be used;
+ * - `revoked`: it was taken out of the VM's window by force; the driver may not know, so ids and its place stay taken;
  * - `retiring`: the driver was asked to forget it, and nothing new is put in;
  * - `gone`: it is not in the VM's window any more.
  */
-export type ArenaEndState = "opening" | "visible" | "retiring" | "gone";
+export type ArenaEndState = "opening" | "visible" | "revoked" | "retiring" | "gone";
 
 /** A VM's end of an arena. */
 export interface ArenaEnd {
@@ -27,6 +28,8 @@ export interface ArenaEnd {
   /** Bytes, in the VM's window. */
   readonly offset: number;
   state: ArenaEndState;
+  /** It is, or may be, in the VM's window. */
+  mapped: boolean;
 }
 
 /** Bytes of a slot: two control pages and two rings. */
@@ -40,6 +43,10 @@ export class Arena implements Disposable {
   readonly slotCount: number;
   /** Circuits in it now. */
   circuits = 0;
+  /** Those of them that policy has cut. */
+  cut = 0;
+  /** Nothing new is put in it: policy has cut all that was in it. */
+  revoked = false;
   /** The host's stack has it mapped as well. */
   host: HostArena | undefined;
   readonly #free: number[] = [];
@@ -62,7 +69,7 @@ export class Arena implements Disposable {
 
   /** May circuits be set up in it? */
   get usable(): boolean {
-    return this.ends.every((end) => end.state === "visible");
+    return !this.revoked && this.ends.every((end) => end.state === "visible");
   }
 
   /** The end of a VM. */
@@ -83,6 +90,11 @@ export class Arena implements Disposable {
     // Before anybody can get the slot again: no circuit starts with another's bytes.
     this.memory.punch(PAGE + slot * slotBytes(this.ringBytes), slotBytes(this.ringBytes));
     this.#free.push(slot);
+  }
+
+  /** Give all pages back: nobody can see them any more. @throws {SystemError} */
+  empty(): void {
+    this.memory.punch(PAGE, this.memory.length - PAGE);
   }
 
   /**

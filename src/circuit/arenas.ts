@@ -7,6 +7,9 @@
  * for for a bounded time, and all waiting ends at once when the VM goes down. A VM that goes down has lost its mappings; the memory lives on
  * while the peer's circuits are in it.
  *
+ * An arena is *revoked* when policy has cut all that is in it: two drivers that take no notice would share memory on. It is retired as soon as they have
+ * closed their circuits, and after a while it is taken away, which needs no driver; those who are merely slow find zeros in it.
+ *
  * @module
  */
 
@@ -56,6 +59,7 @@ export class Arenas implements Disposable {
   readonly #live = new Map<string, Arena>();
   readonly #questions = new Map<ArenaEnd, Question>();
   readonly #idle = new Map<Arena, ReturnType<typeof setTimeout>>();
+  readonly #revoking = new Map<Arena, ReturnType<typeof setTimeout>>();
   #count = 0;
 
   constructor(
@@ -99,8 +103,32 @@ export class Arenas implements Disposable {
   giveSlot(arena: Arena, slot: number): void {
     arena.giveSlot(slot);
     if (arena.circuits > 0) return;
-    if (arena.ends.some((end) => end.state === "gone")) this.#retire(arena);
+    if (arena.revoked || arena.ends.some((end) => end.state === "gone")) this.#retire(arena);
     else this.#idle.set(arena, setTimeout(() => this.#retire(arena), this.limits.arenaIdleMs));
+  }
+
+  /** Policy has cut all that is in an arena. */
+  revoke(arena: Arena): void {
+    if (arena.revoked) return;
+    arena.revoked = true;
+    this.#revoking.set(arena, setTimeout(() => this.#takeAway(arena), this.limits.revokeMs));
+  }
+
+  /** A VM's device runs on without its driver, or with another one: its window is emptied. */
+  clearWindow(vm: Vm): void {
+    for (const arena of vm.arenas.values()) void this.#unmap(arena, arena.endOf(vm)!);
+  }
+
+  /**
+   * A VM's driver says goodbye, and is about to reset its device: its window is emptied before it may. One after the other and for
+   * a bounded time, since it will not wait for ever, and QEMU does not survive one that comes too late.
+   *
+   * @returns undefined when nothing is in it.
+   */
+  leaveWindow(vm: Vm): Promise<void> | undefined {
+    const mapped = [...vm.arenas.values()].filter((arena) => arena.endOf(vm)!.mapped)
+      .map((arena) => ({ offset: arena.endOf(vm)!.offset, length: arena.memory.length }));
+    return mapped.length === 0 ? undefined : this.#emptyWindow(vm, mapped);
   }
 
   /** A driver's answer to an event about one of its arenas; false when nothing was asked. */
@@ -121,6 +149,7 @@ export class Arenas implements Disposable {
       const end = arena.endOf(vm);
       if (!end) continue;
       end.state = "gone";
+      end.mapped = false;
       const question = this.#questions.get(end);
       this.#questions.delete(end);
       clearTimeout(question?.timer);
@@ -135,13 +164,14 @@ export class Arenas implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const timer of this.#idle.values()) clearTimeout(timer);
+    for (const timer of [...this.#idle.values(), ...this.#revoking.values()]) clearTimeout(timer);
     for (const question of this.#questions.values()) {
       clearTimeout(question.timer);
       question.reject(new ArenaError("the switch stops"));
     }
     for (const arena of this.#live.values()) arena[Symbol.dispose]();
     this.#idle.clear();
+    this.#revoking.clear();
     this.#questions.clear();
     this.#live.clear();
     this.#pairs.clear();
@@ -189,7 +219,7 @@ export class Arenas implements Disposable {
         for (const end of ends) end.vm.window.give(end.offset, length);
         throw new ArenaError(`the window of ${vm.name} is full`);
       }
-      ends.push({ vm, id: vm.nextArenaId(), offset, state: "opening" });
+      ends.push({ vm, id: vm.nextArenaId(), offset, state: "opening", mapped: false });
     }
     let arena: Arena;
     try {
@@ -211,8 +241,9 @@ export class Arenas implements Disposable {
       if (end.state === "gone") throw new ArenaError(`${end.vm.name} went down`);
       end.state = "visible";
     } catch (error) {
-      // It may be mapped all the same: its place in the window stays taken until the VM's next driver.
+      // The driver may believe that it is there: its place in the window stays taken until the VM's next driver.
       end.state = "gone";
+      await this.#unmap(arena, end);
       throw error;
     }
   }
@@ -221,7 +252,14 @@ export class Arenas implements Disposable {
     const { vm, id, offset } = end;
     const length = arena.memory.length;
     await this.#ask(end, "ARENA_PREPARE", (token) => encodeArenaEvent(token, "ARENA_PREPARE", id));
-    await vm.mapper.map(arena.memory.fd, offset, length);
+    // From now on: an unmapping that is asked for meanwhile comes after it.
+    end.mapped = true;
+    try {
+      await vm.mapper.map(arena.memory.fd, offset, length);
+    } catch (error) {
+      end.mapped = false;
+      throw error;
+    }
     if (end.state === "gone") throw new ArenaError(`${vm.name} went down`);
     await this.#ask(
       end,
@@ -238,11 +276,57 @@ export class Arenas implements Disposable {
     if (pair) pair.arenas = pair.arenas.filter((other) => other !== arena);
   }
 
+  /** Its circuits are cut, and their drivers have had their time. */
+  #takeAway(arena: Arena): void {
+    this.#revoking.delete(arena);
+    log.warn("arena {arena} is taken away from {vms}, which hold {circuits} circuits in it that were cut", {
+      arena: arena.number,
+      vms: arena.ends.map((end) => end.vm.name).join(" and "),
+      circuits: arena.circuits,
+    });
+    const ends = arena.ends.filter(({ state }) => state === "visible");
+    for (const end of ends) end.state = "revoked";
+    Promise.all(ends.map((end) => this.#unmap(arena, end))).then(() => {
+      if (this.#live.has(arena.memory.identity)) arena.empty();
+    });
+  }
+
+  async #emptyWindow(vm: Vm, mapped: { offset: number; length: number }[]): Promise<void> {
+    const deadline = performance.now() + this.limits.byeMs;
+    try {
+      for (const { offset, length } of mapped) {
+        if (performance.now() >= deadline) throw new ArenaError(`it took longer than ${this.limits.byeMs} ms`);
+        await vm.mapper.unmap(offset, length);
+      }
+    } catch (error) {
+      log.warn("the window of {vm} was not emptied: {reason}", { vm: vm.name, reason: (error as Error).message });
+    }
+  }
+
+  /** Take an end out of its VM's window, whatever its driver does. */
+  async #unmap(arena: Arena, end: ArenaEnd): Promise<void> {
+    // A device that is not started has no mappings, and QEMU would not survive it.
+    if (!end.mapped || end.vm.state !== "ready") return;
+    end.mapped = false;
+    try {
+      await end.vm.mapper.unmap(end.offset, arena.memory.length);
+    } catch (error) {
+      log.warn("arena {arena} could not be taken from {vm}: {reason}", {
+        arena: arena.number,
+        vm: end.vm.name,
+        reason: (error as Error).message,
+      });
+      end.mapped = true;
+    }
+  }
+
   #retire(arena: Arena): void {
     clearTimeout(this.#idle.get(arena));
     this.#idle.delete(arena);
+    clearTimeout(this.#revoking.get(arena));
+    this.#revoking.delete(arena);
     this.#forget(arena);
-    const living = arena.ends.filter((end) => end.state === "visible");
+    const living = arena.ends.filter(({ state }) => state === "visible" || state === "revoked");
     Promise.allSettled(living.map((end) => this.#retireEnd(arena, end))).then((results) => {
       for (const result of results) {
         if (result.status === "rejected") {
@@ -260,14 +344,16 @@ export class Arenas implements Disposable {
   async #retireEnd(arena: Arena, end: ArenaEnd): Promise<void> {
     const { vm, id, offset } = end;
     end.state = "retiring";
+    let answered = false;
     try {
       await this.#ask(end, "ARENA_RETIRE", (token) => encodeArenaEvent(token, "ARENA_RETIRE", id));
-      if ((end.state as ArenaEnd["state"]) === "gone") return;
-      await vm.mapper.unmap(offset, arena.memory.length);
-      if ((end.state as ArenaEnd["state"]) !== "gone") vm.window.give(offset, arena.memory.length);
+      answered = true;
     } finally {
-      // Without an answer it may still be mapped: its place in the window stays taken until the VM's next driver.
+      await this.#unmap(arena, end);
+      const gone = (end.state as ArenaEnd["state"]) === "gone";
       end.state = "gone";
+      // Without an answer the driver may believe that it is there: its place in the window stays taken until the next one.
+      if (answered && !gone && !end.mapped) vm.window.give(offset, arena.memory.length);
     }
   }
 

@@ -5,7 +5,9 @@
  */
 
 import { type Endpoint, formatEndpoint } from "../net/address.ts";
+import type { Admission } from "./admission.ts";
 import type { Arena } from "./arena.ts";
+import type { Flows } from "./flows.ts";
 import type { HostCircuit } from "./host.ts";
 import type { Protocol } from "./listener.ts";
 import type { Vm } from "./vm.ts";
@@ -18,6 +20,8 @@ export interface VmEnd extends EndState {
   readonly vm: Vm;
   /** The id by which the VM's driver knows it. */
   readonly id: number;
+  /** The driver was told that it is over. */
+  reset: boolean;
 }
 
 /** The host's end. */
@@ -38,6 +42,26 @@ export interface EndState {
   received?: bigint;
 }
 
+/** What a circuit is in:
+ * - `opening`: the host's stack is connecting; the VM has not been told;
+ * - `open`: both ends were told;
+ * - `cut`: policy has forbidden it; both ends were told, and not both have closed.
+ */
+export type CircuitState = "opening" | "open" | "cut";
+
+/** Why a circuit ended: by its ends, by policy, since a VM was gone, since an end broke the ring's rules, or since the host's stack said so. */
+export type EndReason = "closed" | "policy" | "gone" | "violation" | "reset";
+
+/** What became of a connection. */
+export interface Outcome {
+  /** Bytes from the end that connected; undefined when nobody is left to say. */
+  readonly sent: bigint | undefined;
+  /** Bytes to the end that connected. */
+  readonly received: bigint | undefined;
+  readonly seconds: number;
+  readonly why: EndReason;
+}
+
 /** One connection. */
 export interface Circuit {
   /** Running number, for the log. */
@@ -49,16 +73,35 @@ export interface Circuit {
   readonly ends: readonly [CircuitEnd, CircuitEnd];
   /** Milliseconds since the epoch. */
   readonly openedAt: number;
+  state: CircuitState;
+  /** The first thing that went wrong. */
+  why: EndReason;
+  /** Both ends are VMs. */
+  readonly direct: boolean;
+  /** By what it was let in; undefined for datagrams to and from the host's stack, where each flow has its own. */
+  readonly admission: Admission | undefined;
+  flows: Flows | undefined;
+}
+
+/** Something went wrong with a circuit; the first thing counts. */
+export function blame(circuit: Circuit, why: EndReason): void {
+  if (circuit.why === "closed") circuit.why = why;
+}
+
+/** What became of a circuit that is over. */
+export function outcomeOf({ ends: [a, b], openedAt, why }: Circuit): Outcome {
+  return {
+    // What a VM that died cannot tell any more, its peer can.
+    sent: a.sent ?? b.received,
+    received: b.sent ?? a.received,
+    seconds: (Date.now() - openedAt) / 1000,
+    why,
+  };
 }
 
 /** The other end. */
 export function peerOf(circuit: Circuit, end: CircuitEnd): CircuitEnd {
   return circuit.ends[0] === end ? circuit.ends[1] : circuit.ends[0];
-}
-
-/** Is the host's stack at one of its ends? */
-export function isDirect(circuit: Circuit): boolean {
-  return circuit.ends.every((end) => end.vm !== undefined);
 }
 
 /** `client 10.77.0.2:40000 -> web 10.77.0.10:80`, for the log. */

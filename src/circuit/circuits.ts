@@ -6,14 +6,27 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno, SystemError } from "../errno.ts";
+import { Errno } from "../errno.ts";
 import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
-import { type Circuit, type CircuitEnd, describeEnds, type HostEnd, isDirect, peerOf, type VmEnd } from "./circuit.ts";
-import type { HostCircuitSetup, HostConnection, HostDatagram } from "./host.ts";
+import { type Admission, denialErrno } from "./admission.ts";
+import {
+  blame,
+  type Circuit,
+  type CircuitEnd,
+  describeEnds,
+  type HostEnd,
+  outcomeOf,
+  peerOf,
+  type VmEnd,
+} from "./circuit.ts";
+import type { Flows } from "./flows.ts";
+import type { HostConnection } from "./host.ts";
+import { errnoOf, HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
 import { type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
+import type { Recorder } from "./recorder.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
 
@@ -34,7 +47,7 @@ export interface Opened {
 
 /** A datagram circuit to the host's stack. */
 export interface OpenedDatagram extends Opened {
-  readonly host: HostDatagram;
+  readonly flows: Flows;
 }
 
 /** All circuits of a switch. */
@@ -42,7 +55,11 @@ export class Circuits {
   readonly #live = new Set<Circuit>();
   #count = 0;
 
-  constructor(readonly arenas: Arenas, readonly signals: Signals) {}
+  readonly #hostEnds: HostEnds;
+
+  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder) {
+    this.#hostEnds = new HostEnds(arenas.host, recorder, (...done) => this.#hostDone(...done));
+  }
 
   /** All circuits that are not closed at both ends. */
   get all(): Iterable<Circuit> {
@@ -64,7 +81,8 @@ export class Circuits {
    *
    * @returns undefined when one of the VMs has no id left, or its listener cannot be told; the slot is then given back.
    */
-  open(vm: Vm, source: Endpoint, listener: Listener, destination: Endpoint, place: Place): Opened | undefined {
+  open(vm: Vm, listener: Listener, admission: Admission, place: Place): Opened | undefined {
+    const { source, destination } = admission.attempt;
     const here = this.#vmEnd(vm, source);
     const there = here && this.#vmEnd(listener.vm, destination);
     if (!there) {
@@ -72,13 +90,13 @@ export class Circuits {
       this.arenas.giveSlot(place.arena, place.slot);
       return undefined;
     }
-    const circuit = this.#add(listener.protocol, [here, there], place);
+    const circuit = this.#add(listener.protocol, [here, there], place, admission);
     if (!this.#route(here, there) || !this.#announce(circuit, there, listener, source)) {
       // Neither end was told.
       for (const end of circuit.ends) this.#close(circuit, end);
       return undefined;
     }
-    this.#logOpen(circuit);
+    this.#opened(circuit);
     return { circuit, id: here.id, extents: this.#extents(circuit, 0) };
   }
 
@@ -90,12 +108,12 @@ export class Circuits {
    */
   openOutbound(
     vm: Vm,
-    source: Endpoint,
-    destination: Endpoint,
     actual: Endpoint,
+    admission: Admission,
     place: Place,
     outcome: (errno: number) => void,
   ): Opened | undefined {
+    const { source, destination } = admission.attempt;
     const here = this.#vmEnd(vm, source);
     if (!here) {
       this.arenas.giveSlot(place.arena, place.slot);
@@ -103,10 +121,10 @@ export class Circuits {
       return undefined;
     }
     const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
-    const circuit = this.#add("tcp", [here, there], place);
-    const errno = this.#openHost(circuit, here, there, 1, actual, (errno) => {
+    const circuit = this.#add("tcp", [here, there], place, admission);
+    const errno = this.#hostEnds.stream(circuit, here, there, 1, actual, (errno) => {
       if (errno !== 0) this.abandon(circuit);
-      else this.#logOpen(circuit);
+      else this.#opened(circuit);
       outcome(errno);
     });
     if (errno === 0) return { circuit, id: here.id, extents: this.#extents(circuit, 0) };
@@ -116,21 +134,21 @@ export class Circuits {
   }
 
   /** Set a circuit up from the host's network to a listener; one that cannot be is refused. */
-  openInbound(connection: HostConnection, listener: Listener, local: Endpoint, place: Place): boolean {
-    const there = this.#vmEnd(listener.vm, local);
+  openInbound(connection: HostConnection, listener: Listener, admission: Admission, place: Place): boolean {
+    const there = this.#vmEnd(listener.vm, admission.attempt.destination);
     if (!there) {
       this.arenas.giveSlot(place.arena, place.slot);
       connection.refuse();
       return false;
     }
     const here: HostEnd = { host: undefined, endpoint: connection.remote, closed: false };
-    const circuit = this.#add("tcp", [here, there], place);
-    const errno = this.#openHost(circuit, there, here, 0, connection, () => {});
+    const circuit = this.#add("tcp", [here, there], place, admission);
+    const errno = this.#hostEnds.stream(circuit, there, here, 0, connection, () => {});
     if (errno !== 0 || !this.#announce(circuit, there, listener, connection.remote)) {
       this.abandon(circuit);
       return false;
     }
-    this.#logOpen(circuit);
+    this.#opened(circuit);
     return true;
   }
 
@@ -146,14 +164,14 @@ export class Circuits {
       return Errno.ENOBUFS;
     }
     const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
-    const circuit = this.#add("udp", [here, there], place);
-    const opened = this.#openHostDatagram(circuit, here, there, 1, undefined, () => {});
+    const circuit = this.#add("udp", [here, there], place, undefined);
+    const opened = this.#hostEnds.datagram(circuit, here, there, 1, undefined, () => {});
     if (typeof opened === "number") {
       this.abandon(circuit);
       return opened;
     }
-    this.#logOpen(circuit);
-    return { circuit, id: here.id, extents: this.#extents(circuit, 0), host: opened };
+    this.#opened(circuit);
+    return { circuit, id: here.id, extents: this.#extents(circuit, 0), flows: opened };
   }
 
   /**
@@ -176,14 +194,14 @@ export class Circuits {
     }
     const anybody = { address: unspecified(local.address.family), port: 0 };
     const here: HostEnd = { host: undefined, endpoint: anybody, closed: false };
-    const circuit = this.#add("udp", [here, there], place);
-    const opened = this.#openHostDatagram(circuit, there, here, 0, bind, source);
+    const circuit = this.#add("udp", [here, there], place, undefined);
+    const opened = this.#hostEnds.datagram(circuit, there, here, 0, bind, source);
     if (typeof opened === "number" || !this.#announce(circuit, there, listener, anybody)) {
       this.abandon(circuit);
       return undefined;
     }
-    this.#logOpen(circuit);
-    return { circuit, id: there.id, extents: this.#extents(circuit, 1), host: opened };
+    this.#opened(circuit);
+    return { circuit, id: there.id, extents: this.#extents(circuit, 1), flows: opened };
   }
 
   /** Give up a circuit whose VM was never told of it. */
@@ -191,9 +209,21 @@ export class Circuits {
     for (const end of circuit.ends) this.#close(circuit, end);
   }
 
-  /** End a circuit at both ends. */
+  /** End a circuit at both ends. @param errno What its sockets are told; 0: that it is over. */
+  end(circuit: Circuit, errno: number): void {
+    for (const end of circuit.ends) this.#reset(circuit, end, errno);
+  }
+
+  /** Policy has forbidden a circuit: it is ended at both ends, and no doorbell passes any more. */
   cut(circuit: Circuit): void {
-    for (const end of circuit.ends) this.#reset(circuit, end, Errno.ECONNRESET);
+    circuit.state = "cut";
+    circuit.arena.cut++;
+    blame(circuit, "policy");
+    const [a] = circuit.ends;
+    if (circuit.direct && a.vm) a.vm.device.removeRoute((a as VmEnd).id);
+    // Where a connection was, a reset; for datagrams, what a network would say of the next one.
+    this.end(circuit, circuit.protocol === "tcp" ? Errno.ECONNRESET : denialErrno(circuit.admission!.current));
+    this.#revoke(circuit.arena);
   }
 
   /** A driver has closed its end; false when it holds no such circuit. */
@@ -203,7 +233,9 @@ export class Circuits {
     const { circuit, end } = held;
     end.sent = request.sent;
     end.received = request.received;
-    if (request.violation) {
+    // What a forced end leaves behind looks like a violation.
+    if (request.violation && circuit.state !== "cut") {
+      blame(circuit, "violation");
       const peer = peerOf(circuit, end);
       log.warn("circuit {circuit}: {peer} broke the ring's rules, says {vm}: reset", {
         circuit: circuit.number,
@@ -214,39 +246,69 @@ export class Circuits {
     }
     const peer = peerOf(circuit, end);
     this.#close(circuit, end);
-    if (!peer.vm && !peer.closed) peer.host?.finish();
-    // There is no FIN between datagram sockets: the other end is told that it may go too.
-    else if (circuit.protocol === "udp") this.#reset(circuit, peer, 0);
+    if (!peer.vm && !peer.closed) {
+      circuit.flows?.close(circuit.why);
+      peer.host?.finish();
+    } else if (circuit.protocol === "udp") {
+      // There is no FIN between datagram sockets: the other end is told that it may go too.
+      this.#reset(circuit, peer, 0);
+    }
     return true;
   }
 
   /** A VM went down: its ends are closed, its peers' circuits reset. */
   vmDown(vm: Vm): void {
     for (const { circuit, end } of [...vm.circuits.values()]) {
+      blame(circuit, "gone");
       this.#reset(circuit, peerOf(circuit, end), Errno.ECONNRESET);
       this.#close(circuit, end);
     }
   }
 
+  /** Is nothing left in an arena that policy allows? */
+  #revoke(arena: Arena): void {
+    if (!arena.host && arena.cut > 0 && arena.cut === arena.circuits) this.arenas.revoke(arena);
+  }
+
   /** A VM's end with a new id, or undefined when it has none left. */
   #vmEnd(vm: Vm, endpoint: Endpoint): VmEnd | undefined {
     const id = vm.ids.take();
-    return id === undefined ? undefined : { vm, id, endpoint, closed: false };
+    return id === undefined ? undefined : { vm, id, endpoint, closed: false, reset: false };
   }
 
-  #add(protocol: Protocol, ends: readonly [CircuitEnd, CircuitEnd], { arena, slot }: Place): Circuit {
-    const circuit: Circuit = { number: ++this.#count, protocol, arena, slot, ends, openedAt: Date.now() };
+  #add(
+    protocol: Protocol,
+    ends: readonly [CircuitEnd, CircuitEnd],
+    { arena, slot }: Place,
+    admission: Admission | undefined,
+  ): Circuit {
+    const circuit: Circuit = {
+      number: ++this.#count,
+      protocol,
+      arena,
+      slot,
+      ends,
+      openedAt: Date.now(),
+      state: "opening",
+      why: "closed",
+      direct: ends.every(({ vm }) => vm !== undefined),
+      admission,
+      flows: undefined,
+    };
     this.#live.add(circuit);
     for (const end of ends) if (end.vm) end.vm.circuits.set(end.id, { circuit, end });
     return circuit;
   }
 
-  #logOpen(circuit: Circuit): void {
+  /** Both ends know of it. */
+  #opened(circuit: Circuit): void {
+    circuit.state = "open";
+    if (circuit.admission) this.recorder.opened(circuit.admission, circuit);
     log.info("circuit {circuit} open: {ends}, {protocol} {way}", {
       circuit: circuit.number,
       ends: describeEnds(circuit),
       protocol: circuit.protocol,
-      way: isDirect(circuit) ? "direct" : "by the host's stack",
+      way: circuit.direct ? "direct" : "by the host's stack",
     });
   }
 
@@ -263,55 +325,15 @@ export class Circuits {
 
   /** Doorbells both ways; false when the data plane refuses. */
   #route(a: VmEnd, b: VmEnd): boolean {
-    return attempt(`doorbells between ${a.vm.name} and ${b.vm.name}`, () => {
+    return errnoOf(`doorbells between ${a.vm.name} and ${b.vm.name}`, () => {
       a.vm.device.addRoute(a.id, b.vm.device, b.id);
     }) === 0;
-  }
-
-  /** Open the host's end of a circuit; 0 or an errno. @param side The host's. */
-  #openHost(
-    circuit: Circuit,
-    { vm, id }: VmEnd,
-    end: HostEnd,
-    side: 0 | 1,
-    to: Endpoint | HostConnection,
-    connected: (errno: number) => void,
-  ): number {
-    return attempt(`a host circuit for ${vm.name}`, () => {
-      end.host = this.arenas.host.open(this.#hostSetup(circuit, { vm, id }, side), to, {
-        connected,
-        done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome),
-      });
-    });
-  }
-
-  #openHostDatagram(
-    circuit: Circuit,
-    { vm, id }: VmEnd,
-    end: HostEnd,
-    side: 0 | 1,
-    bind: Endpoint | undefined,
-    source: (address: Endpoint) => void,
-  ): HostDatagram | number {
-    let opened: HostDatagram | undefined;
-    const errno = attempt(`a datagram circuit for ${vm.name}`, () => {
-      opened = end.host = this.arenas.host.openDatagram(
-        this.#hostSetup(circuit, { vm, id }, side),
-        bind,
-        { source, done: (...outcome) => this.#hostDone(circuit, vm, end, ...outcome) },
-      );
-    });
-    return opened ?? errno;
-  }
-
-  #hostSetup(circuit: Circuit, { vm, id }: { vm: Vm; id: number }, side: 0 | 1): HostCircuitSetup {
-    const extents = circuit.arena.extents(circuit.slot, side, 0);
-    return { device: vm.device, id, arena: circuit.arena.host!, extents };
   }
 
   #hostDone(circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, received: bigint, errno: number): void {
     end.sent = sent;
     end.received = received;
+    if (errno !== 0) blame(circuit, errno === Errno.EPROTO ? "violation" : "reset");
     if (errno === Errno.EPROTO) {
       log.warn("circuit {circuit}: {vm} broke the ring's rules: reset", { circuit: circuit.number, vm: vm.name });
     }
@@ -326,8 +348,10 @@ export class Circuits {
   /** End a circuit from its other end on. */
   #reset(circuit: Circuit, end: CircuitEnd, errno: number): void {
     if (end.closed) return;
-    if (end.vm) this.signals.announce(end.vm, (token) => encodeReset(token, end.id, errno));
-    else this.#close(circuit, end);
+    if (!end.vm) return this.#close(circuit, end);
+    if (end.reset) return;
+    end.reset = true;
+    this.signals.announce(end.vm, (token) => encodeReset(token, end.id, errno));
   }
 
   /** One end is closed; after the second, all is given back. */
@@ -338,39 +362,34 @@ export class Circuits {
       end.vm.circuits.delete(end.id);
       for (const [key, { id }] of end.vm.hostDatagrams) if (id === end.id) end.vm.hostDatagrams.delete(key);
     } else {
+      circuit.flows?.close(circuit.why);
       end.host?.[Symbol.dispose]();
     }
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
-    const [a, b] = circuit.ends;
     for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) {
       // It may be the device of a VM that is gone, which knows nothing of its peers any more.
       vm.device.removeRoute(id);
       vm.ids.give(id);
     }
     this.#live.delete(circuit);
+    if (circuit.state === "cut") circuit.arena.cut--;
     this.arenas.giveSlot(circuit.arena, circuit.slot);
-    log.info("circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s", {
-      circuit: circuit.number,
-      ends: describeEnds(circuit),
-      protocol: circuit.protocol,
-      way: isDirect(circuit) ? "direct" : "by the host's stack",
-      // What a VM that died cannot tell any more, its peer can.
-      sent: a.sent ?? b.received ?? "unknown",
-      received: b.sent ?? a.received ?? "unknown",
-      seconds: (Date.now() - circuit.openedAt) / 1000,
-    });
-  }
-}
-
-/** Do something that the data plane may refuse; 0 or its errno, which is in the log then. */
-function attempt(what: string, act: () => void): number {
-  try {
-    act();
-    return 0;
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    log.debug("no {what}: {reason}", { what, reason: error.message });
-    return error.errno;
+    this.#revoke(circuit.arena);
+    const outcome = outcomeOf(circuit);
+    if (circuit.state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
+    log.info(
+      "circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s{why}",
+      {
+        circuit: circuit.number,
+        ends: describeEnds(circuit),
+        protocol: circuit.protocol,
+        way: circuit.direct ? "direct" : "by the host's stack",
+        sent: outcome.sent ?? "unknown",
+        received: outcome.received ?? "unknown",
+        seconds: outcome.seconds,
+        why: outcome.why === "closed" ? "" : `, ${outcome.why}`,
+      },
+    );
   }
 }

@@ -2,9 +2,9 @@
  * Connection attempts: from a CONNECT to its answer.
  *
  * Theory of operation. An attempt is checked, its destination looked up, the verdict asked: all at once, within the
- * request. What is left may take time: *waiting* for the listener's backlog, then *opening* an arena for the pair. An
- * attempt is answered exactly once, by `#finish`; whatever ends it (CANCEL, time, either VM, the listener) goes
- * there.
+ * request. What is left may take time: *waiting* for the listener's backlog, then *opening* an arena for the pair, or *dropped*: denied
+ * without an answer, as policy wishes. An attempt is answered exactly once, by `#finish`; whatever ends it (CANCEL, time, either VM, the
+ * listener, another policy) goes there.
  *
  * @module
  */
@@ -12,6 +12,7 @@
 import { getLogger } from "@logtape/logtape";
 import { Errno, errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint, isUnspecified, unmapped } from "../net/address.ts";
+import { type Admission, denialErrno, type Gatekeeper } from "./admission.ts";
 import { type Arenas, HOST } from "./arenas.ts";
 import type { Circuit } from "./circuit.ts";
 import type { Circuits, Opened, OpenedDatagram, Place } from "./circuits.ts";
@@ -27,7 +28,7 @@ import {
   PROTOCOL_DATAGRAM,
   PROTOCOL_STREAM,
 } from "./records.ts";
-import type { Attempt, Verdict, VerdictFunction } from "./verdict.ts";
+import type { Attempt } from "./verdict.ts";
 import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "connect"]);
@@ -43,17 +44,16 @@ export interface Outside {
   readonly actual: Endpoint;
 }
 
-/** An attempt that was allowed and has not been answered. */
+/** An attempt that has not been answered. */
 export interface ConnectAttempt {
   readonly vm: Vm;
   readonly header: Header;
   readonly ticket: number;
-  readonly source: Endpoint;
-  readonly destination: Endpoint;
-  /** Who is to take it. */
-  readonly target: Listener | Outside;
-  /** `waiting` for the backlog, `opening` (with the backlog's credit), or `done`: answered. */
-  state: "waiting" | "opening" | "done";
+  readonly admission: Admission;
+  /** Who is to take it; undefined: nobody, it was dropped. */
+  readonly target: Listener | Outside | undefined;
+  /** `waiting` for the backlog, `opening` (with the backlog's credit), `dropped`, or `done`: answered. */
+  state: "waiting" | "opening" | "dropped" | "done";
   /** Its circuit to the host's stack, which is connecting. */
   circuit: Circuit | undefined;
   timer: ReturnType<typeof setTimeout> | undefined;
@@ -71,7 +71,7 @@ export class Connector {
     readonly arenas: Arenas,
     readonly circuits: Circuits,
     readonly limits: Limits,
-    readonly verdict: VerdictFunction,
+    readonly gate: Gatekeeper,
   ) {}
 
   /** A CONNECT. Answers it at once or later. */
@@ -83,21 +83,40 @@ export class Connector {
     if (vm.circuits.size >= this.limits.maxCircuits) return refuse(Errno.ENOBUFS);
     if (vm.attempts.has(header.token)) return refuse(Errno.EEXIST);
     const destination = { address: unmapped(request.remote.address), port: request.remote.port };
-    const target = this.#target(vm, protocols.get(request.protocol)!, source, destination);
-    if (typeof target === "number") return refuse(target);
-    const attempt: ConnectAttempt = {
-      vm,
-      header,
-      ticket,
-      source,
-      destination,
-      target,
-      state: "waiting",
-      circuit: undefined,
-      timer: undefined,
+    const protocol = protocols.get(request.protocol)!;
+    const found = this.destinations.of(vm, protocol, destination);
+    const to = found.kind === "vm" ? found.vm.name : "host";
+    const asked: Attempt = { protocol, from: vm.name, source, to, destination };
+    if (found.kind === "none") {
+      this.gate.refuse(asked, found.reason, found.errno);
+      return refuse(found.errno);
+    }
+    const admission = this.gate.ask(asked);
+    const begin = (target: Listener | Outside | undefined): ConnectAttempt => {
+      const attempt: ConnectAttempt = {
+        vm,
+        header,
+        ticket,
+        admission,
+        target,
+        state: "waiting",
+        circuit: undefined,
+        timer: undefined,
+      };
+      vm.attempts.set(header.token, attempt);
+      return attempt;
     };
-    vm.attempts.set(header.token, attempt);
-    if (!(target instanceof Listener) || target.hasCredit) this.#establish(attempt);
+    if (!admission.verdict.allow) {
+      const errno = denialErrno(admission.verdict);
+      return errno !== 0 ? refuse(errno) : this.#drop(begin(undefined));
+    }
+    const target = found.kind === "host" ? { protocol, actual: found.actual } : this.#listener(found.vm, asked);
+    if (typeof target === "number") {
+      this.gate.recorder.failed(admission, target);
+      return refuse(target);
+    }
+    const attempt = begin(target);
+    if (!(target instanceof Listener) || target.hasCredit) this.#establish(attempt, target);
     else if (target.protocol === "tcp") this.#wait(attempt, target);
     else this.#finish(attempt, Errno.ENOBUFS);
   }
@@ -113,9 +132,10 @@ export class Connector {
   admit(listener: Listener): void {
     for (const attempt of [...listener.waiting]) {
       if (!listener.hasCredit || listener.gone) return;
+      if (!attempt.admission.current.allow) continue;
       listener.waiting.delete(attempt);
       clearTimeout(attempt.timer);
-      this.#establish(attempt);
+      this.#establish(attempt, listener);
     }
   }
 
@@ -131,6 +151,22 @@ export class Connector {
     for (const listener of vm.listeners.values()) this.listenerGone(listener);
   }
 
+  /** Policy has changed: ask again about the attempts of all VMs. How many there were, and how many of them are over. */
+  revise(vms: Iterable<Vm>): { checked: number; cut: number } {
+    const waiting = [...vms].flatMap((vm) => [...vm.attempts.values()])
+      .filter(({ state }) => state === "waiting" || state === "opening");
+    // All of them first: where one gives its place up, none may take it that is denied as well.
+    for (const { admission } of waiting) this.gate.review(admission);
+    const denied = waiting.filter(({ admission }) => !admission.current.allow);
+    for (const attempt of denied) {
+      this.gate.denied(attempt.admission);
+      const errno = denialErrno(attempt.admission.current);
+      if (errno !== 0) this.#finish(attempt, errno);
+      else this.#drop(attempt);
+    }
+    return { checked: waiting.length, cut: denied.length };
+  }
+
   /** The endpoint that an attempt comes from, or an errno. */
   #source(vm: Vm, { local, remote, protocol }: ConnectRequest): Endpoint | number {
     if (!protocols.has(protocol)) return Errno.EOPNOTSUPP;
@@ -144,36 +180,21 @@ export class Connector {
   }
 
   /** Who is to take the attempt, or the errno that it fails with. */
-  #target(vm: Vm, protocol: Protocol, source: Endpoint, destination: Endpoint): Listener | Outside | number {
-    const found = this.destinations.of(vm, protocol, destination);
-    const to = found.kind === "vm" ? found.vm.name : "host";
-    const names = { from: vm.name, source: formatEndpoint(source), to, destination: formatEndpoint(destination) };
-    if (found.kind === "none") {
-      log.warn("refused: {from} {source} -> {destination}: {reason}", { ...names, reason: found.reason });
-      return found.errno;
-    }
-    const verdict = this.#ask({ protocol, from: vm.name, source, to, destination });
-    if (!verdict.allow) {
-      log.warn("denied: {from} {source} -> {to} {destination}: {reason}", { ...names, reason: verdict.reason });
-      return Errno.ECONNREFUSED;
-    }
-    if (found.kind === "host") return { protocol, actual: found.actual };
-    if (found.vm.state !== "ready") return Errno.EHOSTUNREACH;
-    const listener = chooseListener(found.vm.listeners.values(), destination, protocol);
+  #listener(vm: Vm, { protocol, from, to, destination }: Attempt): Listener | number {
+    if (vm.state !== "ready") return Errno.EHOSTUNREACH;
+    const listener = chooseListener(vm.listeners.values(), destination, protocol);
     if (!listener) {
+      const names = { from, to, destination: formatEndpoint(destination) };
       log.info("refused: {from} -> {to} {destination}: nobody listens", names);
-      return Errno.ECONNREFUSED;
     }
-    return listener;
+    return listener ?? Errno.ECONNREFUSED;
   }
 
-  #ask(attempt: Attempt): Verdict {
-    try {
-      return this.verdict(attempt);
-    } catch (error) {
-      log.error("the verdict function threw: {error}", { error });
-      return { allow: false, reason: "the verdict function threw an exception" };
-    }
+  /** Policy wants it to have no answer: until it times out, or is canceled. */
+  #drop(attempt: ConnectAttempt): void {
+    this.#release(attempt);
+    attempt.state = "dropped";
+    attempt.timer = setTimeout(() => this.#finish(attempt, Errno.ETIMEDOUT), this.limits.connectMs);
   }
 
   #wait(attempt: ConnectAttempt, listener: Listener): void {
@@ -183,27 +204,27 @@ export class Connector {
   }
 
   /** There is room in the backlog: set the circuit up, as soon as there is a place for it. */
-  #establish(attempt: ConnectAttempt): void {
-    const { vm, target } = attempt;
+  #establish(attempt: ConnectAttempt, target: Listener | Outside): void {
+    const { vm, admission } = attempt;
     const peer = target instanceof Listener ? target.vm : HOST;
     attempt.state = "opening";
-    const known = vm.hostDatagrams.get(datagramKey(attempt.source));
+    const known = vm.hostDatagrams.get(datagramKey(admission.attempt.source));
     if (known && !(target instanceof Listener) && target.protocol === "udp") {
       return this.#permit(attempt, target, known);
     }
     if (target instanceof Listener) target.outstanding++;
     const place = this.arenas.takeSlot(vm, peer);
-    if (place) return this.#open(attempt, place);
+    if (place) return this.#open(attempt, target, place);
     this.arenas.open(vm, peer).then(
       () => {
-        if (attempt.state === "done") return;
+        if (attempt.state !== "opening") return;
         // Others may have been quicker, and have filled the new arena too.
         if (target instanceof Listener) target.outstanding--;
         if (target instanceof Listener && target.gone) this.#finish(attempt, Errno.ECONNREFUSED, false);
-        else this.#establish(attempt);
+        else this.#establish(attempt, target);
       },
       (error: Error) => {
-        if (attempt.state === "done") return;
+        if (attempt.state !== "opening") return;
         log.warn("no arena between {from} and {to}: {reason}", {
           from: vm.name,
           to: target instanceof Listener ? target.vm.name : "the host's stack",
@@ -219,24 +240,24 @@ export class Connector {
     });
   }
 
-  #open(attempt: ConnectAttempt, place: Place): void {
-    const { vm, target, source, destination } = attempt;
+  #open(attempt: ConnectAttempt, target: Listener | Outside, place: Place): void {
+    const { vm, admission } = attempt;
     if (target instanceof Listener) {
-      const opened = this.circuits.open(vm, source, target, destination, place);
+      const opened = this.circuits.open(vm, target, admission, place);
       if (!opened) return this.#finish(attempt, Errno.ENOBUFS);
       return this.#succeed(attempt, opened, 0);
     }
     if (target.protocol === "udp") return this.#openDatagram(attempt, target, place);
-    const opened = this.circuits.openOutbound(vm, source, destination, target.actual, place, (errno) => {
+    const opened = this.circuits.openOutbound(vm, target.actual, admission, place, (errno) => {
       attempt.circuit = undefined;
       if (errno !== 0) this.#finish(attempt, errno);
       else this.#succeed(attempt, opened!, CONNECT_HOST);
     });
-    if (attempt.state !== "done") attempt.circuit = opened?.circuit;
+    if (attempt.state === "opening") attempt.circuit = opened?.circuit;
   }
 
   #openDatagram(attempt: ConnectAttempt, target: Outside, place: Place): void {
-    const { vm, source, destination } = attempt;
+    const { vm, admission: { attempt: { source, destination } } } = attempt;
     const opened = this.circuits.openDatagram(vm, source, destination, place);
     if (typeof opened === "number") return this.#finish(attempt, opened);
     vm.hostDatagrams.set(datagramKey(source), opened);
@@ -246,16 +267,18 @@ export class Connector {
   /** A datagram socket has its circuit to the host's stack: let it talk to one more address. */
   #permit(attempt: ConnectAttempt, { actual }: Outside, opened: OpenedDatagram): void {
     try {
-      opened.host.permit(attempt.destination, actual, true);
+      opened.flows.set(attempt.admission, attempt.admission.attempt.destination, actual);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
+      // The guest was not told of a circuit whose first flow cannot be.
+      if (opened.flows.size === 0) this.circuits.abandon(opened.circuit);
       return this.#finish(attempt, error.errno);
     }
     this.#succeed(attempt, opened, CONNECT_HOST);
   }
 
   #succeed(attempt: ConnectAttempt, opened: Opened, flags: number): void {
-    const { vm, header, ticket, source } = attempt;
+    const { vm, header, ticket, admission: { attempt: { source } } } = attempt;
     attempt.state = "done";
     vm.attempts.delete(header.token);
     vm.device.reply(ticket, encodeConnectResponse(header, opened.id, opened.extents, source, flags));
@@ -264,21 +287,29 @@ export class Connector {
   /** Answer an attempt that fails. @param credited Whether it holds the backlog's credit while it is opening. */
   #finish(attempt: ConnectAttempt, errno: number, credited = true): void {
     if (attempt.state === "done") return;
-    const { vm, target, header } = attempt;
-    const opening = attempt.state === "opening";
-    attempt.state = "done";
-    clearTimeout(attempt.timer);
+    const { vm, header, admission } = attempt;
     vm.attempts.delete(header.token);
-    if (attempt.circuit) this.circuits.abandon(attempt.circuit);
+    this.#release(attempt, credited);
+    attempt.state = "done";
     log.debug("{from} -> {destination} failed: {error}", {
       from: vm.name,
-      destination: formatEndpoint(attempt.destination),
+      destination: formatEndpoint(admission.attempt.destination),
       error: errnoName(errno),
     });
+    if (admission.current.allow) this.gate.recorder.failed(admission, errno);
     vm.device.reply(attempt.ticket, encodeResponse(header, errno));
+  }
+
+  /** Give back what an attempt holds. */
+  #release(attempt: ConnectAttempt, credited = true): void {
+    const { target, state, circuit } = attempt;
+    attempt.state = "done";
+    clearTimeout(attempt.timer);
+    attempt.circuit = undefined;
+    if (circuit) this.circuits.abandon(circuit);
     if (!(target instanceof Listener)) return;
     target.waiting.delete(attempt);
-    if (opening && credited) {
+    if (state === "opening" && credited) {
       target.outstanding--;
       this.admit(target);
     }

@@ -20,8 +20,8 @@ export class DirectoryError extends Error {
   override readonly name = "DirectoryError";
 }
 
-// Index 0 is the network itself, 1 the switch.
-const GATEWAY = 1;
+/** Which address of its networks is the switch's; 0 is the network itself. */
+export const GATEWAY = 1;
 const FIRST = 2;
 
 /** Names and addresses of a switch's VMs. */

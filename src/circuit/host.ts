@@ -32,8 +32,13 @@ export interface HostDatagram extends HostCircuit {
    *
    * @param guest As the guest calls it.
    * @param actual As the host's stack does.
+   * @param errno What the guest's datagrams are answered with while it is not allowed; 0: nothing.
    */
-  permit(guest: Endpoint, actual: Endpoint, allowed: boolean): void;
+  permit(guest: Endpoint, actual: Endpoint, allowed: boolean, errno: number): void;
+  /** Forget what was decided about an address. */
+  forget(guest: Endpoint): void;
+  /** Bytes that were sent to the guest from an address and received for it, since this was asked last. */
+  moved(guest: Endpoint): { readonly sent: bigint; readonly received: bigint };
 }
 
 /** Told about a datagram circuit. */

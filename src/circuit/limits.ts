@@ -28,6 +28,18 @@ export interface Limits {
   readonly maxAttempts: number;
   /** Connections that may wait for one listener's accept(), and as many attempts that may wait for its backlog. */
   readonly maxBacklog: number;
+  /** Destinations, or sources, of one datagram circuit to the host's stack; the data plane takes no more. */
+  readonly maxFlows: number;
+  /** Milliseconds after which an arena of circuits that policy has cut is taken from its VMs, whatever their drivers do. */
+  readonly revokeMs: number;
+  /** Milliseconds that a driver's goodbye waits for its window to be emptied; it waits for two seconds. */
+  readonly byeMs: number;
+  /** Denials of one VM that are told at once. */
+  readonly denialBurst: number;
+  /** Denials of one VM that are told per second, in the long run. */
+  readonly denialsPerSecond: number;
+  /** Milliseconds after which it is said how many denials were left out, when none is told meanwhile. */
+  readonly denialSummaryMs: number;
 }
 
 /** The limits that hold where nothing else is configured. */
@@ -43,4 +55,10 @@ export const DEFAULT_LIMITS: Limits = {
   maxListeners: 4_096,
   maxAttempts: 4_096,
   maxBacklog: 65_535,
+  maxFlows: 4_096,
+  revokeMs: 5_000,
+  byeMs: 1_000,
+  denialBurst: 20,
+  denialsPerSecond: 5,
+  denialSummaryMs: 10_000,
 };

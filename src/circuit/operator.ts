@@ -11,6 +11,7 @@
 import { getLogger } from "@logtape/logtape";
 import { Errno } from "../errno.ts";
 import { type Endpoint, isUnspecified } from "../net/address.ts";
+import { Gatekeeper } from "./admission.ts";
 import { Arenas } from "./arenas.ts";
 import { Circuits } from "./circuits.ts";
 import { Connector } from "./connect.ts";
@@ -36,6 +37,8 @@ import {
   RecordError,
 } from "./records.ts";
 import { type Publication, Publisher } from "./publish.ts";
+import { guarded, noRecorder, type Recorder } from "./recorder.ts";
+import { type ForbiddenCircuit, forbiddenCircuits, reviseCircuits, type RevisionCount } from "./revision.ts";
 import { Signals } from "./signals.ts";
 import type { VerdictFunction } from "./verdict.ts";
 import { Vm } from "./vm.ts";
@@ -50,6 +53,8 @@ export interface OperatorOptions {
   readonly network6: Network;
   readonly vms: readonly Reservation[];
   readonly verdict: VerdictFunction;
+  /** Told about connections; default: nobody. */
+  readonly recorder?: Recorder | undefined;
   readonly memory: ArenaMemoryFactory;
   readonly host: HostStack;
   /** May VMs reach what is no VM, by the host's stack? */
@@ -69,6 +74,7 @@ export class Operator implements Disposable {
   readonly directory: Directory;
   readonly arenas: Arenas;
   readonly circuits: Circuits;
+  readonly #gate: Gatekeeper;
   readonly #connector: Connector;
   readonly #publisher: Publisher;
   readonly #limits: Limits;
@@ -79,10 +85,12 @@ export class Operator implements Disposable {
     this.#limits = options.limits;
     this.directory = new Directory(options.network4, options.network6, options.vms);
     this.arenas = new Arenas(options.limits, options.memory, signals, options.host);
-    this.circuits = new Circuits(this.arenas, signals);
+    const recorder = guarded(options.recorder ?? noRecorder);
+    this.#gate = new Gatekeeper(options.verdict, options.limits, recorder);
+    this.circuits = new Circuits(this.arenas, signals, recorder);
     const destinations = new Destinations(this.directory, options.outside, options.allowHost, options.ownServices);
-    this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, options.verdict);
-    this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, options.verdict);
+    this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, this.#gate);
+    this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, this.#gate);
   }
 
   /**
@@ -129,6 +137,8 @@ export class Operator implements Disposable {
   fault(vm: Vm, reason: string): void {
     if (vm.state === "faulted" || vm.state === "gone") return;
     log.error("{vm} broke its device: {reason}; it is ignored until the device is reset", { vm: vm.name, reason });
+    // The device runs on.
+    this.arenas.clearWindow(vm);
     this.down(vm, reason);
     vm.become("faulted", reason);
   }
@@ -164,21 +174,49 @@ export class Operator implements Disposable {
       case "CONNECT":
         return this.#connector.connect(vm, header, ticket, request);
       case "BYE":
-        answer(0);
-        return this.down(vm, "the driver said goodbye");
+        return this.#bye(vm, () => answer(0));
       default:
         return answer(this.#simple(vm, request));
     }
   }
 
+  /**
+   * Policy has changed: ask again about all connections, and end those that are not allowed any more. Those that are notice nothing.
+   */
+  revise(): RevisionCount {
+    const began = performance.now();
+    // In this order: what became of an attempt that was let in meanwhile is a circuit.
+    const counts = [
+      this.#connector.revise(this.directory.vms),
+      this.#publisher.revise(),
+      reviseCircuits(this.circuits, this.#gate),
+    ];
+    const total = counts.reduce((a, b) => ({ checked: a.checked + b.checked, cut: a.cut + b.cut }));
+    log.info("policy changed: {checked} connections checked, {cut} cut, in {milliseconds} ms", {
+      ...total,
+      milliseconds: Math.round(performance.now() - began),
+    });
+    return total;
+  }
+
+  /** The live connections that a verdict function would cut. Nothing is changed. */
+  forbidden(verdict: VerdictFunction): ForbiddenCircuit[] {
+    return forbiddenCircuits(
+      this.circuits,
+      (admission) => this.#gate.judge(admission.attempt, admission.verdict, verdict),
+    );
+  }
+
   [Symbol.dispose](): void {
     for (const vm of [...this.directory.vms]) this.detach(vm, "the switch stops");
     this.#publisher[Symbol.dispose]();
+    this.#gate[Symbol.dispose]();
     this.arenas[Symbol.dispose]();
   }
 
   #hello(vm: Vm, header: Header, ticket: number, request: Extract<ControlRequest, { type: "HELLO" }>): void {
     if (request.features & ~FEATURES) return vm.device.reply(ticket, encodeResponse(header, Errno.EOPNOTSUPP));
+    this.arenas.clearWindow(vm);
     this.down(vm, "a new driver came up");
     vm.begin();
     vm.become("ready", `driver ${request.driver}`);
@@ -192,6 +230,13 @@ export class Operator implements Disposable {
         maxListeners: this.#limits.maxListeners,
       }),
     );
+  }
+
+  #bye(vm: Vm, answer: () => void): void {
+    const emptied = this.arenas.leaveWindow(vm);
+    if (!emptied) answer();
+    this.down(vm, "the driver said goodbye");
+    emptied?.then(answer);
   }
 
   /** A request that is answered at once, by an errno or 0. */

@@ -2,21 +2,21 @@
  * Published ports: connections from the host's network to a VM's listener.
  *
  * Theory of operation. The host's socket listens only while the VM does, so that a port behind which nobody listens refuses as it
- * should. A connection that comes in is shown to policy, then set up as any other; a full backlog in the VM resets it, since
- * the host's stack has accepted it already.
+ * should. A connection that comes in is shown to policy, then set up as any other. What is denied, whatever policy wants it to look like, and what
+ * finds the VM's backlog full, is reset at once: the host's stack has accepted it already.
  *
  * @module
  */
 
 import { getLogger } from "@logtape/logtape";
-import { errnoName, SystemError } from "../errno.ts";
+import { Errno, errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint } from "../net/address.ts";
+import type { Admission, Gatekeeper } from "./admission.ts";
 import { type Arenas, HOST } from "./arenas.ts";
 import type { Circuits, OpenedDatagram, Place } from "./circuits.ts";
 import { datagramKey } from "./connect.ts";
 import type { HostConnection, HostStack } from "./host.ts";
 import { chooseListener, type Listener, type Protocol } from "./listener.ts";
-import type { VerdictFunction } from "./verdict.ts";
 import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "publish"]);
@@ -34,13 +34,15 @@ export interface Publication {
 /** Listens for the published ports. */
 export class Publisher implements Disposable {
   readonly #listening = new Map<Publication, Disposable>();
+  /** Connections that wait for an arena, and what policy says of them. */
+  readonly #opening = new Map<HostConnection, Admission>();
 
   constructor(
     readonly publications: readonly Publication[],
     readonly host: HostStack,
     readonly arenas: Arenas,
     readonly circuits: Circuits,
-    readonly verdict: VerdictFunction,
+    readonly gate: Gatekeeper,
   ) {}
 
   /** A VM's listeners changed. */
@@ -55,6 +57,21 @@ export class Publisher implements Disposable {
         this.#listening.delete(publication);
       }
     }
+  }
+
+  /** Policy has changed: ask again about connections that wait. How many there were, and how many of them are over. */
+  revise(): { checked: number; cut: number } {
+    const count = { checked: 0, cut: 0 };
+    for (const [connection, admission] of this.#opening) {
+      count.checked++;
+      this.gate.review(admission);
+      if (admission.current.allow) continue;
+      count.cut++;
+      this.gate.denied(admission);
+      this.#opening.delete(connection);
+      connection.refuse();
+    }
+    return count;
   }
 
   [Symbol.dispose](): void {
@@ -99,23 +116,23 @@ export class Publisher implements Disposable {
     let ended = false;
     const end = (): void => {
       ended = true;
-      if (opened) this.circuits.cut(opened.circuit);
+      if (opened) this.circuits.end(opened.circuit, Errno.ECONNRESET);
     };
     const open = async (): Promise<void> => {
       const place = await this.#place(vm);
       if (ended) return this.arenas.giveSlot(place.arena, place.slot);
       const local = this.#destination(vm, publication);
       opened = this.circuits.openPublished(listener, local, publication.host, place, (address) => {
-        const verdict = this.verdict({
+        const admission = this.gate.ask({
           protocol: "udp",
           from: "host",
           source: address,
           to: vm.name,
           destination: local,
         });
-        const seen = { from: formatEndpoint(address), to: vm.name, reason: verdict.reason };
-        if (!verdict.allow) log.warn("denied: {from} -> {to}: {reason}", seen);
-        opened?.host.permit(address, address, verdict.allow);
+        if (!opened) return;
+        if (opened.flows.size >= this.circuits.arenas.limits.maxFlows) opened.flows.forgetOldest();
+        opened.flows.set(admission, address, address);
       });
       if (!opened) throw new Error("the address is in use, or the VM takes no circuit");
       listener.outstanding++;
@@ -138,45 +155,49 @@ export class Publisher implements Disposable {
 
   #accept(vm: Vm, publication: Publication, connection: HostConnection): void {
     const destination = this.#destination(vm, publication);
-    const names = {
-      from: formatEndpoint(connection.remote),
-      to: vm.name,
-      destination: formatEndpoint(destination),
-    };
-    const verdict = this.verdict({
+    const admission = this.gate.ask({
       protocol: publication.protocol,
       from: "host",
       source: connection.remote,
       to: vm.name,
       destination,
     });
-    if (!verdict.allow) {
-      log.warn("denied: {from} -> {to} {destination}: {reason}", { ...names, reason: verdict.reason });
-      return connection.refuse();
-    }
+    if (!admission.verdict.allow) return connection.refuse();
     const listener = this.#listener(vm, publication);
-    if (!listener?.hasCredit) {
-      log.warn("refused: {from} -> {to} {destination}: nobody accepts", names);
-      return connection.refuse();
-    }
+    if (!listener?.hasCredit) return this.#refuse(connection, admission, Errno.ECONNREFUSED, "nobody accepts");
     listener.outstanding++;
-    this.#establish(connection, listener, destination).then(
-      (established) => established || listener.outstanding--,
-      (error: Error) => {
-        listener.outstanding--;
-        connection.refuse();
-        log.warn("refused: {from} -> {to} {destination}: {reason}", { ...names, reason: error.message });
-      },
-    );
+    this.#opening.set(connection, admission);
+    this.#establish(connection, listener, admission).catch((error: Error) => {
+      if (this.#opening.has(connection)) this.#refuse(connection, admission, Errno.ENOBUFS, error.message);
+      return false;
+    }).then((established) => {
+      this.#opening.delete(connection);
+      if (!established) listener.outstanding--;
+    });
   }
 
-  async #establish(connection: HostConnection, listener: Listener, destination: Endpoint): Promise<boolean> {
+  #refuse(connection: HostConnection, admission: Admission, errno: number, reason: string): void {
+    const { source, to, destination } = admission.attempt;
+    log.warn("refused: {from} -> {to} {destination}: {reason}", {
+      from: formatEndpoint(source),
+      to,
+      destination: formatEndpoint(destination),
+      reason,
+    });
+    this.gate.recorder.failed(admission, errno);
+    connection.refuse();
+  }
+
+  async #establish(connection: HostConnection, listener: Listener, admission: Admission): Promise<boolean> {
     const place = await this.#place(listener.vm);
-    if (listener.gone) {
+    if (!this.#opening.has(connection) || listener.gone) {
       this.arenas.giveSlot(place.arena, place.slot);
-      connection.refuse();
+      if (listener.gone) throw new Error("nobody listens any more");
       return false;
     }
-    return this.circuits.openInbound(connection, listener, destination, place);
+    if (!this.circuits.openInbound(connection, listener, admission, place)) {
+      throw new Error("the VM takes no circuit");
+    }
+    return true;
   }
 }

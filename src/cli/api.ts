@@ -1,11 +1,16 @@
 /**
- * The switch's status over HTTP on a unix socket: `GET /v1/status`, JSON.
+ * The switch's status and policies over HTTP on a unix socket, in JSON: see docs/configuration.md.
  *
  * @module
  */
 
+import { getLogger } from "@logtape/logtape";
 import { Errno, SystemError } from "../errno.ts";
 import type { Switch, SwitchStatus } from "../host/switch.ts";
+import { PolicyError } from "../policy/files.ts";
+import { QuestionError } from "../policy/question.ts";
+
+const log = getLogger(["csvn", "api"]);
 
 /** Remove a socket that nobody listens on any more, such as that of a switch that was killed. */
 async function removeDead(path: string): Promise<void> {
@@ -17,17 +22,66 @@ async function removeDead(path: string): Promise<void> {
   }
 }
 
-/** Serve a switch's status. @throws {SystemError} when the path cannot be listened on. */
+/** What is done with a request. */
+type Handler = (url: URL, request: Request) => Promise<unknown> | unknown;
+
+/** Bytes of a request's body. */
+const BODY_MAX = 1 << 16;
+
+/** What there is: `METHOD path`. */
+function resources(csvn: Switch): ReadonlyMap<string, Handler> {
+  return new Map<string, Handler>([
+    ["GET /v1/status", () => csvn.status()],
+    ["GET /v1/policy", () => csvn.policy.status()],
+    ["POST /v1/policy/reload", () => csvn.policy.reload("somebody asked for it")],
+    ["GET /v1/policy/explain", ({ searchParams }) => {
+      const [from, to] = [searchParams.get("from"), searchParams.get("to")];
+      if (from === null || to === null) throw new RequestError("from=… and to=… are expected");
+      return csvn.policy.explain(from, to);
+    }],
+    ["POST /v1/policy/diff", async (_url, request) => csvn.policy.preview(await readPaths(request))],
+  ]);
+}
+
+/** A request is wrong; the message says how. */
+class RequestError extends Error {
+  override readonly name = "RequestError";
+}
+
+async function readPaths(request: Request): Promise<string[]> {
+  const length = Number(request.headers.get("content-length") ?? NaN);
+  if (!(length <= BODY_MAX)) throw new RequestError(`a body of up to ${BODY_MAX} bytes with its length is expected`);
+  const { paths } = (await request.json().catch(() => undefined) ?? {}) as { paths?: unknown };
+  if (!Array.isArray(paths) || paths.length === 0 || !paths.every((path) => typeof path === "string" && path !== "")) {
+    throw new RequestError('{"paths": ["…"]} is expected');
+  }
+  return paths;
+}
+
+async function answer(handlers: ReadonlyMap<string, Handler>, request: Request): Promise<Response> {
+  const url = new URL(request.url);
+  const handler = handlers.get(`${request.method} ${url.pathname}`);
+  if (!handler) {
+    const methods = [...handlers.keys()].map((key) => key.split(" ")).filter(([, path]) => path === url.pathname);
+    if (methods.length === 0) return Response.json({ error: `no such resource: ${url.pathname}` }, { status: 404 });
+    return Response.json({ error: `use ${methods.map(([method]) => method).join(" or ")}` }, { status: 405 });
+  }
+  try {
+    return Response.json(await handler(url, request));
+  } catch (error) {
+    const theirs = [RequestError, QuestionError, PolicyError].some((kind) => error instanceof kind);
+    if (!theirs) log.error("a bug of csvn's: {error}", { error });
+    return Response.json({ error: (error as Error).message }, { status: theirs ? 400 : 500 });
+  }
+}
+
+/** Serve a switch's status and policies. @throws {SystemError} when the path cannot be listened on. */
 export async function serveApi(path: string, csvn: Switch): Promise<AsyncDisposable> {
   await removeDead(path);
+  const handlers = resources(csvn);
   let server: Deno.HttpServer<Deno.UnixAddr>;
   try {
-    server = Deno.serve({ path, onListen: () => {} }, (request) => {
-      const { pathname } = new URL(request.url);
-      if (pathname !== "/v1/status") return Response.json({ error: `no such resource: ${pathname}` }, { status: 404 });
-      if (request.method !== "GET") return Response.json({ error: "use GET" }, { status: 405 });
-      return Response.json(csvn.status());
-    });
+    server = Deno.serve({ path, onListen: () => {} }, (request) => answer(handlers, request));
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) throw new SystemError(`listen on ${path}`, Errno.EADDRINUSE);
     if (error instanceof Deno.errors.NotFound) throw new SystemError(`listen on ${path}`, Errno.ENOENT);
@@ -47,12 +101,28 @@ export async function serveApi(path: string, csvn: Switch): Promise<AsyncDisposa
   };
 }
 
-/** Ask a running switch for its status. @throws {Error} when none answers. */
-export async function fetchStatus(path: string): Promise<SwitchStatus> {
+/** A running switch does not answer, or says that something is wrong. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+}
+
+/**
+ * Ask a running switch.
+ *
+ * @param resource Such as `/v1/status`.
+ * @throws {ApiError}
+ */
+export async function ask<T>(path: string, resource: string, init: RequestInit = {}): Promise<T> {
   using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
-  const response = await fetch("http://csvn/v1/status", { client, signal: AbortSignal.timeout(10_000) });
-  if (!response.ok) throw new Error(`the switch on ${path} answered ${response.status}: ${await response.text()}`);
-  return await response.json();
+  let response: Response;
+  try {
+    response = await fetch(`http://csvn${resource}`, { ...init, client, signal: AbortSignal.timeout(60_000) });
+  } catch (error) {
+    throw new ApiError(`no switch answers on ${path}: ${(error as Error).message.split("\n")[0]}`);
+  }
+  const body = await response.json().catch(() => ({ error: `status ${response.status}` }));
+  if (!response.ok) throw new ApiError(String(body.error));
+  return body;
 }
 
 /** A status as text for people. */

@@ -7,15 +7,18 @@
 
 import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
-import { allowAll, denyAll } from "../circuit/verdict.ts";
 import { HELP, parseCommandLine } from "../config/command_line.ts";
-import { type Config, ConfigError, mergeConfig, NOTHING } from "../config/config.ts";
+import { type Config, ConfigError, mergeConfig, NOTHING, policyOptions } from "../config/config.ts";
 import { parseConfigFile } from "../config/file.ts";
 import { SystemError } from "../errno.ts";
 import { LibraryError } from "../ffi/library.ts";
-import { Switch } from "../host/switch.ts";
-import { fetchStatus, formatStatus, serveApi } from "./api.ts";
+import { Switch, type SwitchStatus } from "../host/switch.ts";
+import { CaseError } from "../policy/cases.ts";
+import { PolicyError } from "../policy/files.ts";
+import { QuestionError } from "../policy/question.ts";
+import { ApiError, ask, formatStatus, serveApi } from "./api.ts";
 import { setUpLog } from "./log.ts";
+import { policy } from "./policy.ts";
 import { VERSION } from "./version.ts";
 
 const USAGE = 2;
@@ -41,6 +44,8 @@ export async function main(args: readonly string[]): Promise<number> {
       case "run":
         await run(mergeConfig(await readFile(command.file), command.config));
         return 0;
+      default:
+        return await policy(command, async (config, file) => mergeConfig(await readFile(file), config));
     }
   } catch (error) {
     return report(error);
@@ -49,15 +54,15 @@ export async function main(args: readonly string[]): Promise<number> {
 
 /** One clear line for every foreseen error; anything else is a bug, and shown as one. */
 function report(error: unknown): number {
-  if (error instanceof ConfigError || error instanceof DirectoryError) {
-    for (const line of error.message.split("\n")) console.error(`csvn: ${line}`);
+  if ([ConfigError, DirectoryError, PolicyError, QuestionError, CaseError].some((kind) => error instanceof kind)) {
+    for (const line of (error as Error).message.split("\n")) console.error(`csvn: ${line}`);
     return USAGE;
   }
   if (error instanceof SystemError) {
     console.error(`csvn: ${error.message}${advice(error)}`);
     return FAILURE;
   }
-  if (error instanceof LibraryError) {
+  if (error instanceof LibraryError || error instanceof ApiError) {
     console.error(`csvn: ${error.message}`);
     return FAILURE;
   }
@@ -96,14 +101,9 @@ async function readFile(file: string | undefined): Promise<Config> {
 }
 
 async function printStatus(path: string, json: boolean): Promise<number> {
-  try {
-    const status = await fetchStatus(path);
-    console.log(json ? JSON.stringify(status, null, 2) : formatStatus(status).trimEnd());
-    return 0;
-  } catch (error) {
-    console.error(`csvn: no switch answers on ${path}: ${(error as Error).message.split("\n")[0]}`);
-    return FAILURE;
-  }
+  const status = await ask<SwitchStatus>(path, "/v1/status");
+  console.log(json ? JSON.stringify(status, null, 2) : formatStatus(status).trimEnd());
+  return 0;
 }
 
 async function run(config: Config): Promise<void> {
@@ -122,7 +122,8 @@ async function run(config: Config): Promise<void> {
   await using csvn = await Switch.start({
     sockets: config.sockets,
     vms: config.vms,
-    verdict: config.policy === "deny" ? denyAll : allowAll,
+    policy: policyOptions(config),
+    auditLog: config.auditLog,
     limits: { ...(ringBytes && { ringBytes }), ...(windowBytes && { windowBytes }) },
     allowHost: config.allowHost,
     publish: config.publish,
@@ -133,8 +134,19 @@ async function run(config: Config): Promise<void> {
     ...(network6 && { network6 }),
     ...(socketMode !== undefined && { socketMode }),
   });
+  Deno.addSignalListener("SIGHUP", () => void hangUp(csvn));
   await using _api = config.api === undefined ? undefined : await serveApi(config.api, csvn);
   await stopSignal();
+}
+
+/** What SIGHUP asks for: files are read again, and written anew. */
+async function hangUp(csvn: Switch): Promise<void> {
+  try {
+    csvn.reopenAuditLog();
+    await csvn.policy.reload("SIGHUP");
+  } catch (error) {
+    getLogger(["csvn"]).error("SIGHUP: {error}", { error: (error as Error).message });
+  }
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends the program at once. */

@@ -7,15 +7,22 @@
 import { type Args, parseArgs } from "@std/cli";
 import type { VmConfig } from "../host/switch.ts";
 import { type Config, ConfigError } from "./config.ts";
+import { type PolicyCommand, type PolicyOptionValues, readPolicyCommand } from "./policy_command_line.ts";
 import {
+  readAction,
   readAddress,
   readEndpoint,
+  readLabel,
   readLogFormat,
   readLogLevel,
   readMode,
   readName,
+  readNamedPort,
+  readNamespace,
   readNetwork,
-  readPolicy,
+  readOnChange,
+  readOnDeny,
+  readPath,
   readPublication,
   readRingSize,
   readService,
@@ -27,6 +34,7 @@ import {
 export type Command =
   | { readonly name: "run"; readonly config: Config; readonly file: string | undefined }
   | { readonly name: "status"; readonly api: string; readonly json: boolean }
+  | PolicyCommand
   | { readonly name: "help" }
   | { readonly name: "version" };
 
@@ -36,15 +44,36 @@ export const HELP = `csvn: a circuit-switched network for the VMs of one host
 Usage:
   deno run -A mod.ts --socket PATH [options]     run a switch
   deno run -A mod.ts status --api PATH [--json]  print what a running switch holds
+  deno run -A mod.ts policy check PATH...        find all errors in policies
+  deno run -A mod.ts policy explain --from web --to db:5432/tcp [options]
+                                                 why a connection is allowed or denied
+  deno run -A mod.ts policy diff OLD NEW [options]
+                                                 what a change of policies would change
+                                                 (exit code 1 when it is something)
+  deno run -A mod.ts policy test CASES.json...   check policies against expectations
+  deno run -A mod.ts policy show --api PATH      the policies of a running switch
+  deno run -A mod.ts policy reload --api PATH    have it read its policies again
+  (explain, and diff NEW, ask a running switch with --api PATH; else they need the
+  VMs, by --config FILE or --vm; --json for machines)
 
 Options:
   --socket PATH       unix socket for any number of VMs, each given the next free
                       name and address (repeatable)
   --vm SPEC           a VM with a socket of its own (repeatable), such as
                       name=web,socket=/run/csvn/web.sock,address=10.77.0.10
-                      fields: name, socket, address, address6
+                      fields: name, socket, address, address6, namespace,
+                      label=KEY=VALUE and port=NAME:PORT[/udp] (both repeatable)
   --config FILE       the same and more in YAML; see docs/configuration.md
-  --policy WORD       allow: VMs may connect to each other (default); deny: none may
+  --policy PATH       a policy file, or a directory of them (repeatable); or a word:
+                      allow: everybody may connect (default); deny: nobody may
+  --default WORD      what becomes of VMs that no policy selects: allow (default,
+                      as in Kubernetes) or deny
+  --on-deny WORD      what a denied attempt comes to in the guest: refuse (default),
+                      unreachable, prohibit or drop
+  --on-change WORD    what becomes of circuits that a changed policy forbids: cut
+                      (default) or keep
+  --audit             denials are only logged
+  --audit-log PATH    a JSON line for every connection and its verdict
   --network CIDR      IPv4 network of the VMs (default 10.77.0.0/16)
   --network6 CIDR     IPv6 network of the VMs (default fd77:6373:766e::/64)
   --publish SPEC      a port of the host's network that leads to a VM (repeatable):
@@ -72,6 +101,12 @@ const strings = [
   "vm",
   "config",
   "policy",
+  "default",
+  "on-deny",
+  "on-change",
+  "audit-log",
+  "from",
+  "to",
   "network",
   "network6",
   "socket-mode",
@@ -85,7 +120,7 @@ const strings = [
   "log-level",
   "log-format",
 ] as const;
-const repeatable = ["socket", "vm", "publish", "allow-host", "resolver", "service"] as const;
+const repeatable = ["socket", "vm", "policy", "publish", "allow-host", "resolver", "service"] as const;
 
 /**
  * Read the command line.
@@ -103,7 +138,7 @@ const repeatable = ["socket", "vm", "publish", "allow-host", "resolver", "servic
 export function parseCommandLine(args: readonly string[]): Command {
   const parsed = parseArgs(args, {
     string: strings,
-    boolean: ["help", "version", "json", "no-outside"],
+    boolean: ["help", "version", "json", "no-outside", "audit"],
     collect: repeatable,
     alias: { h: "help" },
     unknown: (arg, key) => {
@@ -120,6 +155,10 @@ export function parseCommandLine(args: readonly string[]): Command {
     }
   }
   const [command, ...rest] = parsed._.map(String);
+  if (command === "policy") return readPolicyCommand(rest, parsed as PolicyOptionValues, () => readRun(parsed));
+  for (const name of ["from", "to"] as const) {
+    if (parsed[name] !== undefined) throw new ConfigError(`--${name} goes with policy explain`);
+  }
   if (rest.length > 0) throw new ConfigError(`unexpected argument "${rest[0]}"; see --help`);
   if (command === "status") return readStatus(parsed);
   if (command !== undefined) throw new ConfigError(`unknown command "${command}"; see --help`);
@@ -145,9 +184,15 @@ function readRun(parsed: Args): Config {
   const repeated = vms.find((vm, i) => vms.findIndex((other) => other.name === vm.name) !== i);
   if (repeated) throw new ConfigError(`--vm: two VMs are named "${repeated.name}"`);
   return {
-    sockets: parsed.socket.map((text: string) => option("socket", text, readSocketPath)),
+    sockets: parsed.socket.map((text: string) => ({ path: option("socket", text, readSocketPath) })),
     vms,
-    policy: option("policy", parsed.policy, readPolicy),
+    policy: parsed.policy.map((text: string) => option("policy", text, readPath)),
+    defaultAction: option("default", parsed.default, readAction),
+    onDeny: option("on-deny", parsed["on-deny"], readOnDeny),
+    onChange: option("on-change", parsed["on-change"], readOnChange),
+    audit: parsed.audit ? true : undefined,
+    auditLog: option("audit-log", parsed["audit-log"], readPath),
+    namespaces: new Map(),
     network4: option("network", parsed.network, (text) => readNetwork(text, 4)),
     network6: option("network6", parsed.network6, (text) => readNetwork(text, 6)),
     socketMode: option("socket-mode", parsed["socket-mode"], readMode),
@@ -174,25 +219,34 @@ function option<T>(name: string, text: string | undefined, read: (text: string) 
   }
 }
 
+const vmFields = ["name", "socket", "address", "address6", "namespace", "label", "port"];
+const vmLists = ["label", "port"];
+
 function readVm(spec: string): VmConfig {
-  const known = ["name", "socket", "address", "address6"];
-  const fields = new Map<string, string>();
+  const fields = new Map<string, string[]>();
   for (const part of spec.split(",")) {
     const [key, ...value] = part.split("=");
-    if (!key || !known.includes(key)) {
-      throw new ConfigError(`--vm ${spec}: "${part}" is not one of ${known.map((name) => `${name}=…`).join(", ")}`);
+    if (!key || !vmFields.includes(key)) {
+      throw new ConfigError(`--vm ${spec}: "${part}" is not one of ${vmFields.map((name) => `${name}=…`).join(", ")}`);
     }
-    if (fields.has(key)) throw new ConfigError(`--vm ${spec}: ${key} is given twice`);
-    fields.set(key, value.join("="));
+    const known = fields.get(key) ?? [];
+    if (known.length > 0 && !vmLists.includes(key)) throw new ConfigError(`--vm ${spec}: ${key} is given twice`);
+    fields.set(key, [...known, value.join("=")]);
   }
   for (const key of ["name", "socket"]) {
-    if (!fields.get(key)) throw new ConfigError(`--vm ${spec}: ${key}=… is missing`);
+    if (!fields.get(key)?.[0]) throw new ConfigError(`--vm ${spec}: ${key}=… is missing`);
   }
   const where = `vm ${spec}`;
+  const one = <T>(key: string, read: (text: string) => T): T | undefined => option(where, fields.get(key)?.[0], read);
+  const many = <T>(key: string, read: (text: string) => T): T[] =>
+    (fields.get(key) ?? []).map((text) => option(where, text, read)!);
   return {
-    name: option(where, fields.get("name"), readName)!,
-    socket: option(where, fields.get("socket"), readSocketPath)!,
-    address: option(where, fields.get("address"), (text) => readAddress(text, 4)),
-    address6: option(where, fields.get("address6"), (text) => readAddress(text, 6)),
+    name: one("name", readName)!,
+    socket: one("socket", readSocketPath)!,
+    address: one("address", (text) => readAddress(text, 4)),
+    address6: one("address6", (text) => readAddress(text, 6)),
+    namespace: one("namespace", readNamespace),
+    labels: Object.fromEntries(many("label", readLabel)),
+    ports: many("port", readNamedPort),
   };
 }

@@ -4,15 +4,35 @@
  * @module
  */
 
-import type { Publication, VmConfig } from "../host/switch.ts";
+import type {
+  Namespaces,
+  OnChange,
+  OnDeny,
+  PolicyOptions,
+  Publication,
+  SharedSocket,
+  VmConfig,
+} from "../host/switch.ts";
+import type { Action } from "../policy/model.ts";
 
 import type { Address, Endpoint, Network } from "../net/address.ts";
 
 /** What is configured. Nothing is undefined because it is wrong, only because it was not said. */
 export interface Config {
-  readonly sockets: readonly string[];
+  readonly sockets: readonly SharedSocket[];
   readonly vms: readonly VmConfig[];
-  readonly policy?: "allow" | "deny" | undefined;
+  /** `allow` or `deny`, or files and directories of policies. */
+  readonly policy: readonly string[];
+  /** What becomes of VMs that no policy selects. */
+  readonly defaultAction?: Action | undefined;
+  readonly onDeny?: OnDeny | undefined;
+  readonly onChange?: OnChange | undefined;
+  /** Are denials only logged? */
+  readonly audit?: boolean | undefined;
+  /** Path of the audit log. */
+  readonly auditLog?: string | undefined;
+  /** Labels of namespaces. */
+  readonly namespaces: Namespaces;
   readonly network4?: Network | undefined;
   readonly network6?: Network | undefined;
   readonly socketMode?: number | undefined;
@@ -44,7 +64,16 @@ export interface Service {
 }
 
 /** A configuration in which nothing is said. */
-export const NOTHING: Config = { sockets: [], vms: [], allowHost: [], publish: [], resolvers: [], services: [] };
+export const NOTHING: Config = {
+  sockets: [],
+  vms: [],
+  policy: [],
+  namespaces: new Map(),
+  allowHost: [],
+  publish: [],
+  resolvers: [],
+  services: [],
+};
 
 /** Levels of the log, from talkative to terse. */
 export const logLevels = ["debug", "info", "warning", "error"] as const;
@@ -64,9 +93,29 @@ export function mergeConfig(first: Config, second: Config): Config {
     ...said,
     sockets: [...first.sockets, ...second.sockets],
     vms: [...first.vms, ...second.vms],
+    policy: second.policy.length > 0 ? second.policy : first.policy,
+    namespaces: new Map([...first.namespaces, ...second.namespaces]),
     allowHost: [...first.allowHost, ...second.allowHost],
     publish: [...first.publish, ...second.publish],
     resolvers: [...first.resolvers, ...second.resolvers],
     services: [...first.services, ...second.services],
+  };
+}
+
+/** What a configuration says of policies. @throws {ConfigError} when that contradicts itself. */
+export function policyOptions(config: Config): PolicyOptions {
+  const { policy, defaultAction, onDeny, onChange, audit, namespaces } = config;
+  const word = (["allow", "deny"] as const).find((word) => policy.includes(word));
+  if (word && policy.length > 1) {
+    throw new ConfigError(`policy: ${word} stands alone; with policy files, say what becomes of the rest by default`);
+  }
+  if (word && defaultAction) throw new ConfigError(`policy: ${word} leaves nothing to a default`);
+  return {
+    paths: word ? [] : policy,
+    default: word ?? defaultAction,
+    onDeny,
+    onChange,
+    audit,
+    namespaces,
   };
 }

@@ -5,14 +5,20 @@
  * @module
  */
 
-import type { Publication } from "../host/switch.ts";
+import type { OnChange, OnDeny, Publication } from "../host/switch.ts";
+import { type Action, type NamedPort, type PolicyProtocol, protocols } from "../policy/model.ts";
+import { labelKey, labelValue, namespaceName, portName, type Syntax } from "../policy/schema.ts";
 import { type Address, AddressError, type Endpoint, Network, parseAddress } from "../net/address.ts";
 import { ConfigError, type LogLevel, logLevels, type Service } from "./config.ts";
 
 const SOCKET_PATH_MAX = 107;
 
+/** Names that stand for no VM: in the log, and in questions about policies. */
+const RESERVED_NAMES = ["host", "switch"];
+
 /** A VM's name: a DNS label in lower case. */
 export function readName(text: string): string {
+  if (RESERVED_NAMES.includes(text)) throw new ConfigError(`"${text}" is not for VMs: it names the host or the switch`);
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) {
     throw new ConfigError(
       `"${text}" is not a VM name: use up to 63 lower-case letters, digits and hyphens, as in a host name`,
@@ -72,7 +78,8 @@ function formatSize(bytes: number): string {
   return `${bytes}`;
 }
 
-function readPort(text: string): number {
+/** A port. */
+export function readPort(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
   if (!(port >= 1 && port <= 65535)) throw new ConfigError(`"${text}" is not a port: use a number from 1 to 65535`);
   return port;
@@ -167,9 +174,75 @@ export function readChoice<T extends string>(text: string, choices: readonly T[]
   return found;
 }
 
-/** The policy: allow or deny. */
-export function readPolicy(text: string): "allow" | "deny" {
+/** What becomes of what no policy speaks of. */
+export function readAction(text: string): Action {
   return readChoice(text, ["allow", "deny"]);
+}
+
+/** What a denied attempt comes to. */
+export function readOnDeny(text: string): OnDeny {
+  return readChoice(text, ["refuse", "unreachable", "prohibit", "drop"]);
+}
+
+/** What becomes of circuits that a changed policy forbids. */
+export function readOnChange(text: string): OnChange {
+  return readChoice(text, ["cut", "keep"]);
+}
+
+/** A path of a file. */
+export function readPath(text: string): string {
+  if (text === "" || text.includes("\0")) throw new ConfigError(`"${text}" is not a path`);
+  return text;
+}
+
+/** A namespace of VMs. */
+export function readNamespace(text: string): string {
+  return readSyntax(text, namespaceName);
+}
+
+/** A label's key. */
+export function readLabelKey(text: string): string {
+  return readSyntax(text, labelKey);
+}
+
+/** A label's value. */
+export function readLabelValue(text: string): string {
+  return readSyntax(text, labelValue);
+}
+
+/** The name of a port. */
+export function readPortName(text: string): string {
+  return readSyntax(text, portName);
+}
+
+function readSyntax(text: string, { matches, expected }: Syntax): string {
+  if (!matches(text)) throw new ConfigError(`"${text}" is not ${expected}`);
+  return text;
+}
+
+/** A label: `key=value`. */
+export function readLabel(text: string): [key: string, value: string] {
+  const [key, value, ...rest] = text.split("=");
+  if (!key || value === undefined || rest.length > 0) {
+    throw new ConfigError(`"${text}" is not a label such as app=web`);
+  }
+  return [readLabelKey(key), readLabelValue(value)];
+}
+
+/** A port that policies call by a name: `postgres:5432` or `dns:53/udp`. */
+export function readNamedPort(text: string): NamedPort {
+  const match = /^([^:]+):(\d+)(?:\/(\w+))?$/.exec(text);
+  if (!match) throw new ConfigError(`"${text}" is not a named port such as postgres:5432 or dns:53/udp`);
+  return {
+    name: readPortName(match[1]!),
+    port: readPort(match[2]!),
+    protocol: readProtocol(match[3] ?? "tcp"),
+  };
+}
+
+/** A protocol of ports, in upper or lower case. */
+export function readProtocol(text: string): PolicyProtocol {
+  return readChoice(text.toLowerCase(), protocols);
 }
 
 /** A level of the log. */

@@ -14,7 +14,7 @@ import { delay } from "@std/async";
 import { type Endpoint, parseAddress } from "../net/address.ts";
 import { Forwarder } from "./forwarder.ts";
 import { DEFAULT_RESOLVER_LIMITS, QUERY_BYTES_MAX, type ResolverLimits } from "./limits.ts";
-import { type OnAnswer, Responder } from "./responder.ts";
+import { type MayForward, type OnAnswer, Responder } from "./responder.ts";
 import { MessageConnection } from "./tcp.ts";
 import { UdpSocket } from "./udp.ts";
 import type { Zone } from "./zone.ts";
@@ -32,6 +32,8 @@ export interface ResolverOptions {
   readonly hostname: string;
   readonly log?: Logger;
   readonly onAnswer?: OnAnswer;
+  /** Default: any name. */
+  readonly mayForward?: MayForward;
   /** Others than the usual limits. */
   readonly limits?: Partial<ResolverLimits>;
 }
@@ -71,7 +73,13 @@ export class Resolver implements AsyncDisposable {
     this.#listener = listener;
     this.#socket = socket;
     this.#forwarder = new Forwarder(options.upstreams, limits, this.#log);
-    this.#responder = new Responder(options.zone, this.#forwarder, this.#log, options.onAnswer);
+    this.#responder = new Responder(
+      options.zone,
+      this.#forwarder,
+      this.#log,
+      options.onAnswer,
+      options.mayForward,
+    );
     this.udp = socket.local;
     this.tcp = { address: parseAddress(listener.addr.hostname), port: listener.addr.port };
     this.#run(this.#accept());

@@ -21,6 +21,13 @@ import type { Zone, ZoneAnswer, ZoneRecord, ZoneType } from "./zone.ts";
  */
 export type OnAnswer = (name: string, type: ZoneType, records: readonly ZoneRecord[], ttl: number) => void;
 
+/**
+ * May the client have others asked for this name? The switch's own names are always answered.
+ *
+ * @param name As names are compared: lower case, no dot at the end.
+ */
+export type MayForward = (name: string) => boolean;
+
 const zoneTypes: readonly string[] = ["A", "AAAA", "PTR"] satisfies ZoneType[];
 
 function isZoneType(type: string): type is ZoneType {
@@ -34,6 +41,7 @@ export class Responder {
     readonly forwarder: Forwarder,
     readonly log: Logger,
     readonly onAnswer: OnAnswer | undefined,
+    readonly mayForward: MayForward | undefined,
   ) {}
 
   /**
@@ -91,7 +99,8 @@ export class Responder {
   }
 
   async #forward(query: Query, tcp: boolean, max: number): Promise<Uint8Array> {
-    if (this.forwarder.upstreams.length === 0) return makeReply(query, { rcode: Rcode.REFUSED }, max);
+    const refused = this.forwarder.upstreams.length === 0 || this.mayForward?.(query.canonical) === false;
+    if (refused) return makeReply(query, { rcode: Rcode.REFUSED }, max);
     const response = await this.forwarder.ask(query, tcp);
     if (!response) return makeReply(query, { rcode: Rcode.SERVFAIL }, max);
     if (response.length > max) return makeReply(query, { rcode: Rcode.NOERROR, truncated: true }, max);

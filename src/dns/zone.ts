@@ -12,6 +12,11 @@ export type ZoneType = "A" | "AAAA" | "PTR";
 /** A record's content: an address for A and AAAA, a name for PTR. */
 export type ZoneRecord = Address | string;
 
+/** Is it an address? */
+export function isAddress(record: ZoneRecord): record is Address {
+  return typeof record !== "string";
+}
+
 /** What a zone knows about a name. `apex` is the name at which the zone begins; without it, the name itself. */
 export type ZoneAnswer =
   | { readonly kind: "records"; readonly records: readonly ZoneRecord[] }

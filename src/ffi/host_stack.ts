@@ -25,7 +25,8 @@ import type { Library } from "./library.ts";
 const ADDRESS_BYTES = 28;
 const SETUP_BYTES = 88;
 const REMOTE_AT = 52;
-const PERMIT_BYTES = 60;
+const PERMIT_BYTES = 64;
+const MOVED_BYTES = 16;
 
 function putAddress(bytes: Uint8Array, at: number, { address, port }: Endpoint): void {
   const view = new DataView(bytes.buffer);
@@ -125,15 +126,29 @@ export class PlaneHostStack implements HostStack {
       this.symbols.csvn_host_datagram_close(this.plane, circuit);
     };
     return {
-      permit: (guest, actual, allowed) => {
+      permit: (guest, actual, allowed, errno) => {
         const bytes = new Uint8Array(PERMIT_BYTES);
         putAddress(bytes, 0, guest);
         putAddress(bytes, ADDRESS_BYTES, actual);
-        new DataView(bytes.buffer).setUint32(2 * ADDRESS_BYTES, allowed ? 1 : 0, true);
+        const view = new DataView(bytes.buffer);
+        view.setUint32(2 * ADDRESS_BYTES, allowed ? 1 : 0, true);
+        view.setUint32(2 * ADDRESS_BYTES + 4, errno, true);
         checked(
           `let datagrams pass to ${formatEndpoint(actual)}`,
           this.symbols.csvn_host_datagram_permit(this.plane, circuit, bytes),
         );
+      },
+      forget: (guest) => {
+        const bytes = new Uint8Array(ADDRESS_BYTES);
+        putAddress(bytes, 0, guest);
+        this.symbols.csvn_host_datagram_forget(this.plane, circuit, bytes);
+      },
+      moved: (guest) => {
+        const bytes = new Uint8Array(ADDRESS_BYTES);
+        putAddress(bytes, 0, guest);
+        const moved = new BigUint64Array(MOVED_BYTES / 8);
+        this.symbols.csvn_host_datagram_moved(this.plane, circuit, bytes, new Uint8Array(moved.buffer));
+        return { sent: moved[0]!, received: moved[1]! };
       },
       // Datagrams have no end to wait for: what was sent goes out when it is closed.
       finish: () => {

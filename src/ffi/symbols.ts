@@ -82,6 +82,14 @@ export const symbols = {
     parameters: [handle, /* plane */ handle, /* circuit */ "buffer" /* permit */],
     result,
   },
+  csvn_host_datagram_forget: {
+    parameters: [handle, /* plane */ handle, /* circuit */ "buffer" /* guest */],
+    result,
+  },
+  csvn_host_datagram_moved: {
+    parameters: [handle, /* plane */ handle, /* circuit */ "buffer", /* guest */ "buffer" /* out */],
+    result,
+  },
   csvn_host_datagram_close: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_finish: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_close: { parameters: [handle, /* plane */ handle /* circuit */], result },

@@ -9,6 +9,7 @@ import { DirectoryError } from "../circuit/directory.ts";
 import type { Operator } from "../circuit/operator.ts";
 import { QUEUES } from "../circuit/records.ts";
 import type { Vm } from "../circuit/vm.ts";
+import type { Enforcer, Member } from "./enforcer.ts";
 import type { Names } from "./names.ts";
 import type { PlaneDevice } from "../ffi/device.ts";
 import type { Plane, SessionHandler } from "../ffi/plane.ts";
@@ -23,6 +24,9 @@ export interface FrontEndContext {
   readonly plane: Plane;
   readonly operator: Operator;
   readonly names: Names;
+  readonly enforcer: Enforcer;
+  /** The VM as policies see it. */
+  readonly member: (vm: Vm) => Member;
   readonly windowBytes: number;
   /** The configured VM whose socket it is. */
   readonly reserved: string | undefined;
@@ -64,6 +68,7 @@ export class FrontEndVm implements SessionHandler {
       throw error;
     }
     context.live.add(this);
+    context.enforcer.add(context.member(this.#vm));
     context.names.attach(this.#vm);
   }
 
@@ -106,6 +111,7 @@ export class FrontEndVm implements SessionHandler {
     this.#session[Symbol.dispose]();
     this.context.names.detach(this.#vm);
     this.context.operator.detach(this.#vm, reason);
+    this.context.enforcer.remove(this.#vm.name);
     this.#device[Symbol.dispose]();
     this.frontEnd.close();
   }

@@ -13,6 +13,7 @@ import { DirectoryZone } from "../dns/directory_zone.ts";
 import { hostResolvers } from "../dns/host_resolvers.ts";
 import { Resolver } from "../dns/resolver.ts";
 import type { Address, Endpoint } from "../net/address.ts";
+import type { Enforcer } from "./enforcer.ts";
 
 const log = getLogger(["csvn", "names"]);
 
@@ -25,6 +26,8 @@ export interface NamesOptions {
   readonly resolvers: readonly Endpoint[] | undefined;
   /** Names that lead to VMs, by name, or to addresses. */
   readonly services: ReadonlyMap<string, readonly (string | Address)[]>;
+  /** Who says which names a VM may ask for, and is told the answers. */
+  readonly enforcer: Pick<Enforcer, "mayResolve" | "resolved">;
 }
 
 /** Serves names to VMs. */
@@ -75,7 +78,14 @@ export class Names implements AsyncDisposable {
       services: this.options.services,
     });
     const upstreams = this.options.resolvers ?? await hostResolvers();
-    const resolver = await Resolver.start({ zone, upstreams, hostname: LOOPBACK });
+    const { enforcer } = this.options;
+    const resolver = await Resolver.start({
+      zone,
+      upstreams,
+      hostname: LOOPBACK,
+      mayForward: (name) => enforcer.mayResolve(vm.name, name),
+      onAnswer: (name, _type, records, ttl) => enforcer.resolved(vm.name, name, records, ttl),
+    });
     if (this.#gone.has(vm)) await resolver[Symbol.asyncDispose]();
     else this.#resolvers.set(vm, resolver);
   }

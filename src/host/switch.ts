@@ -5,21 +5,34 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import { AuditLog, type Identify } from "../audit/audit_log.ts";
 import { DEFAULT_LIMITS, type Limits } from "../circuit/limits.ts";
+import { Directory, GATEWAY, type Reservation } from "../circuit/directory.ts";
 import { Operator } from "../circuit/operator.ts";
-import { allowAll, type VerdictFunction } from "../circuit/verdict.ts";
+import type { Recorder } from "../circuit/recorder.ts";
+import type { ForbiddenCircuit, RevisionCount } from "../circuit/revision.ts";
+import type { OnDeny, VerdictFunction } from "../circuit/verdict.ts";
+import type { Vm } from "../circuit/vm.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
 import type { Publication } from "../circuit/publish.ts";
 export type { Publication } from "../circuit/publish.ts";
+export type { OnDeny } from "../circuit/verdict.ts";
+export type { OnChange } from "./policy_keeper.ts";
+export type { Namespaces, VmProfile } from "./workloads.ts";
 import { type Address, type Endpoint, Network } from "../net/address.ts";
+import type { Action, Workload } from "../policy/model.ts";
+import { Enforcer, type Member } from "./enforcer.ts";
 import { FrontEndVm } from "./front_end_vm.ts";
 import { Names } from "./names.ts";
+import { controlPolicy, type SwitchPolicy } from "./policy_control.ts";
+import { type OnChange, PolicyKeeper } from "./policy_keeper.ts";
+import { type Namespaces, switchWorkload, type VmProfile, workloadOf } from "./workloads.ts";
 
 const log = getLogger(["csvn", "switch"]);
 
 /** A VM with a socket of its own. */
-export interface VmConfig {
+export interface VmConfig extends VmProfile {
   readonly name: string;
   /** Path of the unix socket that is its alone. */
   readonly socket: string;
@@ -29,17 +42,44 @@ export interface VmConfig {
   readonly address6?: Address | undefined;
 }
 
+/** A socket for any number of VMs, and what they are to policies. */
+export interface SharedSocket extends VmProfile {
+  readonly path: string;
+}
+
+/** What may connect to what. */
+export interface PolicyOptions {
+  /** Files and directories of policies. */
+  readonly paths?: readonly string[];
+  /** What becomes of VMs that no policy selects; default: they are not isolated, as in Kubernetes. */
+  readonly default?: Action | undefined;
+  /** What a denied attempt comes to in the guest; default: refuse. */
+  readonly onDeny?: OnDeny | undefined;
+  /** What becomes of circuits that a changed policy forbids; default: they are cut. */
+  readonly onChange?: OnChange | undefined;
+  /** Are denials only logged? */
+  readonly audit?: boolean | undefined;
+  /** Labels of namespaces. */
+  readonly namespaces?: Namespaces;
+}
+
 /** How a switch is set up. */
 export interface SwitchOptions {
   /** Sockets for any number of VMs each, which get the next free names and addresses. */
-  readonly sockets?: readonly string[];
+  readonly sockets?: readonly (string | SharedSocket)[];
   readonly vms?: readonly VmConfig[];
   /** Default: `10.77.0.0/16`. */
   readonly network4?: Network;
   /** Default: `fd77:6373:766e::/64`. */
   readonly network6?: Network;
-  /** Default: {@linkcode allowAll}. */
+  /** Default: no policy, which allows everything. */
+  readonly policy?: PolicyOptions;
+  /** Asked in place of the policies. */
   readonly verdict?: VerdictFunction;
+  /** A file for the audit log; default: none. */
+  readonly auditLog?: string | undefined;
+  /** Told about connections in place of the audit log. */
+  readonly recorder?: Recorder | undefined;
   /** Permission bits of the sockets; default 0600. */
   readonly socketMode?: number;
   readonly limits?: Partial<Limits>;
@@ -100,28 +140,51 @@ export const DEFAULT_NETWORK6 = "fd77:6373:766e::/64";
  * ```
  */
 export class Switch implements AsyncDisposable {
+  /** The policies that hold. */
+  readonly policy: SwitchPolicy;
   readonly #plane: Plane;
   readonly #operator: Operator;
+  readonly #options: SwitchOptions;
   readonly #names: Names;
+  readonly #audit: AuditLog | undefined;
+  readonly #keeper: PolicyKeeper;
+  readonly #enforcer: Enforcer;
   readonly #live = new Set<FrontEndVm>();
   readonly #stops: (() => void)[] = [];
   readonly #library: Library;
   readonly #limits: Limits;
 
-  private constructor(options: SwitchOptions, library: Library, plane: Plane) {
+  private constructor(
+    options: SwitchOptions,
+    library: Library,
+    plane: Plane,
+    keeper: PolicyKeeper,
+    audit: (identify: Identify) => AuditLog | undefined,
+  ) {
+    this.#options = options;
     this.#library = library;
     this.#plane = plane;
+    this.#keeper = keeper;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const network4 = options.network4 ?? Network.parse(DEFAULT_NETWORK4);
+    const network6 = options.network6 ?? Network.parse(DEFAULT_NETWORK6);
+    const gateways = gatewaysOf(network4, network6);
+    this.#enforcer = new Enforcer(() => keeper.set, switchWorkload(gateways, this.#namespaces));
+    this.#audit = audit((vm) => {
+      const workload = this.#enforcer.workload(vm);
+      return workload && { namespace: workload.namespace, labels: workload.labels };
+    });
     this.#names = new Names(
-      { resolvers: options.resolvers, services: options.services ?? new Map() },
+      { resolvers: options.resolvers, services: options.services ?? new Map(), enforcer: this.#enforcer },
       () => this.#operator.directory,
     );
     this.#operator = new Operator({
       limits: this.#limits,
-      network4: options.network4 ?? Network.parse(DEFAULT_NETWORK4),
-      network6: options.network6 ?? Network.parse(DEFAULT_NETWORK6),
-      vms: (options.vms ?? []).map(({ name, address, address6 }) => ({ name, ipv4: address, ipv6: address6 })),
-      verdict: options.verdict ?? allowAll,
+      network4,
+      network6,
+      vms: (options.vms ?? []).map(reservationOf),
+      verdict: options.verdict ?? ((attempt, before) => this.#enforcer.verdict(attempt, before)),
+      recorder: options.recorder ?? this.#audit,
       memory: (length) => this.#plane.arena(length),
       host: this.#plane.host,
       outside: options.outside ?? true,
@@ -129,22 +192,34 @@ export class Switch implements AsyncDisposable {
       ownServices: (vm, protocol, port) => this.#names.endpoint(vm, protocol, port),
       publish: options.publish ?? [],
     });
+    this.policy = controlPolicy(this.#keeper, this.#enforcer, this.#operator);
   }
 
   /**
    * Start a switch.
    *
+   * @throws {PolicyError} when policy files are wrong.
    * @throws {LibraryError} when the helper library cannot be built or opened.
    * @throws {DirectoryError} when names or addresses collide.
    * @throws {SystemError} when a socket cannot be listened on.
    */
   static async start(options: SwitchOptions): Promise<Switch> {
+    const { paths = [], default: defaultAction = "allow" } = options.policy ?? {};
+    const keeper = await PolicyKeeper.start(paths, defaultAction);
     const library = openLibrary();
     const plane = new Plane(library, (error) => log.error("a bug of csvn's: {error}", { error }));
     let made: Switch | undefined;
     try {
-      made = new Switch(options, library, plane);
+      const { auditLog } = options;
+      made = new Switch(
+        options,
+        library,
+        plane,
+        keeper,
+        (identify) => auditLog === undefined ? undefined : AuditLog.open(auditLog, identify),
+      );
       made.#listenAll(options);
+      made.#watchPolicies();
       plane.start();
       return made;
     } catch (error) {
@@ -155,6 +230,24 @@ export class Switch implements AsyncDisposable {
       }
       throw error;
     }
+  }
+
+  /**
+   * Policy has changed: the verdict function is asked again about every connection. Those that it does not allow any more are cut at
+   * once; the others notice nothing.
+   */
+  revise(): RevisionCount {
+    return this.#operator.revise();
+  }
+
+  /** The live connections that a verdict function would cut; nothing is changed. */
+  forbidden(verdict: VerdictFunction): ForbiddenCircuit[] {
+    return this.#operator.forbidden(verdict);
+  }
+
+  /** Open the audit log's file anew, after it was moved away. @throws {SystemError} The old one is written on, then. */
+  reopenAuditLog(): void {
+    this.#audit?.reopen();
   }
 
   /** What it holds now. */
@@ -185,24 +278,31 @@ export class Switch implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#keeper[Symbol.asyncDispose]();
     for (const stop of this.#stops) stop();
     for (const served of [...this.#live]) served.end("the switch stops");
     this.#operator[Symbol.dispose]();
     await this.#names[Symbol.asyncDispose]();
     await this.#plane[Symbol.asyncDispose]();
+    await this.#audit?.[Symbol.asyncDispose]();
     this.#library.close();
   }
 
   #listenAll({ sockets = [], vms = [], socketMode = 0o600 }: SwitchOptions): void {
-    for (const socket of sockets) this.#listen(socket, undefined, socketMode);
-    for (const vm of vms) this.#listen(vm.socket, vm.name, socketMode);
+    for (const socket of sockets) {
+      const shared = typeof socket === "string" ? { path: socket } : socket;
+      this.#listen(shared.path, undefined, shared, socketMode);
+    }
+    for (const vm of vms) this.#listen(vm.socket, vm.name, vm, socketMode);
   }
 
-  #listen(path: string, reserved: string | undefined, mode: number): void {
+  #listen(path: string, reserved: string | undefined, profile: VmProfile, mode: number): void {
     const context = {
       plane: this.#plane,
       operator: this.#operator,
       names: this.#names,
+      enforcer: this.#enforcer,
+      member: (vm: Vm) => this.#member(vm, profile),
       windowBytes: this.#limits.windowBytes,
       reserved,
       live: this.#live,
@@ -213,4 +313,49 @@ export class Switch implements AsyncDisposable {
     }));
     log.info("listening on {path}", { path });
   }
+
+  get #namespaces(): Namespaces {
+    return this.#options.policy?.namespaces ?? new Map();
+  }
+
+  #member({ identity }: Vm, profile: VmProfile): Member {
+    const { onDeny = "refuse", audit = false } = this.#options.policy ?? {};
+    return {
+      workload: workloadOf(identity, profile, this.#namespaces),
+      onDeny: profile.onDeny ?? onDeny,
+      audit: profile.audit ?? audit,
+    };
+  }
+
+  #watchPolicies(): void {
+    if (this.#keeper.files.paths.length === 0) return;
+    this.#keeper.watch(() => {
+      if (this.#options.policy?.onChange !== "keep") this.#operator.revise();
+    });
+  }
+}
+
+/** The workloads that are configured, as policies see them, and the switch's own. @throws {DirectoryError} */
+export function configuredWorkloads(
+  { vms, network4, network6, namespaces }: {
+    readonly vms: readonly VmConfig[];
+    readonly network4?: Network | undefined;
+    readonly network6?: Network | undefined;
+    readonly namespaces: Namespaces;
+  },
+): Workload[] {
+  const [four, six] = [network4 ?? Network.parse(DEFAULT_NETWORK4), network6 ?? Network.parse(DEFAULT_NETWORK6)];
+  const directory = new Directory(four, six, vms.map(reservationOf));
+  return [
+    ...vms.map((vm) => workloadOf(directory.identify(vm.name), vm, namespaces)),
+    switchWorkload(gatewaysOf(four, six), namespaces),
+  ];
+}
+
+function reservationOf({ name, address, address6 }: VmConfig): Reservation {
+  return { name, ipv4: address, ipv6: address6 };
+}
+
+function gatewaysOf(network4: Network, network6: Network): Address[] {
+  return [network4.at(GATEWAY)!, network6.at(GATEWAY)!];
 }

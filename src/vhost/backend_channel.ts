@@ -15,7 +15,7 @@ interface Waiting {
   readonly request: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
-  readonly timer: ReturnType<typeof setTimeout>;
+  readonly timer: ReturnType<typeof setTimeout> | undefined;
 }
 
 /** A request on the back-end channel failed. */
@@ -38,12 +38,16 @@ export class BackendChannel {
    * @throws {BackendChannelError}
    */
   map(fd: number, fileOffset: bigint, windowOffset: bigint, length: bigint): Promise<void> {
-    return this.#request(BackendRequest.SHMEM_MAP, fileOffset, windowOffset, length, 1n, fd);
+    return this.#request(BackendRequest.SHMEM_MAP, fileOffset, windowOffset, length, 1n, fd, REPLY_MS);
   }
 
-  /** Unmap exactly what was mapped. @throws {BackendChannelError} */
+  /**
+   * Unmap exactly what was mapped. It may take as long as the front-end is paused.
+   *
+   * @throws {BackendChannelError}
+   */
   unmap(windowOffset: bigint, length: bigint): Promise<void> {
-    return this.#request(BackendRequest.SHMEM_UNMAP, 0n, windowOffset, length, 0n, -1);
+    return this.#request(BackendRequest.SHMEM_UNMAP, 0n, windowOffset, length, 0n, -1, undefined);
   }
 
   /** A message came in on the channel. @throws {ProtocolError} */
@@ -77,6 +81,7 @@ export class BackendChannel {
     length: bigint,
     flags: bigint,
     fd: number,
+    limitMs: number | undefined,
   ): Promise<void> {
     const payload = new Uint8Array(PAYLOAD);
     const view = new DataView(payload.buffer);
@@ -89,10 +94,10 @@ export class BackendChannel {
         reject(new BackendChannelError("there is no back-end channel"));
         return;
       }
-      const timer = setTimeout(() => {
+      const timer = limitMs === undefined ? undefined : setTimeout(() => {
         this.close();
-        reject(new BackendChannelError(`no reply on the back-end channel within ${REPLY_MS} ms`));
-      }, REPLY_MS);
+        reject(new BackendChannelError(`no reply on the back-end channel within ${limitMs} ms`));
+      }, limitMs);
       this.#waiting.push({ request, resolve, reject, timer });
     });
   }

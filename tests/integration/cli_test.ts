@@ -37,7 +37,7 @@ Deno.test("wrong command lines: one line and exit code 2", async (t) => {
   const cases: [string[], string][] = [
     [["--sokcet", "/a"], "unknown option --sokcet; see --help"],
     [["--socket"], "--socket needs a value"],
-    [["--socket", "/a", "--policy", "perhaps"], '--policy: "perhaps" is not one of allow, deny'],
+    [["--socket", "/a", "--policy", "/nowhere/at/all"], "/nowhere/at/all: there is no such file or directory"],
     [["--vm", "name=web"], "--vm name=web: socket=… is missing"],
     [["--vm", "name=Web,socket=/a"], '"Web" is not a VM name'],
     [["--vm", "name=a,socket=/a,address=10.78.0.2"], "VM a: 10.78.0.2 is not in 10.77.0.0/16"],
@@ -62,9 +62,9 @@ Deno.test("--help and --version", async () => {
 Deno.test("wrong configuration files: each error at its position, exit code 2", async () => {
   await using dir = await directory();
   const file = `${dir.path}/c.yaml`;
-  await Deno.writeTextFile(file, "policy: maybe\nvms:\n  - {name: web}\n");
+  await Deno.writeTextFile(file, "policyDefault: maybe\nvms:\n  - {name: web}\n");
   const wrong = await run(["--config", file]);
-  failed(wrong, 2, `${file}:1:9: policy: "maybe" is not one of allow, deny`, 2);
+  failed(wrong, 2, `${file}:1:16: policyDefault: "maybe" is not one of allow, deny`, 2);
   assertStringIncludes(wrong.stderr, `csvn: ${file}:3:5: vms[0].socket: is missing`);
   failed(await run(["--config", `${dir.path}/none.yaml`]), 2, "none.yaml: there is no such file");
   failed(await run(["--config", dir.path]), 2, "cannot read the configuration");
@@ -163,7 +163,7 @@ Deno.test("--policy deny, --socket-mode, --log-format json, and what status says
   await b.listen(80);
   assertEquals(await a.connect(b.address, 80), Errno.ECONNREFUSED);
   await until("its API", () => exists(api));
-  await program.says("policy deny: no connection is allowed");
+  await program.says("denied by default, since no policy selects it");
   const lines = program.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
   assert(lines.some((line) => JSON.stringify(line).includes("denied")));
   const [text, json] = await Promise.all([run(["status", "--api", api]), run(["status", "--api", api, "--json"])]);

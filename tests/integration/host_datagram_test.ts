@@ -5,12 +5,11 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
-import { Buffer } from "node:buffer";
 import { Errno } from "../../src/errno.ts";
 import { parseAddress } from "../../src/net/address.ts";
 import type { FakeCircuit } from "../support/fake_circuit.ts";
 import { FakeDriver } from "../support/fake_driver.ts";
+import { HostSocket } from "../support/host_socket.ts";
 import { startTestSwitch } from "../support/test_switch.ts";
 import { until } from "../support/until.ts";
 
@@ -19,38 +18,13 @@ const GATEWAY = "10.77.0.1";
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const bytes = (s: string): Uint8Array => new TextEncoder().encode(s);
 
-/** A datagram socket on the host. */
-class HostSocket implements AsyncDisposable {
-  readonly got: { payload: Uint8Array; from: RemoteInfo }[] = [];
-  private constructor(readonly socket: Socket, readonly port: number) {}
-
-  static async bind(echo = false, port = 0): Promise<HostSocket> {
-    const socket = createSocket("udp4");
-    await new Promise<void>((resolve) => socket.bind(port, HOSTNAME, resolve));
-    const made = new HostSocket(socket, socket.address().port);
-    socket.on("message", (payload, from) => {
-      made.got.push({ payload: Uint8Array.from(payload), from });
-      if (echo) socket.send(payload, from.port, from.address);
-    });
-    return made;
-  }
-
-  send(payload: Uint8Array, port: number): void {
-    this.socket.send(Buffer.from(payload), port, HOSTNAME);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await new Promise<void>((resolve) => this.socket.close(() => resolve()));
-  }
-}
-
 async function connect(vm: FakeDriver, address: string, port: number, from = 5000): Promise<FakeCircuit | number> {
   return vm.circuitOf(await vm.answer(vm.postConnect(address, port, { protocol: 17, port: from })));
 }
 
 Deno.test("datagrams go out and answers come back, with boundaries and addresses", async () => {
-  await using echo = await HostSocket.bind(true);
-  await using other = await HostSocket.bind();
+  await using echo = await HostSocket.bind(HOSTNAME, true);
+  await using other = await HostSocket.bind(HOSTNAME);
   const allowHost = [echo, other].map(({ port }) => ({ address: parseAddress(HOSTNAME), port }));
   await using net = await startTestSwitch({ allowHost });
   await using vm = await FakeDriver.boot(net.socket);
@@ -76,7 +50,7 @@ Deno.test("datagrams go out and answers come back, with boundaries and addresses
   assertEquals([text(other.got[0]!.payload), other.got[0]!.from.port], ["now", source]);
 
   // Nobody else gets in.
-  await using stranger = await HostSocket.bind();
+  await using stranger = await HostSocket.bind(HOSTNAME);
   stranger.send(bytes("psst"), source);
   other.send(bytes("answer"), source);
   const answer = await circuit.readDatagram();
@@ -89,7 +63,7 @@ Deno.test("datagrams go out and answers come back, with boundaries and addresses
 });
 
 Deno.test("what was sent right before the close goes out", async () => {
-  await using other = await HostSocket.bind();
+  await using other = await HostSocket.bind(HOSTNAME);
   await using net = await startTestSwitch({ allowHost: [{ address: parseAddress(HOSTNAME), port: other.port }] });
   await using vm = await FakeDriver.boot(net.socket);
   for (let i = 0; i < 20; i++) {
@@ -102,7 +76,7 @@ Deno.test("what was sent right before the close goes out", async () => {
 });
 
 Deno.test("a port where nobody is comes back as an error of that address", async () => {
-  const gone = await HostSocket.bind();
+  const gone = await HostSocket.bind(HOSTNAME);
   await gone[Symbol.asyncDispose]();
   await using net = await startTestSwitch({ allowHost: [{ address: parseAddress(HOSTNAME), port: gone.port }] });
   await using vm = await FakeDriver.boot(net.socket);
@@ -115,7 +89,7 @@ Deno.test("a port where nobody is comes back as an error of that address", async
 });
 
 Deno.test("frames that break the rules end their circuit alone", async () => {
-  await using echo = await HostSocket.bind(true);
+  await using echo = await HostSocket.bind(HOSTNAME, true);
   await using net = await startTestSwitch({ allowHost: [{ address: parseAddress(HOSTNAME), port: echo.port }] });
   await using vm = await FakeDriver.boot(net.socket);
   const honest = await connect(vm, GATEWAY, echo.port, 7000);
@@ -138,9 +112,9 @@ Deno.test("frames that break the rules end their circuit alone", async () => {
 });
 
 Deno.test("a published datagram port answers each client, and policy sees every source", async () => {
-  const probe = await HostSocket.bind();
+  const probe = await HostSocket.bind(HOSTNAME);
   await probe[Symbol.asyncDispose]();
-  const denied = await HostSocket.bind();
+  const denied = await HostSocket.bind(HOSTNAME);
   await using _denied = denied;
   await using net = await startTestSwitch({
     publish: [{ protocol: "udp", host: { address: parseAddress(HOSTNAME), port: probe.port }, vm: "vm1", port: 53 }],
@@ -150,8 +124,8 @@ Deno.test("a published datagram port answers each client, and policy sees every 
   await vm.listen(53, 1, 10, "0.0.0.0", 0, 17);
   const { circuit, remote } = await until("the port's circuit", () => vm.incoming.shift());
   assertEquals([remote.address.text, remote.port], ["0.0.0.0", 0]);
-  await using a = await HostSocket.bind();
-  await using b = await HostSocket.bind();
+  await using a = await HostSocket.bind(HOSTNAME);
+  await using b = await HostSocket.bind(HOSTNAME);
   denied.send(bytes("denied"), probe.port);
   for (const client of [a, b, a]) {
     client.send(bytes(`question of ${client.port}`), probe.port);
@@ -164,7 +138,7 @@ Deno.test("a published datagram port answers each client, and policy sees every 
     assertEquals(text(client.got.at(-1)!.payload), `answer for ${client.port}`);
     assertEquals(client.got.at(-1)!.from.port, probe.port);
   }
-  assert(net.log.some((line) => line.startsWith(`denied: ${HOSTNAME}:${denied.port} -> vm1`)));
+  assert(net.log.some((line) => line.startsWith(`denied: host ${HOSTNAME}:${denied.port} -> vm1`)));
   await vm.unlisten(1);
   await until("the circuit's end", () => vm.resets.has(circuit.id));
   await circuit.close();

@@ -123,6 +123,12 @@ export class FakeDriver implements AsyncDisposable {
     await this.#loop;
   }
 
+  /** Look at the queues again. */
+  resume(): void {
+    this.#running = true;
+    this.#loop = this.#run();
+  }
+
   /** Stop the device, as a reset does. */
   async stop(): Promise<void> {
     await this.suspend();

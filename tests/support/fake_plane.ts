@@ -163,11 +163,9 @@ export class FakeVm implements Device, Mapper {
     return this.ask(RequestType.HELLO, [[16, new Uint8Array(BigUint64Array.of(features).buffer)]], 56);
   }
 
-  /** BYE, and the device reset that follows it, which drops all mappings. */
-  bye(): number {
-    const errno = this.ask(RequestType.BYE, [], 16);
-    if (errno === 0) this.maps.clear();
-    return errno;
+  /** BYE; its errno, undefined when the answer waits for the window to be emptied. */
+  bye(): number | undefined {
+    return this.errno(this.post(RequestType.BYE, [], 16));
   }
 
   /** LISTEN. */

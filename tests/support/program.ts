@@ -64,6 +64,11 @@ export class Running implements AsyncDisposable {
     }, 20_000);
   }
 
+  /** Send a signal. */
+  signal(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
   /** Send a signal and wait for its end. */
   async stop(signal: Deno.Signal = "SIGTERM"): Promise<Ended> {
     if (!this.#over) this.#child.kill(signal);

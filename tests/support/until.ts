@@ -5,10 +5,14 @@ import { delay } from "@std/async";
  *
  * @throws {Error} when it does not within `ms` milliseconds.
  */
-export async function until<T>(what: string, look: () => T | undefined | false | null | 0, ms = 5000): Promise<T> {
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | null | 0 | Promise<T | undefined | false | null | 0>,
+  ms = 5000,
+): Promise<T> {
   const end = Date.now() + ms;
   for (;;) {
-    const found = look();
+    const found = await look();
     if (found) return found;
     if (Date.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);
     await delay(1);

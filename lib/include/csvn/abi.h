@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#define CSVN_ABI_VERSION 2u
+#define CSVN_ABI_VERSION 3u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -100,6 +100,13 @@ struct csvn_host_permit {
 	struct csvn_host_address guest; /* as the guest calls it */
 	struct csvn_host_address actual; /* as the host's stack does */
 	uint32_t allowed; /* 0: what comes from there is dropped */
+	uint32_t error; /* not allowed: the errno that the guest's datagrams are answered with; 0: nothing */
+};
+
+/* What has passed between a datagram circuit and an address, since that was asked last. */
+struct csvn_host_moved {
+	uint64_t sent; /* bytes to the guest */
+	uint64_t received; /* bytes from the guest */
 };
 
 /* A region of guest memory, as in SET_MEM_TABLE. */
@@ -192,6 +199,10 @@ CSVN_EXPORT int csvn_host_open(int plane, const struct csvn_host_setup *setup);
 CSVN_EXPORT int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup);
 /* Decide about an address, anew if need be. -ENOBUFS: too many are known already. */
 CSVN_EXPORT int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit);
+/* Forget what was decided about an address, as the guest calls it. */
+CSVN_EXPORT int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest);
+CSVN_EXPORT int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest,
+					 struct csvn_host_moved *out);
 CSVN_EXPORT int csvn_host_datagram_close(int plane, int circuit);
 /* The guest has closed its end, whatever its control page says: what it sent goes out, and nothing more comes in. */
 CSVN_EXPORT int csvn_host_finish(int plane, int circuit);

@@ -7,7 +7,7 @@ import { FakeMemory } from "../../support/fake_plane.ts";
 const RING = 16384;
 
 function make(length: number): { arena: Arena; memory: FakeMemory; ends: ArenaEnd[] } {
-  const ends = [1, 2].map((id): ArenaEnd => ({ vm: {} as Vm, id, offset: 0, state: "visible" }));
+  const ends = [1, 2].map((id): ArenaEnd => ({ vm: {} as Vm, id, offset: 0, state: "visible", mapped: true }));
   const memory = new FakeMemory(length);
   return { arena: new Arena(1, memory, RING, ends), memory, ends };
 }

@@ -34,9 +34,15 @@ Deno.test("parseCommandLine() reads every option", () => {
     [["db.internal", ["web", "10.0.0.9"]]],
   );
   assertEquals(rest, {
-    sockets: ["/a", "/b"],
+    sockets: [{ path: "/a" }, { path: "/b" }],
     outside: false,
-    policy: "deny",
+    policy: ["deny"],
+    namespaces: new Map(),
+    defaultAction: undefined,
+    onDeny: undefined,
+    onChange: undefined,
+    audit: undefined,
+    auditLog: undefined,
     socketMode: 0o660,
     ringBytes: 2 ** 16,
     windowBytes: 2 ** 30,
@@ -47,7 +53,7 @@ Deno.test("parseCommandLine() reads every option", () => {
 });
 
 Deno.test("parseCommandLine() leaves out what was not said", () => {
-  assertEquals(Object.values(run()).filter((value) => value !== undefined), [[], [], [], [], [], []]);
+  assertEquals(Object.values(run()).filter((value) => value !== undefined), [[], [], [], new Map(), [], [], [], []]);
 });
 
 Deno.test("parseCommandLine() knows help, version and status", () => {
@@ -69,7 +75,7 @@ Deno.test("parseCommandLine() says what is wrong with which option", () => {
     [["status", "more", "--api", "/a"], 'unexpected argument "more"'],
     [["status"], "status needs --api PATH"],
     [["--json", "--socket", "/a"], "--json goes with the command status"],
-    [["--policy", "deny", "--policy", "allow"], "--policy is given twice"],
+    [["--default", "deny", "--default", "allow"], "--default is given twice"],
     [["--api=/a", "--api", "/b"], "--api is given twice"],
     [["--publish", "80"], '--publish: "80" is not a published port'],
     [["--publish", "80=Web:80"], '--publish: "Web" is not a VM name'],
@@ -80,7 +86,9 @@ Deno.test("parseCommandLine() says what is wrong with which option", () => {
     [["--resolver", "dns"], '--resolver: "dns" is not an IP address'],
     [["--service", "db"], '--service: "db" is not a service name'],
     [["--service", "d b=web"], '--service: "d b" is not a DNS name'],
-    [["--policy", "perhaps"], '--policy: "perhaps" is not one of allow, deny'],
+    [["--default", "perhaps"], '--default: "perhaps" is not one of allow, deny'],
+    [["--on-deny", "reject"], '--on-deny: "reject" is not one of refuse, unreachable, prohibit, drop'],
+    [["--on-change", "reset"], '--on-change: "reset" is not one of cut, keep'],
     [["--network", "10.0.0.0"], "--network: "],
     [["--network6", "10.0.0.0/8"], "--network6: "],
     [["--socket-mode", "999"], "--socket-mode: "],
@@ -115,4 +123,76 @@ Deno.test("HELP names every option that there is", () => {
   for (const option of [...options, "window-size", "api", "log-level", "log-format", "help", "version"]) {
     assertStringIncludes(HELP, `--${option}`);
   }
+});
+
+Deno.test("parseCommandLine() reads policies and what VMs are to them", () => {
+  const config = run(
+    ...["--policy", "/p", "--policy=q", "--default", "deny", "--on-deny", "drop", "--on-change", "keep", "--audit"],
+    ...[
+      "--audit-log",
+      "/l",
+      "--vm",
+      "name=a,socket=/s,namespace=n,label=app=web,label=tier=,port=http:80,port=dns:53/udp",
+    ],
+  );
+  const { policy, defaultAction, onDeny, onChange, audit, auditLog } = config;
+  assertEquals({ policy, defaultAction, onDeny, onChange, audit, auditLog }, {
+    policy: ["/p", "q"],
+    defaultAction: "deny",
+    onDeny: "drop",
+    onChange: "keep",
+    audit: true,
+    auditLog: "/l",
+  });
+  const { namespace, labels, ports } = config.vms[0]!;
+  assertEquals({ namespace, labels, ports }, {
+    namespace: "n",
+    labels: { app: "web", tier: "" },
+    ports: [{ name: "http", port: 80, protocol: "tcp" }, { name: "dns", port: 53, protocol: "udp" }],
+  });
+  for (const spec of ["label=web", "label=a=b=c", "port=80", "port=http:0", "port=http:80/icmp", "namespace="]) {
+    assertThrows(() => run("--vm", `name=a,socket=/s,${spec}`), ConfigError, "--vm name=a,socket=/s");
+  }
+});
+
+Deno.test("parseCommandLine() reads policy commands", () => {
+  const read = (text: string): unknown => parseCommandLine(text.split(" "));
+  assertEquals(read("policy check a b"), { name: "policy check", paths: ["a", "b"] });
+  assertEquals(read("policy test c.json"), { name: "policy test", files: ["c.json"] });
+  assertEquals(read("policy show --api /a"), { name: "policy show", api: "/a", json: false });
+  assertEquals(read("policy reload --api /a"), { name: "policy reload", api: "/a" });
+  assertEquals(read("policy explain --from a --to b:1 --api /a --json"), {
+    name: "policy explain",
+    from: "a",
+    to: "b:1",
+    asked: { api: "/a" },
+    json: true,
+  });
+  assertEquals(read("policy diff new --api /a"), {
+    name: "policy diff",
+    before: undefined,
+    after: "new",
+    asked: { api: "/a" },
+    json: false,
+  });
+  const diff = parseCommandLine(["policy", "diff", "old", "new", "--config", "c.yaml"]);
+  assertEquals(diff.name === "policy diff" && [diff.before, diff.after, "file" in diff.asked && diff.asked.file], [
+    "old",
+    "new",
+    "c.yaml",
+  ]);
+  const wrong = [
+    ["policy", "policy needs one of check"],
+    ["policy chekc a", 'unknown command "policy chekc"; known are check'],
+    ["policy check", "policy check needs files"],
+    ["policy test", "policy test needs files"],
+    ["policy explain --from a", "needs --from and --to"],
+    ["policy explain x --from a --to b:1", "needs no further word"],
+    ["policy diff a", "needs two paths"],
+    ["policy diff a b --api /a", "needs two paths"],
+    ["policy show", "needs --api PATH"],
+    ["policy reload", "needs --api PATH"],
+    ["--from a --socket /a", "--from goes with policy explain"],
+  ] as const;
+  for (const [text, expected] of wrong) assertThrows(() => read(text), ConfigError, expected);
 });

@@ -1,17 +1,37 @@
-import { assertEquals } from "@std/assert";
-import { mergeConfig, NOTHING } from "../../../src/config/config.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { type Config, ConfigError, mergeConfig, NOTHING, policyOptions } from "../../../src/config/config.ts";
 
 Deno.test("mergeConfig() lets the second win where it says something, and joins lists", () => {
   const merged = mergeConfig(
-    { ...NOTHING, sockets: ["/a"], vms: [{ name: "web", socket: "/w" }], policy: "deny", api: "/x", ringBytes: 1 },
-    { ...NOTHING, sockets: ["/b"], vms: [{ name: "db", socket: "/d" }], policy: "allow", api: undefined },
+    {
+      ...NOTHING,
+      sockets: [{ path: "/a" }],
+      vms: [{ name: "web", socket: "/w" }],
+      policy: ["deny"],
+      api: "/x",
+      ringBytes: 1,
+    },
+    { ...NOTHING, sockets: [{ path: "/b" }], vms: [{ name: "db", socket: "/d" }], policy: ["allow"], api: undefined },
   );
   assertEquals(merged, {
     ...NOTHING,
-    sockets: ["/a", "/b"],
+    sockets: [{ path: "/a" }, { path: "/b" }],
     vms: [{ name: "web", socket: "/w" }, { name: "db", socket: "/d" }],
-    policy: "allow",
+    policy: ["allow"],
     api: "/x",
     ringBytes: 1,
   });
+});
+
+Deno.test("policyOptions() tells words from paths", () => {
+  const options = (policy: string[], more: Partial<Config> = {}): unknown => {
+    const { paths, default: action } = policyOptions({ ...NOTHING, policy, ...more });
+    return [paths, action];
+  };
+  assertEquals(options([]), [[], undefined]);
+  assertEquals(options(["allow"]), [[], "allow"]);
+  assertEquals(options(["deny"]), [[], "deny"]);
+  assertEquals(options(["./deny", "p"], { defaultAction: "deny" }), [["./deny", "p"], "deny"]);
+  assertThrows(() => options(["deny", "p"]), ConfigError, "deny stands alone");
+  assertThrows(() => options(["allow"], { defaultAction: "deny" }), ConfigError, "allow leaves nothing to a default");
 });

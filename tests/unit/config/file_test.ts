@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ConfigError, NOTHING } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/file.ts";
 import { formatEndpoint } from "../../../src/net/address.ts";
@@ -8,16 +8,29 @@ function errors(text: string): string[] {
 }
 
 Deno.test("parseConfigFile() reads everything", () => {
-  const { network4, network6, vms, allowHost, publish, resolvers, services, ...rest } = parseConfigFile(
+  const { network4, network6, vms, sockets, allowHost, publish, resolvers, services, ...rest } = parseConfigFile(
     "c.yaml",
     `
-sockets: [/a, "/b c"]
+sockets:
+  - /a
+  - {path: "/b c", namespace: pool, labels: {app: job}, onDeny: drop}
 socketMode: 0660
 vms:
   - {name: web, socket: /w, address: 10.0.0.2, address6: "fd77::2"}
   - name: db
     socket: /d
-policy: deny
+    namespace: data
+    labels: {app: db, tier: ""}
+    ports: [{name: postgres, port: 5432}, {name: stats, port: 8125, protocol: UDP}]
+    onDeny: unreachable
+    audit: true
+policy: [/p, q.yaml]
+policyDefault: deny
+onDeny: prohibit
+onChange: keep
+audit: false
+auditLog: /a.log
+namespaces: {data: {labels: {team: storage}}, pool: {}}
 network: 10.0.0.0/8
 network6: fd77::/64
 ringSize: 64KiB
@@ -37,6 +50,18 @@ services: {db.internal: [web, 10.0.0.9]}
     ["web", "/w", "10.0.0.2", "fd77::2"],
     ["db", "/d", undefined, undefined],
   ]);
+  const { namespace, labels, ports, onDeny, audit } = vms[1]!;
+  assertEquals({ namespace, labels, ports, onDeny, audit }, {
+    namespace: "data",
+    labels: { app: "db", tier: "" },
+    ports: [{ name: "postgres", port: 5432, protocol: "tcp" }, { name: "stats", port: 8125, protocol: "udp" }],
+    onDeny: "unreachable",
+    audit: true,
+  });
+  assertEquals(sockets.map(({ path, namespace, labels, onDeny }) => [path, namespace, labels, onDeny]), [
+    ["/a", undefined, undefined, undefined],
+    ["/b c", "pool", { app: "job" }, "drop"],
+  ]);
   assertEquals(allowHost.map(formatEndpoint), ["127.0.0.1:5432", "[::1]:6"]);
   assertEquals(resolvers.map(formatEndpoint), ["10.0.0.53:53", "[fd77::53]:5353"]);
   assertEquals(
@@ -48,10 +73,15 @@ services: {db.internal: [web, 10.0.0.9]}
     [["db.internal", ["web", "10.0.0.9"]]],
   );
   assertEquals(rest, {
-    sockets: ["/a", "/b c"],
     outside: false,
     socketMode: 0o660,
-    policy: "deny",
+    policy: ["/p", "q.yaml"],
+    defaultAction: "deny",
+    onDeny: "prohibit",
+    onChange: "keep",
+    audit: false,
+    auditLog: "/a.log",
+    namespaces: new Map<string, Record<string, string>>([["data", { team: "storage" }], ["pool", {}]]),
     ringBytes: 2 ** 16,
     windowBytes: 2 ** 30,
     api: "/api",
@@ -79,7 +109,7 @@ Deno.test("parseConfigFile() reports all errors at once, each with position and 
   const text = `sockets:
   - /good
   - [nested]
-policy: maybe
+policyDefault: maybe
 vms:
   - name: web
     socket: /w
@@ -101,7 +131,7 @@ unknown: 1
     ["12:5: vms[3]: ", "a mapping is expected"],
     ["12:5: vms[3].name: ", "is missing"],
     ["12:5: vms[3].socket: ", "is missing"],
-    ["4:9: policy: ", '"maybe" is not one of allow, deny'],
+    ["4:16: policyDefault: ", '"maybe" is not one of allow, deny'],
     ["13:11: ringSize: ", '"3" is not a size'],
     ["14:1: unknown: ", "unknown field; known are sockets"],
   ];
@@ -119,8 +149,8 @@ Deno.test("parseConfigFile() gives the position of a syntax error", () => {
     ["sockets: [/a", /^c\.yaml:1:\d+: /],
     ["\n\n  - x\n a", /^c\.yaml:[34]:\d+: /],
     ['policy: "deny', /^c\.yaml:1:\d+: /],
-    ["policy: allow\npolicy: deny\n", /^c\.yaml:2:1: Map keys must be unique/],
-    ["vms:\n  - {name: a, name: b, socket: /a}", /^c\.yaml:2:15: Map keys must be unique/],
+    ["policy: allow\npolicy: deny\n", /^c\.yaml:2:1: the key "\w+" is there already/],
+    ["vms:\n  - {name: a, name: b, socket: /a}", /^c\.yaml:2:15: the key "\w+" is there already/],
     ["policy: *nowhere", /^c\.yaml:1:\d+: /],
     ["\tpolicy: deny", /^c\.yaml:1:1: /],
     ["--- \na: 1\n---\nb: 2\n", /^c\.yaml:\d+:\d+: /],
@@ -136,7 +166,6 @@ Deno.test("parseConfigFile() refuses every wrong type with its path", () => {
   const wrong = ["[]", "{}", "[1]", "{a: 1}", "null", "~", ""];
   const fields = [
     "socketMode",
-    "policy",
     "network",
     "network6",
     "ringSize",
@@ -154,6 +183,9 @@ Deno.test("parseConfigFile() refuses every wrong type with its path", () => {
       assertMatch(errors(`${field}: ${value}`)[0]!, /^c\.yaml:1:\d+: /);
     }
   }
+  for (const value of ["[]", "{}", "[[]]", "1", "true", "null", '""']) {
+    assertMatch(errors(`policy: ${value}`)[0]!, /^c\.yaml:1:\d+: policy/);
+  }
   for (const value of ["1", "text", "{}", "null", "true"]) {
     assertMatch(errors(`sockets: ${value}`)[0]!, /^c\.yaml:1:\d+: sockets: /);
     assertMatch(errors(`vms: ${value}`)[0]!, /^c\.yaml:1:\d+: vms: /);
@@ -162,7 +194,7 @@ Deno.test("parseConfigFile() refuses every wrong type with its path", () => {
     assertMatch(errors(text)[0]!, /^c\.yaml:1:1: the file: /);
   }
   for (const text of ["1: a", "? [a]\n: b", "? {a: b}\n: c", "null: 1", "true: 1"]) {
-    assertMatch(errors(text)[0]!, /^c\.yaml:1:\d+: .*unknown field/);
+    assertMatch(errors(text)[0]!, /^c\.yaml:1:\d+: .*(unknown field|a key is expected to be a single value)/);
   }
 });
 
@@ -188,7 +220,7 @@ Deno.test("parseConfigFile() follows no alias into an explosion", () => {
 });
 
 Deno.test("parseConfigFile() refuses a file that is too long before it reads it", () => {
-  assertEquals(errors("#".repeat(10 << 20)), ["c.yaml: longer than 1048576 bytes"]);
+  assertEquals(errors("#".repeat(10 << 20)), ["c.yaml:1:1: longer than 1048576 characters"]);
 });
 
 Deno.test("parseConfigFile() survives deep nesting", () => {
@@ -199,5 +231,32 @@ Deno.test("parseConfigFile() survives deep nesting", () => {
       );
       for (const line of lines.slice(0, 3)) assertMatch(line, /^c\.yaml:?/);
     }
+  }
+});
+
+Deno.test("parseConfigFile() tells what is wrong with what VMs are to policies", () => {
+  const cases = [
+    ["vms: [{name: host, socket: /h}]", 'vms[0].name: "host" is not for VMs'],
+    ["vms: [{name: a, socket: /h, namespace: No}]", 'vms[0].namespace: "No" is not a namespace'],
+    ["vms: [{name: a, socket: /h, labels: {app: 'a b'}}]", 'vms[0].labels.app: "a b" is not a label value'],
+    ["vms: [{name: a, socket: /h, labels: {-a: b}}]", 'vms[0].labels: "-a" is not a label key'],
+    ["vms: [{name: a, socket: /h, labels: [app]}]", "vms[0].labels: a mapping is expected"],
+    ["vms: [{name: a, socket: /h, ports: [{name: http}]}]", "vms[0].ports[0]: name and port are expected"],
+    ["vms: [{name: a, socket: /h, ports: [{name: http, port: 0}]}]", 'vms[0].ports[0].port: "0" is not a port'],
+    ["vms: [{name: a, socket: /h, ports: [{name: 80, port: 80}]}]", 'vms[0].ports[0].name: "80" is not a port'],
+    [
+      "vms: [{name: a, socket: /h, ports: [{name: http, port: 80}, {name: http, port: 81}]}]",
+      'vms[0].ports[1].name: "http" is there already for tcp',
+    ],
+    ["vms: [{name: a, socket: /h, onDeny: no}]", 'vms[0].onDeny: "no" is not one of refuse'],
+    ["sockets: [{namespace: a}]", "sockets[0].path: is missing"],
+    ["sockets: [{path: /a, name: b}]", "sockets[0].name: unknown field"],
+    ["namespaces: {a: {label: {}}}", "namespaces.a.label: unknown field"],
+    ["policy: [{}]", "policy[0]: a single value is expected"],
+    ["a: 1\n---\nb: 1", "one document is expected"],
+  ] as const;
+  for (const [text, expected] of cases) {
+    const found = errors(text).join("\n");
+    assert(found.includes(expected), `${text}: ${found}`);
   }
 });

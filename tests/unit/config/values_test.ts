@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { ConfigError } from "../../../src/config/config.ts";
 import {
+  readAction,
   readAddress,
   readChoice,
   readLogFormat,
@@ -8,7 +9,6 @@ import {
   readMode,
   readName,
   readNetwork,
-  readPolicy,
   readRingSize,
   readSize,
   readSocketPath,
@@ -87,8 +87,8 @@ Deno.test("readMode() takes three octal digits", () => {
 });
 
 Deno.test("readChoice() and its kin name the choices", () => {
-  assertEquals([readPolicy("deny"), readLogLevel("warning"), readLogFormat("json")], ["deny", "warning", "json"]);
-  refused(readPolicy, "is not one of allow, deny", ["", "Allow", "allow ", "toString"]);
+  assertEquals([readAction("deny"), readLogLevel("warning"), readLogFormat("json")], ["deny", "warning", "json"]);
+  refused(readAction, "is not one of allow, deny", ["", "Allow", "allow ", "toString"]);
   refused(readLogLevel, "is not one of debug, info, warning, error", ["warn", "trace"]);
   refused(readLogFormat, "is not one of text, json", ["yaml"]);
   refused((text) => readChoice(text, []), "is not one of", ["a"]);
