@@ -261,8 +261,14 @@ int csvn_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma
 	struct file *own;
 	int err;
 
-	if (csvn_state(cs) != CSVN_CONNECTED)
+	switch (csvn_state(cs)) {
+	case CSVN_CONNECTED:
+	case CSVN_CONNECTING:
+	case CSVN_FAILED:
+		break;
+	default:
 		return csvn_native(sock)->mmap(file, sock, vma);
+	}
 	spin_lock_irq(&cs->lock);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	own = c && !c->lost ? csvn_mapping_get(c) : NULL;

@@ -5,16 +5,12 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { fromFileUrl } from "@std/path";
 import type { Guest } from "../../tools/testbed/guest.ts";
-import { buildProgram } from "../../tools/testbed/program.ts";
-import { stderrProgress } from "../../tools/testbed/progress.ts";
+import { plugDevice, unplugDevice } from "../../tools/testbed/hotplug.ts";
+import { installPrograms, listens, passes } from "../support/guest_programs.ts";
 import { bootGuests } from "../support/guests.ts";
 import { LineCommand } from "../support/line_command.ts";
 import { until } from "../support/until.ts";
-
-const path = (relative: string): string => fromFileUrl(new URL(relative, import.meta.url));
-const PROGRAMS = ["./programs/zero", ...["echo", "send_file", "relay"].map((name) => `../../guest/examples/${name}.c`)];
 
 /** An echo by the socket API, which says how each connection ended. */
 const SERVER = `
@@ -49,32 +45,13 @@ threading.Thread(target=serve, args=(7010, b"word")).start()
 serve(7020, b"")
 `;
 
-async function install(guests: readonly Guest[]): Promise<void> {
-  for (const source of PROGRAMS) {
-    const program = await buildProgram(path(source), stderrProgress);
-    const name = program.slice(program.lastIndexOf("/") + 1);
-    for (const guest of guests) {
-      await guest.run(`cat >/usr/local/bin/${name} && chmod +x /usr/local/bin/${name}`, {
-        stdin: await Deno.readFile(program),
-        check: true,
-      });
-    }
-  }
-}
-
-const listens = (guest: Guest, port: number): Promise<unknown> =>
-  guest.run(`until ss -ltn | grep -q :${port}; do sleep 0.1; done`, { check: true });
-
-/** Run a program that prints "passed" last; what it printed before. */
-async function passes(guest: Guest, command: string, timeoutMs = 60_000): Promise<string> {
-  const { stdout, stderr } = await guest.run(command, { timeoutMs });
-  assertMatch(stdout, /^passed\n$/m, `${command}: ${stdout}${stderr}`);
-  return stdout.replace(/passed\n$/, "");
-}
-
 Deno.test("programs that map their circuits", async (t) => {
+  let forbidden = 0;
   await using vms = await bootGuests(["web", "client", "lender"], {
-    net: { limits: { arenaIdleMs: 500 } },
+    net: {
+      limits: { arenaIdleMs: 500 },
+      verdict: ({ destination }) => ({ allow: destination.port !== forbidden, reason: "as the test says" }),
+    },
     guest: { hotplug: true },
   });
   const { net } = vms;
@@ -82,7 +59,7 @@ Deno.test("programs that map their circuits", async (t) => {
   const client = vms.guests["client"]!;
   const lender = vms.guests["lender"]!;
   const address = vms.address("web");
-  await install([web, client]);
+  await installPrograms([web, client]);
   for (const [name, text] of [["server", SERVER], ["sink", SINK]] as const) {
     for (const guest of [web, lender]) {
       await guest.run(`cat >/tmp/${name}.py`, { stdin: text, check: true });
@@ -201,22 +178,16 @@ Deno.test("programs that map their circuits", async (t) => {
     });
   });
 
-  await t.step("the device is unbound under a mapping", async () => {
+  await t.step("policy cuts the connection: what has come is read, then the memory goes", async () => {
     using holding = new LineCommand(client, `zero hold ${address} 7010`);
     assertEquals(await holding.line(), "mapped");
     assertEquals(await holding.ask("wait"), "readable");
-    await client.run(
-      "cd /sys/bus/virtio/drivers/csvn && for d in virtio*; do echo $d >unbind; echo $d >/tmp/dev; done",
-      {
-        check: true,
-      },
-    );
-    assertEquals(await holding.ask("touch"), "own SIGBUS, peer's SIGBUS");
-    assertEquals(await holding.ask("error"), "ECONNRESET");
+    forbidden = 7010;
+    net.csvn.revise();
+    forbidden = 0;
+    assertEquals(await holding.ask("read"), "bytes");
+    await until("the mapping ends", async () => await holding.ask("touch") === "own SIGBUS, peer's SIGBUS", 10_000);
     assertEquals(await holding.ask("close"), "closed");
-    assertEquals(await holding.ask("touch"), "own SIGBUS, peer's SIGBUS");
-    await client.run("cat /tmp/dev >/sys/bus/virtio/drivers/csvn/bind", { check: true });
-    await until("client is back", () => net.csvn.status().vms.every(({ state }) => state === "ready"), 10_000);
     await passes(client, `zero pump ${address} 7001 100000 mix 1`);
   });
 
@@ -228,6 +199,24 @@ Deno.test("programs that map their circuits", async (t) => {
     await until("it is gone", () => net.csvn.status().vms.length === 2);
     assertEquals(await holding.ask("read"), "bytes");
     await until("the mapping ends", async () => await holding.ask("touch") === "own SIGBUS, peer's SIGBUS", 10_000);
+    await passes(client, `zero pump ${address} 7001 100000 mix 1`);
+  });
+
+  await t.step("the device is unplugged under a mapping", async () => {
+    using holding = new LineCommand(client, `zero hold ${address} 7010`);
+    assertEquals(await holding.line(), "mapped");
+    assertEquals(await holding.ask("wait"), "readable");
+    await unplugDevice(client);
+    assertEquals(await holding.ask("touch"), "own SIGBUS, peer's SIGBUS");
+    assertEquals(await holding.ask("error"), "ECONNRESET");
+    assertEquals(await holding.ask("close"), "closed");
+    assertEquals(await holding.ask("touch"), "own SIGBUS, peer's SIGBUS");
+    await plugDevice(client, vms.socket("client"));
+    await until(
+      "it is back",
+      async () => (await client.run("ip route get 10.77.0.1")).stdout.includes("csvn0"),
+      10_000,
+    );
     await passes(client, `zero pump ${address} 7001 100000 mix 1`);
   });
 
