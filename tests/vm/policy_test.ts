@@ -240,9 +240,11 @@ except OSError as e: print(errno.errorcode.get(e.errno, e))'`)).stdout.trim();
     assert(
       cut.every(({ cut, sentBytes, receivedBytes }) => cut && sentBytes !== undefined && receivedBytes !== undefined),
     );
-    // When it was decided, by the log; how long it took is told, not judged.
+    // When it was decided, by the log.
     const line = (await log()).split("\n").findLast((line) => line.includes("policy changed"))!;
+    // deno-lint-ignore no-console -- told, not judged
     console.log(`decided ${Date.parse(/\d{4}-\S+/.exec(line)![0]) - wrote} ms after the file was written: ${line}`);
+    // deno-lint-ignore no-console -- told, not judged
     console.log(`closed at both ends ${Math.max(...cut.map(({ time }) => Date.parse(time))) - wrote} ms after it`);
     await until("the neighbour is done", async () => (await web.run("cat /tmp/5202.code")).stdout !== "", 60_000);
     const codes = (await web.run("cat /tmp/5201.code /tmp/5202.code")).stdout;
