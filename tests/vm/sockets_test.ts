@@ -9,6 +9,7 @@ import { assertEquals, assertGreater, fail } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { buildProgram } from "../../tools/testbed/program.ts";
 import { stderrProgress } from "../../tools/testbed/progress.ts";
+import type { KernelName } from "../../tools/testbed/kernel.ts";
 import { bootGuests } from "../support/guests.ts";
 import { contradictions, type Observations, parseSocketTable } from "../support/socket_table.ts";
 
@@ -17,10 +18,10 @@ const DOCUMENT = new URL("../../docs/sockets.md", import.meta.url);
 /** How often a case that contradicts the document is run again: some wait for a time, which a busy machine may stretch. */
 const AGAIN = 2;
 
-Deno.test("sockets over circuits are as docs/sockets.md says, beside the guest's own", async (t) => {
+async function compare(t: Deno.TestContext, kernel: KernelName): Promise<void> {
   const table = parseSocketTable(await Deno.readTextFile(DOCUMENT));
   const program = await Deno.readFile(await buildProgram(SOURCE, stderrProgress));
-  await using vms = await bootGuests(["self"], { guest: { moduleArgs: "hairpin=1" } });
+  await using vms = await bootGuests(["self"], { guest: { moduleArgs: "hairpin=1", kernel } });
   const guest = vms.guests["self"]!;
   await guest.run("cat >/tmp/sockets && chmod +x /tmp/sockets", { stdin: program, check: true });
   const { stdout: own } = await guest.run("ip -6 -o addr show dev csvn0 scope global", { check: true });
@@ -63,4 +64,9 @@ Deno.test("sockets over circuits are as docs/sockets.md says, beside the guest's
     await run(circuitsAt, ["read_write", "datagrams"]);
     assertEquals(await connects(), before);
   });
-});
+}
+
+for (const kernel of ["6.12", "6.1", "7.3"] as const) {
+  Deno.test(`kernel ${kernel}: sockets over circuits are as docs/sockets.md says, beside the guest's own`, (t) =>
+    compare(t, kernel));
+}
