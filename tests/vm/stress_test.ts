@@ -1,6 +1,6 @@
 /**
  * The driver under stress: many sockets, many processes, no memory, a module and a device that come and go under load.
- * The guests' kernels check their allocations (poison, red zones, KFENCE); no Debian kernel offers lock debugging.
+ * The guests' kernels check their allocations (poison, red zones, KFENCE); Debian's have no lock debugging.
  *
  * @module
  */
@@ -29,7 +29,13 @@ Deno.test("the driver under stress", async (t) => {
   const server = vms.guests["server"]!;
   const client = vms.guests["client"]!;
   const at = vms.address("server");
-  for (const guest of [server, client]) await guest.run("cat >/tmp/stress.py", { stdin: PROGRAM, check: true });
+  for (const guest of [server, client]) {
+    await guest.run("cat >/tmp/stress.py", { stdin: PROGRAM, check: true });
+    const { stdout } = await guest.run(
+      "cd /sys/kernel/slab/kmalloc-1k; cat poison red_zone; cat /sys/module/kfence/parameters/sample_interval",
+    );
+    assertEquals(stdout, "1\n1\n20\n", "the kernel checks its allocations");
+  }
 
   const serve = async (what: string): Promise<GuestCommand> => {
     const serving = server.spawn(`exec python3 /tmp/stress.py ${what}`, { stdin: false });
