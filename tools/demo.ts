@@ -8,7 +8,7 @@
 import { configure, type LogRecord } from "@logtape/logtape";
 import { delay } from "@std/async";
 import { join } from "@std/path";
-import { parseAddress, Switch, type VerdictFunction } from "../mod.ts";
+import { parseAddress, Switch } from "../mod.ts";
 import { Guest, GuestError } from "./testbed/guest.ts";
 import { TestbedError } from "./testbed/errors.ts";
 import { BUILD_TOOLS, ensureHostTools } from "./testbed/host.ts";
@@ -19,11 +19,21 @@ const WEB = "10.77.0.10";
 const CLIENT = "10.77.0.20";
 const DENIED_PORT = 8080;
 
-/** The demo's policy: everything but one port. */
-const verdict: VerdictFunction = ({ destination }) =>
-  destination.port === DENIED_PORT
-    ? { allow: false, reason: `port ${DENIED_PORT} is not for tenants` }
-    : { allow: true, reason: "VMs of one switch may connect" };
+/** The demo's policy: the client may reach these ports of the web server, and nobody may reach anything else of it. */
+const policy = (...ports: number[]): string =>
+  `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: web
+spec:
+  podSelector:
+    matchLabels: {app: web}
+  ingress:
+    - from:
+        - podSelector:
+            matchLabels: {app: client}
+      ports: [${ports.map((port) => `{port: ${port}}`).join(", ")}]
+`;
 
 /** Counts what was shown, and stops at the first thing that is not so. */
 class Checks {
@@ -86,14 +96,16 @@ async function demo(): Promise<number> {
   await log.start();
   const directory = await Deno.makeTempDir({ prefix: "csvn-demo-" });
   const sockets = { web: join(directory, "web.sock"), client: join(directory, "client.sock") };
+  const file = join(directory, "policy.yaml");
   try {
-    console.log("A switch with two VMs, each on a socket of its own:");
+    await Deno.writeTextFile(file, policy(80, 81, 6379));
+    console.log(`A switch with two VMs, each on a socket of its own, and a policy:\n\n${policy(80, 81, 6379)}`);
     await using _csvn = await Switch.start({
       vms: [
-        { name: "web", socket: sockets.web, address: parseAddress(WEB) },
-        { name: "client", socket: sockets.client, address: parseAddress(CLIENT) },
+        { name: "web", socket: sockets.web, address: parseAddress(WEB), labels: { app: "web" } },
+        { name: "client", socket: sockets.client, address: parseAddress(CLIENT), labels: { app: "client" } },
       ],
-      verdict,
+      policy: { paths: [file] },
     });
     const booting = await Promise.allSettled([
       Guest.boot({ socket: sockets.web, name: "web" }),
@@ -105,6 +117,7 @@ async function demo(): Promise<number> {
       return guests.use(result.value);
     });
     await scenes(checks, log, web!, client!);
+    await change(checks, log, file, client!);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
@@ -150,8 +163,22 @@ async function scenes(checks: Checks, log: ShownLog, web: Guest, client: Guest):
   checks.check("a connection that policy denies is refused as well", denied.code === 7);
   checks.check(
     "the log says who, where to and why",
-    await log.find(/denied: client 10\.77\.0\.20:\d+ -> web 10\.77\.0\.10:8080: port 8080 is not for tenants/),
+    await log.find(/denied: client 10\.77\.0\.20:\d+ -> web 10\.77\.0\.10:8080: ingress of web: denied/),
   );
+}
+
+/** The policy changes while a download runs. */
+async function change(checks: Checks, log: ShownLog, file: string, client: Guest): Promise<void> {
+  const download = show(client, `curl -sS --limit-rate 4M -o /dev/null http://${WEB}/file`);
+  const before = log.lines.length;
+  for (let i = 0; i < 500 && !log.lines.slice(before).some((line) => /open: .*:80, tcp/.test(line)); i++) {
+    await delay(10);
+  }
+  console.log("\nThe policy's file is changed: port 80 is not allowed any more.");
+  await Deno.writeTextFile(file, policy(81, 6379));
+  const { code } = await download;
+  checks.check("a download that was running is cut at once", code === 56);
+  checks.check("and a new one is refused", (await show(client, `curl -sS --max-time 10 http://${WEB}/`)).code === 7);
 }
 
 try {

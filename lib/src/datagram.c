@@ -26,7 +26,6 @@
 #include "host.h"
 
 #define DATAGRAMS_A_TURN 64
-#define PERMITS_MAX 4096u
 #define FORBIDDEN_NS 200000000u /* between two frames that say so of one address */
 #define FRAME_HEADER ((uint32_t)sizeof(struct csvn_datagram))
 #define FRAME_MAX (FRAME_HEADER + CSVN_DATAGRAM_MAX + CSVN_DATAGRAM_ALIGN)
@@ -54,34 +53,6 @@ static void put_header(const struct csvn_end *e, const struct csvn_datagram *d)
 	memcpy(iov[1].iov_base, (const uint8_t *)d + iov[0].iov_len, iov[1].iov_len);
 }
 
-static bool same_address(const struct csvn_host_address *a, const struct csvn_host_address *b)
-{
-	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
-}
-
-static struct host_permit *by_guest(const struct host_datagram *h, const struct csvn_host_address *a)
-{
-	for (uint32_t i = h->count; i-- > 0;)
-		if (same_address(&h->permits[i].rule.guest, a))
-			return &h->permits[i];
-	return NULL;
-}
-
-/* The guest may know it by several addresses: one that is allowed, if there is one. */
-static struct host_permit *by_actual(const struct host_datagram *h, const struct csvn_host_address *a)
-{
-	struct host_permit *denied = NULL;
-
-	for (uint32_t i = h->count; i-- > 0;) {
-		if (!same_address(&h->permits[i].rule.actual, a))
-			continue;
-		if (h->permits[i].rule.allowed)
-			return &h->permits[i];
-		denied = &h->permits[i];
-	}
-	return denied;
-}
-
 /* An address as the socket tells it; IPv4-mapped ones as IPv4. */
 static int from_socket_address(const struct sockaddr_storage *from, struct csvn_host_address *out)
 {
@@ -94,20 +65,6 @@ static int from_socket_address(const struct sockaddr_storage *from, struct csvn_
 		memset(out->ip + 4, 0, 12);
 	}
 	return rc;
-}
-
-/* An address in the form that the socket takes. */
-static int to_socket_address(const struct csvn_host_address *a, bool six, struct sockaddr_storage *out)
-{
-	struct csvn_host_address mapped = { .family = 6, .port = a->port };
-
-	if (!six && a->family == 6)
-		return -EAFNOSUPPORT;
-	if (!six || a->family == 6)
-		return address_to_system(a, out);
-	mapped.ip[10] = mapped.ip[11] = 0xff;
-	memcpy(mapped.ip + 12, a->ip, 4);
-	return address_to_system(&mapped, out);
 }
 
 static void finish(struct plane *p, struct host_datagram *h, int error)
@@ -189,7 +146,7 @@ static void read_errors(struct plane *p, struct host_datagram *h)
 			    !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
 				continue;
 			memcpy(&err, CMSG_DATA(c), sizeof(err));
-			report(p, h, by_actual(h, &address), (int)err.ee_errno);
+			report(p, h, permit_by_actual(h, &address), (int)err.ee_errno);
 		}
 	}
 }
@@ -219,7 +176,7 @@ static int send_one(struct plane *p, struct host_datagram *h)
 	to.family = d.family;
 	to.port = d.port;
 	memcpy(to.ip, d.ip, d.family == 4 ? 4 : 16);
-	permit = by_guest(h, &to);
+	permit = permit_by_guest(h, &to);
 	if (!permit || !permit->rule.allowed) {
 		p->counters.host_dropped++;
 		if (permit)
@@ -254,7 +211,7 @@ static bool source_known(struct plane *p, struct host_datagram *h)
 	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (recvmsg(h->fd, &msg, MSG_PEEK | MSG_DONTWAIT) < 0 || from_socket_address(&from, &address) < 0 ||
-	    by_actual(h, &address))
+	    permit_by_actual(h, &address))
 		return true;
 	h->asking = true;
 	plane_event(p, CSVN_EVENT_HOST_SOURCE, h->handle, 0, (struct event_part){ &address, sizeof(address) },
@@ -286,7 +243,7 @@ static int receive_one(struct plane *p, struct host_datagram *h)
 	/* An error of an earlier datagram is told by the error queue; this is its echo. */
 	if (n < 0)
 		return errno == EAGAIN ? -EAGAIN : 1;
-	permit = from_socket_address(&from, &address) < 0 ? NULL : by_actual(h, &address);
+	permit = from_socket_address(&from, &address) < 0 ? NULL : permit_by_actual(h, &address);
 	if (!permit || !permit->rule.allowed || n > (ssize_t)space || frame_bytes((uint32_t)n) > room) {
 		p->counters.host_dropped++;
 	} else {
@@ -452,91 +409,6 @@ int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup)
 	rc = open_datagram(p, setup);
 	plane_leave(p);
 	return rc;
-}
-
-static int add_permit(struct host_datagram *h, const struct csvn_host_permit *rule)
-{
-	struct host_permit *known = by_guest(h, &rule->guest);
-	struct host_permit permit = { .rule = *rule };
-
-	permit.length = to_socket_address(&rule->actual, h->six, &permit.actual);
-	if (permit.length < 0)
-		return permit.length;
-	if (known) {
-		permit.moved = known->moved;
-		*known = permit;
-		return 0;
-	}
-	if (h->count == h->capacity) {
-		uint32_t capacity = h->capacity ? h->capacity * 2 : 8;
-		struct host_permit *permits;
-
-		if (h->count >= PERMITS_MAX)
-			return -ENOBUFS;
-		permits = realloc(h->permits, capacity * sizeof(*permits));
-		if (!permits)
-			return -ENOMEM;
-		h->permits = permits;
-		h->capacity = capacity;
-	}
-	h->permits[h->count++] = permit;
-	return 0;
-}
-
-int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit)
-{
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
-	int rc = -EBADF;
-
-	if (!p)
-		return rc;
-	h = handle_get(&p->host_datagrams, circuit);
-	if (h) {
-		rc = add_permit(h, permit);
-		h->asking = false;
-		turn(p, h);
-	}
-	plane_leave(p);
-	return rc;
-}
-
-int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest)
-{
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
-	struct host_permit *known;
-
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
-	known = h ? by_guest(h, guest) : NULL;
-	if (known)
-		*known = h->permits[--h->count];
-	plane_leave(p);
-	return known ? 0 : -ENOENT;
-}
-
-int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest, struct csvn_host_moved *out)
-{
-	struct plane *p = plane_enter(plane);
-	struct host_permit *known = NULL;
-	struct host_datagram *h;
-
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
-	if (h) {
-		/* What the guest sent before this is to be counted. */
-		turn(p, h);
-		known = by_guest(h, guest);
-	}
-	if (known) {
-		*out = known->moved;
-		known->moved = (struct csvn_host_moved){ 0, 0 };
-	}
-	plane_leave(p);
-	return known ? 0 : -ENOENT;
 }
 
 int csvn_host_datagram_close(int plane, int circuit)

@@ -84,6 +84,9 @@ void host_ready(struct plane *p, struct host_circuit *h, uint32_t events);
 void datagram_doorbell(struct plane *p, int handle);
 void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events);
 void datagram_destroy(struct plane *p, struct host_datagram *h);
+/* permit.c: the rule of an address; NULL. Of several that the guest knows an actual one by, one that is allowed, if any. */
+struct host_permit *permit_by_guest(const struct host_datagram *h, const struct csvn_host_address *a);
+struct host_permit *permit_by_actual(const struct host_datagram *h, const struct csvn_host_address *a);
 void host_accept(struct plane *p, struct host_listener *l);
 void host_circuit_destroy(struct plane *p, struct host_circuit *h);
 void host_arena_destroy(struct plane *p, struct host_arena *a);

@@ -132,7 +132,7 @@ const repeatable = ["socket", "vm", "policy", "publish", "allow-host", "resolver
  * import { parseCommandLine } from "./command_line.ts";
  * import { assertEquals } from "@std/assert";
  * const command = parseCommandLine(["--socket", "/run/csvn.sock"]);
- * assertEquals(command.name === "run" && command.config.sockets, ["/run/csvn.sock"]);
+ * assertEquals(command.name === "run" && command.config.sockets, [{ path: "/run/csvn.sock" }]);
  * ```
  */
 export function parseCommandLine(args: readonly string[]): Command {

@@ -95,7 +95,7 @@ Deno.test("a changed file cuts what it forbids within 100 ms, and its neighbour 
   spared.write(new TextEncoder().encode("still here"));
   assertEquals(new TextDecoder().decode(await far.readAll(10)), "still here");
   assertEquals(await outcome(web, db.address, 80), Errno.ECONNREFUSED);
-  // How long it took is told, not judged: another test measures it in real guests.
+  // deno-lint-ignore no-console -- how long it took is told, not judged
   console.log(`cut ${Math.round(took)} ms after the file was written`);
 });
 
