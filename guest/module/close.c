@@ -119,6 +119,7 @@ int csvn_release(struct socket *sock)
 	spin_lock_irqsave(&cs->lock, flags);
 	csvn_sock_set(cs, CSVN_RELEASED);
 	spin_unlock_irqrestore(&cs->lock, flags);
+	csvn_async_leave(cs);
 	SOCK_INODE(sock)->i_private = NULL;
 	csvn_sock_put(cs);
 	return native->release(sock);
@@ -146,6 +147,7 @@ void csvn_disconnect(struct csvn_sock *cs)
 	cs->broken = false;
 	csvn_sock_set(cs, CSVN_IDLE);
 	spin_unlock_irqrestore(&cs->lock, flags);
+	csvn_async_leave(cs);
 	cs->sock->state = SS_UNCONNECTED;
 	cs->disconnects++;
 	csvn_forget_port(sk);

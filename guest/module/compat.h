@@ -120,6 +120,15 @@ static inline void csvn_inherit_inet(struct inet_sock *inet, const struct inet_s
 #endif
 }
 
+/* The same of IPv6, where the flags are not among the others yet. */
+static inline void csvn_inherit_inet6(struct ipv6_pinfo *np, const struct ipv6_pinfo *listener)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	np->recverr = listener->recverr;
+	np->dontfrag = listener->dontfrag;
+#endif
+}
+
 /* Does the socket want the network's errors about an address of the family on its queue? */
 static inline bool csvn_recverr(struct sock *sk, int family)
 {

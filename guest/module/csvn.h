@@ -275,6 +275,8 @@ struct csvn_sock {
 	bool broken; /* lock: nothing will be sent or received any more */
 	bool armed_rx; /* lock: asked for a wake-up that has not come */
 	bool armed_tx; /* the same */
+	bool told_end; /* lock: a wake has told of the end of file, or of a break */
+	bool told_break;
 	bool edge; /* somebody polls edge-triggered: arm after each transfer */
 	u32 spin_rx; /* ns, adaptive; rx */
 	u32 spin_tx; /* tx */
@@ -328,6 +330,11 @@ void csvn_listeners_register(struct csvn_device *dev);
 void csvn_listeners_exit(void);
 void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev);
 void csvn_credit(struct csvn_sock *cs, struct csvn_device *dev, bool accepted, gfp_t gfp);
+
+/* async.c */
+void csvn_async_init(struct proto *native4, struct proto *native6);
+void csvn_async_watch(struct csvn_sock *cs);
+void csvn_async_leave(struct csvn_sock *cs);
 
 /* accept.c */
 int csvn_accept(struct socket *sock, struct socket *newsock, CSVN_ACCEPT_PARAMS);

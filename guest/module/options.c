@@ -167,7 +167,7 @@ int csvn_getsockopt(struct socket *sock, int level, int name, char __user *val, 
 	if (!err && level == SOL_TCP && name == TCP_INFO)
 		return csvn_getsockopt_info(cs, val, len);
 	/* The native one wants a route. */
-	if (err == -ENOTCONN && level == SOL_IP && name == IP_MTU)
+	if (err == -ENOTCONN && ((level == SOL_IP && name == IP_MTU) || (level == SOL_IPV6 && name == IPV6_MTU)))
 		err = put_user(CSVN_MTU, (int __user *)val) ?: put_user((int)sizeof(int), len);
 	return err;
 }
@@ -237,6 +237,8 @@ void csvn_inherit(struct socket *sock, const struct sock *listener)
 	if (sk->sk_family == AF_INET6) {
 		inet6_sk(sk)->tclass = inet6_sk(listener)->tclass;
 		inet6_sk(sk)->hop_limit = inet6_sk(listener)->hop_limit;
+		inet6_sk(sk)->pmtudisc = inet6_sk(listener)->pmtudisc;
+		csvn_inherit_inet6(inet6_sk(sk), inet6_sk(listener));
 	}
 #endif
 }

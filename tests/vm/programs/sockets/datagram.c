@@ -367,6 +367,71 @@ static void datagram_six(const void *none)
 	saw_next("received", c, 100);
 }
 
+static void many_readers(const void *none)
+{
+	int a = bound(), b = bound(), got = 0;
+
+	(void)none;
+	timeout(b, SO_RCVTIMEO, 3000);
+	for (int i = 0; i < 4; i++) {
+		if (fork() == 0) {
+			char byte;
+
+			_exit(recv(b, &byte, 1, 0) == 1);
+		}
+	}
+	settle();
+	for (int i = 0; i < 4; i++)
+		send_to(a, "x", 1, b);
+	for (int i = 0, status; i < 4; i++) {
+		wait(&status);
+		got += WEXITSTATUS(status);
+	}
+	saw("%d of 4 processes got one", got);
+}
+
+static void datagram_calls(const void *none)
+{
+	int a = bound(), b = bound();
+	struct iovec out[] = { { "ab", 2 }, { "cde", 3 } };
+	char one[3], two[5];
+	struct iovec in[] = { { one, 3 }, { two, 5 } };
+	int pipes[2];
+
+	(void)none;
+	MUST(connect_to(a, b));
+	SAW(writev(a, out, 2));
+	await(b, POLLIN);
+	SAW(readv(b, in, 2));
+	saw("%.3s %.2s", one, two);
+	SAW(write(a, "abc", 3));
+	await(b, POLLIN);
+	SAW(read(b, buffer, 2));
+	SAW(write(a, "", 0));
+	await(b, POLLIN);
+	SAW(read(b, buffer, 2));
+	MUST(pipe(pipes));
+	MUST(write(pipes[1], "spliced", 7));
+	SAW(splice(pipes[0], NULL, a, NULL, 7, 0));
+	saw_next("received", b, 100);
+	SAW(listen(a, 1));
+	SAW(send(a, "x", 1, MSG_OOB));
+}
+
+static void nowhere(const void *none)
+{
+	int a = bound();
+	struct sockaddr_in to = there;
+
+	(void)none;
+	to.sin_port = htons(9);
+	to.sin_addr.s_addr = htonl(INADDR_BROADCAST);
+	SAW(sendto(a, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)));
+	SAW(setsockopt(a, IPPROTO_IP, IP_MULTICAST_TTL, &(int){ 3 }, sizeof(int)));
+	SAW(get_int(a, IPPROTO_IP, IP_MULTICAST_TTL));
+	SAW(set_int(a, IPPROTO_IP, IP_MULTICAST_LOOP, 0));
+}
+
 static void datagram_burst(const void *none)
 {
 	int a = bound(), b = bound(), got = 0, wrong = 0, n;
@@ -403,5 +468,5 @@ const struct test datagram_tests[] = {
 	CASE(datagrams), CASE(unbound_sender), CASE(sizes), CASE(truncated), CASE(peek_datagram), CASE(many_at_once),
 	CASE(connected_datagrams), CASE(refused_datagrams), CASE(refused_unconnected), CASE(datagram_shutdown),
 	CASE(datagram_events), CASE(datagram_queues), CASE(datagram_timeout), CASE(datagram_reuse), CASE(to_itself),
-	CASE(datagram_six), CASE(datagram_burst), CASE(datagram_overflow), END,
+	CASE(datagram_six), CASE(many_readers), CASE(datagram_calls), CASE(nowhere), CASE(datagram_burst), CASE(datagram_overflow), END,
 };

@@ -182,6 +182,73 @@ static void info_bytes(const void *none)
 	saw("acknowledged %d, received %d", (int)field(buffer, 120) / 10, (int)field(buffer, 128));
 }
 
+/* kTLS, which needs the segments of a TCP connection: without the module for it, and with a name that nobody has. */
+static void upper_layer(const void *none)
+{
+	struct pair p = connected();
+
+	(void)none;
+	SAW(setsockopt(p.a, IPPROTO_TCP, TCP_ULP, "nobody", 6));
+	SAW(getsockopt(p.a, IPPROTO_TCP, TCP_ULP, buffer, &(socklen_t){ 16 }));
+}
+
+static void repair(const void *none)
+{
+	struct pair p = connected();
+
+	(void)none;
+	SAW(set_int(p.a, IPPROTO_TCP, TCP_REPAIR, 1));
+}
+
+static void bind_to_device(const void *none)
+{
+	int l = listener(8), fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in to = name_of(l);
+
+	(void)none;
+	SAW(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "nosuch", 6));
+	SAW(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0));
+	SAW(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+}
+
+static void cookie(const void *none)
+{
+	struct pair p = connected();
+	uint64_t one = 0, two = 0;
+	socklen_t size = sizeof(one);
+
+	(void)none;
+	SAW(getsockopt(p.a, SOL_SOCKET, SO_COOKIE, &one, &size));
+	SAW(getsockopt(p.b, SOL_SOCKET, SO_COOKIE, &two, &size));
+	saw("they differ: %d", one != two);
+}
+
+static void six_options(const void *none)
+{
+	static const int names[] = { IPV6_V6ONLY,  IPV6_UNICAST_HOPS, IPV6_TCLASS,
+				     IPV6_RECVERR, IPV6_DONTFRAG,     IPV6_MTU_DISCOVER };
+	int l = (int)MUST(socket(AF_INET6, SOCK_STREAM, 0)), fd = (int)MUST(socket(AF_INET6, SOCK_STREAM, 0)), b;
+	struct sockaddr_in6 name;
+	socklen_t length = sizeof(name);
+
+	(void)none;
+	MUST(bind(l, (struct sockaddr *)&there6, sizeof(there6)));
+	SAW(set_int(l, IPPROTO_IPV6, IPV6_TCLASS, 0x28));
+	SAW(set_int(l, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 7));
+	SAW(set_int(l, IPPROTO_IPV6, IPV6_RECVERR, 1));
+	MUST(listen(l, 8));
+	MUST(getsockname(l, (struct sockaddr *)&name, &length));
+	SAW(connect(fd, (struct sockaddr *)&name, sizeof(name)));
+	b = (int)MUST(accept(l, NULL, NULL));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		saw("option %d: %d fresh, %d accepted", names[i], get_int(fd, IPPROTO_IPV6, names[i]),
+		    get_int(b, IPPROTO_IPV6, names[i]));
+		did("set", set_int(fd, IPPROTO_IPV6, names[i], 1));
+		saw("then %d", get_int(fd, IPPROTO_IPV6, names[i]));
+	}
+	SAW(get_int(fd, IPPROTO_IPV6, IPV6_MTU) >= 65535);
+}
+
 static void input_queue(const void *none)
 {
 	struct pair p = connected();
@@ -310,5 +377,6 @@ const struct test option_tests[] = {
 	{ "TCP_INFO", option, &(const struct option){ IPPROTO_TCP, TCP_INFO, 0, NULL, true } },
 	CASE(send_buffer), CASE(small_buffers), CASE(receive_timeout), CASE(invalid), CASE(info), CASE(info_bytes),
 	CASE(input_queue), CASE(inq_message), CASE(output_queue), CASE(low_water), CASE(defer_accept),
-	CASE(stream_timestamp), END,
+	CASE(stream_timestamp), CASE(upper_layer), CASE(repair), CASE(bind_to_device), CASE(cookie),
+	CASE(six_options), END,
 };

@@ -273,6 +273,40 @@ static void nonblocking_meanwhile(const void *none)
 	finished(&s);
 }
 
+static void *receive_once(void *argument)
+{
+	struct reader *r = argument;
+	char byte;
+
+	r->count = recv(r->fd, &byte, 1, 0) == 1;
+	return NULL;
+}
+
+/* A byte at a time wakes one of those that wait; the end wakes all. */
+static void waiting_readers(const void *none)
+{
+	struct pair p = connected();
+	struct reader r[5];
+	uint64_t got = 0;
+
+	(void)none;
+	for (int i = 0; i < 5; i++) {
+		r[i] = (struct reader){ .fd = p.b };
+		pthread_create(&r[i].thread, NULL, receive_once, &r[i]);
+	}
+	settle();
+	for (int i = 0; i < 3; i++) {
+		send(p.a, "x", 1, 0);
+		settle();
+	}
+	shutdown(p.a, SHUT_WR);
+	for (int i = 0; i < 5; i++) {
+		pthread_join(r[i].thread, NULL);
+		got += r[i].count;
+	}
+	saw("three of five got a byte: %d", got == 3);
+}
+
 /* Processes that wait in accept(): each connection goes to one. */
 static void crowd(const void *none)
 {
@@ -307,7 +341,50 @@ static void crowd(const void *none)
 	saw("all have ended");
 }
 
+/* How often a process has been woken. */
+static long wakes(pid_t child)
+{
+	static const char key[] = "\nvoluntary_ctxt_switches:";
+	char path[64], text[4096];
+	const char *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", child);
+	fd = (int)MUST(open(path, O_RDONLY));
+	text[MUST(read(fd, text, sizeof(text) - 1))] = 0;
+	close(fd);
+	at = strstr(text, key);
+	return at ? atol(at + sizeof(key) - 1) : 0;
+}
+
+/* One connection wakes one of those that wait for it, not all. */
+static void one_is_woken(const void *none)
+{
+	int l = listener(64);
+	struct sockaddr_in to = name_of(l);
+	long before = 0, after = 0;
+	pid_t children[20];
+
+	(void)none;
+	for (int i = 0; i < 20; i++) {
+		children[i] = fork();
+		if (children[i] == 0) {
+			while (accept(l, NULL, NULL) >= 0)
+				;
+			_exit(0);
+		}
+	}
+	nap(500);
+	for (int i = 0; i < 20; i++)
+		before += wakes(children[i]);
+	dial(&to);
+	nap(500);
+	for (int i = 0; i < 20; i++)
+		after += wakes(children[i]);
+	saw("%s were woken", after == before ? "none" : after - before < 10 ? "few" : "many");
+}
+
 const struct test sharing_tests[] = {
-	CASE(readers), CASE(writers), CASE(duplex), CASE(forked), CASE(killed), CASE(executed), CASE(passed),
-	CASE(passed_and_dropped), CASE(nonblocking_meanwhile), CASE(crowd), END,
+	CASE(readers), CASE(writers), CASE(waiting_readers), CASE(duplex), CASE(forked), CASE(killed), CASE(executed), CASE(passed),
+	CASE(passed_and_dropped), CASE(nonblocking_meanwhile), CASE(crowd), CASE(one_is_woken), END,
 };
