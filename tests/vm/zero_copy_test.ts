@@ -147,6 +147,10 @@ Deno.test("programs that map their circuits", async (t) => {
     await passes(client, `zero look ${address} 7020 40`, 180_000);
   });
 
+  await t.step("threads that read while their connection is closed and its memory goes to the next", async () => {
+    await passes(client, `zero storm ${address} 7020 300`, 180_000);
+  });
+
   await t.step("1,000 mappings leave nothing behind", async () => {
     await nothingLeft();
     await passes(client, `zero cycles ${address} 7020 50`, 120_000); // what is made once is made

@@ -5,8 +5,9 @@ static const struct {
 	const char *name;
 	void (*run)(int argc, char **argv);
 } programs[] = {
-	{ "pump", pump },	  { "rights", rights }, { "inherit", inherit }, { "ends", ends }, { "halves", halves },
-	{ "scribble", scribble }, { "look", look },	{ "cycles", cycles },	{ "hold", hold },
+	{ "pump", pump },     { "rights", rights },	{ "inherit", inherit }, { "ends", ends },
+	{ "halves", halves }, { "scribble", scribble }, { "look", look },	{ "cycles", cycles },
+	{ "storm", storm },   { "hold", hold },
 };
 
 void fail(const char *what)

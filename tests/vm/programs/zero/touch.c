@@ -1,43 +1,63 @@
 // SPDX-License-Identifier: MIT
-/* What becomes of a touch of memory that may not be there. */
+/* What becomes of a touch of memory that may not be there; in any thread. */
+#include <pthread.h>
 #include <setjmp.h>
 
 #include "zero.h"
 
-static sigjmp_buf back;
+static __thread sigjmp_buf back;
+static __thread volatile sig_atomic_t touching;
 
 static void caught(int number)
 {
-	siglongjmp(back, number);
+	if (touching)
+		siglongjmp(back, number);
+	signal(number, SIG_DFL); /* not ours: it happens again */
 }
 
+static void catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = caught };
+
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+}
+
+/* The byte there, which is set to 0 if asked for, or minus the signal that came. */
 static int touch(volatile uint8_t *at, bool write)
 {
-	struct sigaction action = { .sa_handler = caught }, bus, segv;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int number;
 
-	sigaction(SIGBUS, &action, &bus);
-	sigaction(SIGSEGV, &action, &segv);
+	pthread_once(&once, catch_signals);
 	number = sigsetjmp(back, 1);
 	if (!number) {
+		touching = 1;
+		number = -*at;
 		if (write)
 			*at = 0;
-		else
-			(void)*at;
 	}
-	sigaction(SIGBUS, &bus, NULL);
-	sigaction(SIGSEGV, &segv, NULL);
-	return number;
+	touching = 0;
+	return -number;
 }
 
-int reads(const void *at)
+int byte_at(const void *at)
 {
 	return touch((volatile uint8_t *)at, false);
 }
 
+int reads(const void *at)
+{
+	int byte = byte_at(at);
+
+	return byte < 0 ? -byte : 0;
+}
+
 int writes(void *at)
 {
-	return touch(at, true);
+	int byte = touch(at, true);
+
+	return byte < 0 ? -byte : 0;
 }
 
 const char *signal_name(int number)

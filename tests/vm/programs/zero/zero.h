@@ -25,6 +25,7 @@ void map(struct csvn *c, int fd);
 void nap(unsigned int ms);
 
 /* touch.c: the signal that reading (writing) a byte there brings, or 0 */
+int byte_at(const void *at); /* or minus the signal */
 int reads(const void *at);
 int writes(void *at);
 const char *signal_name(int number);
@@ -46,6 +47,7 @@ void halves(int argc, char **argv);
 void scribble(int argc, char **argv);
 void look(int argc, char **argv);
 void cycles(int argc, char **argv);
+void storm(int argc, char **argv);
 void hold(int argc, char **argv);
 
 #endif
