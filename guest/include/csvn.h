@@ -227,8 +227,9 @@ static inline __u64 csvn_now(void)
 
 /*
  * Wait until something of events (CSVN_READABLE: bytes or the end of file; CSVN_WRITABLE: half of the ring, or nobody
- * reads) can be done, or for so many milliseconds; -1: for ever. Returns what, 0 when the time is up, -EINTR, or the
- * socket's error (-ECONNRESET and the like), but not before everything is read.
+ * reads) can be done, or for so many milliseconds; -1: for ever; 0: look, and let the peer ring for an edge-triggered
+ * epoll_wait() that follows. Returns what, 0 when the time is up, -EINTR, or the socket's error (-ECONNRESET and the
+ * like), but not before everything is read.
  */
 static inline int csvn_wait(struct csvn *c, int events, int timeout_ms)
 {

@@ -15,6 +15,9 @@
  * before anybody else could get the memory: before CLOSE (csvn_detach()), before the device goes
  * (csvn_circuit_lost()). A touch from then on is SIGBUS.
  *
+ * Pages are mapped as cacheable as our own mapping of the window (memremap(), write-back): vmf_insert_pfn() looks that
+ * up.
+ *
  * After a RESET event the device may unmap the arena 5 s later, so the mapping ends some time before that.
  */
 #include <linux/anon_inodes.h>

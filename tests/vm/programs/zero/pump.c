@@ -5,8 +5,10 @@
  *     pump ADDRESS PORT BYTES map|copy|mix SEED
  *
  * map: by the mapping. copy: by send() and recv(). mix: by either, as it comes; also what waits: csvn_wait(), poll(),
- * or a blocking recv().
+ * edge-triggered epoll, or a blocking recv().
  */
+#include <sys/epoll.h>
+
 #include "zero.h"
 
 struct pump {
@@ -16,6 +18,7 @@ struct pump {
 	uint64_t bytes, sent, received;
 	uint8_t room[ROOM];
 	bool ended;
+	int epoll;
 };
 
 static bool by_mapping(struct pump *p)
@@ -109,14 +112,19 @@ static void rest(struct pump *p)
 {
 	int events = p->sent < p->bytes ? POLLIN | POLLOUT : POLLIN;
 	struct pollfd one = { .fd = p->c.fd, .events = (short)events };
+	struct epoll_event edge;
 	ssize_t n;
 
-	switch (strcmp(p->how, "mix") ? 0 : next_number(&p->choice) % 3) {
+	switch (strcmp(p->how, "mix") ? 0 : next_number(&p->choice) % 4) {
 	case 0:
 		check("csvn_wait", csvn_wait(&p->c, events, 20000) > 0);
 		return;
 	case 1:
 		check("poll", poll(&one, 1, 20000) > 0);
+		return;
+	case 2:
+		if (csvn_wait(&p->c, events, 0) == 0)
+			check("epoll_wait", epoll_wait(p->epoll, &edge, 1, 20000) == 1);
 		return;
 	default:
 		if (events & POLLOUT) /* the echo may wait for our sending on */
@@ -130,6 +138,7 @@ static void rest(struct pump *p)
 
 void pump(int argc, char **argv)
 {
+	struct epoll_event edge = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
 	static struct pump p;
 	bool moved;
 
@@ -139,6 +148,9 @@ void pump(int argc, char **argv)
 	p.choice.state = strtoull(argv[4], NULL, 10) * 2 + 1;
 	p.out.state = p.in.state = 88172645463325252ull;
 	map(&p.c, dial(argv[0], atoi(argv[1])));
+	p.epoll = epoll_create1(0);
+	if (epoll_ctl(p.epoll, EPOLL_CTL_ADD, p.c.fd, &edge) < 0)
+		fail("epoll_ctl");
 	while (!p.ended) {
 		moved = send_some(&p);
 		moved |= receive_some(&p);
