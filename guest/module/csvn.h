@@ -172,6 +172,11 @@ struct csvn_device {
 	u32 early_next;
 	struct hlist_head circuits[1 << CSVN_HASH_BITS];
 
+	/* heartbeat.c */
+	struct delayed_work beat;
+	atomic_t heard; /* something came from the switch since the last beat */
+	unsigned int beats; /* without an answer; the work's */
+
 	struct csvn_counters count;
 };
 

@@ -83,7 +83,7 @@ interface Encoded {
 /** Encodes a request by hand, as a driver does. */
 function encode(request: ControlRequest): Uint8Array {
   const name = request.type.startsWith("ARENA") ? "arena_request" : request.type.toLowerCase() as keyof typeof Layout;
-  const layout = (request.type === "BYE" ? Layout.header : Layout[name as keyof typeof Layout]) as unknown as Record<
+  const layout = (request.type === "BYE" || request.type === "PING" ? Layout.header : Layout[name as keyof typeof Layout]) as unknown as Record<
     string,
     number
   >;
@@ -115,7 +115,7 @@ const request: fc.Arbitrary<ControlRequest> = fc.oneof(
     features: u64,
     driver: fc.string({ maxLength: 32 }).filter((text) => /^[\x20-\x7e]*$/.test(text)),
   }),
-  fc.record({ type: fc.constant("BYE" as const) }),
+  fc.record({ type: fc.constantFrom("BYE" as const, "PING" as const) }),
   fc.record({
     type: fc.constant("LISTEN" as const),
     local: endpoint,
