@@ -98,7 +98,7 @@ static int csvn_accept_circuit(struct csvn_sock *cs, struct socket *newsock,
 		return -ENOMEM;
 	}
 	security_sock_graft(newsock->sk, newsock);
-	csvn_inherit(newsock->sk, cs->sk);
+	csvn_inherit(newsock, cs->sk);
 	newsock->state = SS_CONNECTED;
 	SOCK_INODE(newsock)->i_private = child;
 

@@ -248,9 +248,11 @@ void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c)
 	cs->local = c->local;
 	cs->remote = c->remote;
 	cs->armed_rx = cs->armed_tx = false;
+	cs->told_end = cs->told_break = false;
 	cs->spin_rx = cs->spin_tx = csvn_spin_us * NSEC_PER_USEC;
 	rcu_assign_pointer(cs->circuit, c);
 	smp_store_release(&c->cs, cs); /* pairs with csvn_circuit_wake(), csvn_circuits_lost() */
+	csvn_async_watch(cs);
 }
 
 /*

@@ -42,6 +42,19 @@ static void csvn_send_fin(struct csvn_sock *cs)
 	mutex_unlock(&cs->tx);
 }
 
+/* Bytes for another VM are there at once; those for the host's stack are on their way until that has taken them. */
+static bool csvn_on_its_way(struct csvn_sock *cs)
+{
+	struct csvn_circuit *c;
+	bool on_its_way;
+
+	mutex_lock(&cs->tx);
+	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->tx));
+	on_its_way = c && c->host;
+	mutex_unlock(&cs->tx);
+	return on_its_way;
+}
+
 /* SO_LINGER with a time: there is no wake-up for "all consumed", so this looks every now and then. */
 static void csvn_linger(struct csvn_sock *cs)
 {
@@ -49,7 +62,7 @@ static void csvn_linger(struct csvn_sock *cs)
 	struct sock *sk = cs->sk;
 	long left = sk->sk_lingertime;
 
-	if (!sock_flag(sk, SOCK_LINGER) || !left || current->flags & PF_EXITING)
+	if (!sock_flag(sk, SOCK_LINGER) || !left || current->flags & PF_EXITING || !csvn_on_its_way(cs))
 		return;
 	csvn_send_fin(cs);
 	while (left > 0 && !signal_pending(current) && !csvn_drained(cs)) {
@@ -106,6 +119,7 @@ int csvn_release(struct socket *sock)
 	spin_lock_irqsave(&cs->lock, flags);
 	csvn_sock_set(cs, CSVN_RELEASED);
 	spin_unlock_irqrestore(&cs->lock, flags);
+	csvn_async_leave(cs);
 	SOCK_INODE(sock)->i_private = NULL;
 	csvn_sock_put(cs);
 	return native->release(sock);
@@ -133,6 +147,7 @@ void csvn_disconnect(struct csvn_sock *cs)
 	cs->broken = false;
 	csvn_sock_set(cs, CSVN_IDLE);
 	spin_unlock_irqrestore(&cs->lock, flags);
+	csvn_async_leave(cs);
 	cs->sock->state = SS_UNCONNECTED;
 	cs->disconnects++;
 	csvn_forget_port(sk);

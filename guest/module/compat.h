@@ -6,6 +6,7 @@
 #define CSVN_COMPAT_H
 
 #include <linux/fs.h>
+#include <linux/ipv6.h>
 #include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
@@ -100,6 +101,42 @@ static inline unsigned int csvn_cmsg_flags(const struct inet_sock *inet)
 	return inet_cmsg_flags(inet);
 #else
 	return inet->cmsg_flags;
+#endif
+}
+
+/* The flags of an accepted socket that are its listener's. */
+static inline void csvn_inherit_inet(struct inet_sock *inet, const struct inet_sock *listener)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	const unsigned long own = BIT(INET_FLAGS_DEFER_CONNECT);
+
+	inet->inet_flags = (inet->inet_flags & own) | (READ_ONCE(listener->inet_flags) & ~own);
+#else
+	inet->cmsg_flags = listener->cmsg_flags;
+	inet->recverr = listener->recverr;
+	inet->freebind = listener->freebind;
+	inet->bind_address_no_port = listener->bind_address_no_port;
+#endif
+}
+
+/* The same of IPv6, where the flags are not among the others yet. */
+static inline void csvn_inherit_inet6(struct ipv6_pinfo *np, const struct ipv6_pinfo *listener)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	np->recverr = listener->recverr;
+	np->dontfrag = listener->dontfrag;
+#endif
+}
+
+/* Does the socket want the network's errors about an address of the family on its queue? */
+static inline bool csvn_recverr(struct sock *sk, int family)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return family == 6 ? inet6_test_bit(RECVERR6, sk) : inet_test_bit(RECVERR, sk);
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return family == 6 ? inet6_sk(sk)->recverr : inet_test_bit(RECVERR, sk);
+#else
+	return family == 6 ? inet6_sk(sk)->recverr : inet_sk(sk)->recverr;
 #endif
 }
 

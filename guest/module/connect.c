@@ -65,6 +65,7 @@ static void csvn_attempt_done(struct csvn_request *req, int error)
 	if (!error) {
 		c = a->circuit;
 		a->circuit = NULL;
+		c->host = in->flags & CSVN_CONNECT_HOST;
 		error = -csvn_circuit_map(c, in->circuit, &in->extents);
 		if (error) {
 			csvn_circuit_put(c);
@@ -307,6 +308,10 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 		*native = false;
 		cs = csvn_sock_need(sock);
 		err = cs ? csvn_take_port(sk, &local) : -ENOMEM;
+		if (!err && !remote.port) { /* nobody can listen there */
+			csvn_forget_port(sk);
+			err = -ECONNREFUSED;
+		}
 		if (err) {
 			csvn_device_put(dev);
 			return err;

@@ -52,6 +52,7 @@
 #define CSVN_COPY_CHUNK (64u << 10) /* bytes copied between two looks at the peer */
 #define CSVN_SPARE_CLOSES 64u
 #define CSVN_EARLY 64u
+#define CSVN_MTU 65535
 #define CSVN_TRIES 16 /* looks in vain at cursors that were about to move, before "would block" */
 
 struct csvn_circuit;
@@ -272,6 +273,8 @@ struct csvn_sock {
 	bool broken; /* lock: nothing will be sent or received any more */
 	bool armed_rx; /* lock: asked for a wake-up that has not come */
 	bool armed_tx; /* the same */
+	bool told_end; /* lock: a wake has told of the end of file, or of a break */
+	bool told_break;
 	bool edge; /* somebody polls edge-triggered: arm after each transfer */
 	u32 spin_rx; /* ns, adaptive; rx */
 	u32 spin_tx; /* tx */
@@ -279,6 +282,7 @@ struct csvn_sock {
 
 /* main.c */
 extern unsigned int csvn_spin_us;
+extern bool csvn_hairpin;
 extern struct workqueue_struct *csvn_workqueue;
 
 /* family.c */
@@ -324,6 +328,11 @@ void csvn_listeners_register(struct csvn_device *dev);
 void csvn_listeners_exit(void);
 void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev);
 void csvn_credit(struct csvn_sock *cs, struct csvn_device *dev, bool accepted, gfp_t gfp);
+
+/* async.c */
+void csvn_async_init(struct proto *native4, struct proto *native6);
+void csvn_async_watch(struct csvn_sock *cs);
+void csvn_async_leave(struct csvn_sock *cs);
 
 /* accept.c */
 int csvn_accept(struct socket *sock, struct socket *newsock, CSVN_ACCEPT_PARAMS);
@@ -403,11 +412,14 @@ int csvn_name(struct sockaddr *addr, const struct csvn_endpoint *e, bool six);
 void csvn_endpoint4(struct csvn_endpoint *e, __be32 ip, __be16 port);
 void csvn_endpoint6(struct csvn_endpoint *e, const struct in6_addr *ip, __be16 port, u32 scope);
 
+/* times.c */
+void csvn_put_times(struct sock *sk, struct msghdr *msg);
+
 /* options.c */
 int csvn_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);
 int csvn_getsockopt(struct socket *sock, int level, int name, char __user *val, int __user *len);
 int csvn_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
-void csvn_inherit(struct sock *sk, const struct sock *listener);
+void csvn_inherit(struct socket *sock, const struct sock *listener);
 
 /* route.c */
 struct csvn_device *csvn_route(struct sock *sk, const void *addr, int addr_len,

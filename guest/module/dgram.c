@@ -251,6 +251,7 @@ static int csvn_dgram_release_sock(struct socket *sock)
 		csvn_dsock_put(ds);
 	/* What waits for answers, the last of these does. */
 	csvn_dgram_sweep(ds);
+	csvn_cork_free(ds);
 	SOCK_INODE(sock)->i_private = NULL;
 	csvn_dsock_put(ds);
 	return native->release(sock);
@@ -263,8 +264,13 @@ static int csvn_dgram_setsockopt(struct socket *sock, int level, int name, sockp
 	struct csvn_dsock *ds;
 	int err;
 
-	if (level != SOL_IPV6 || name != IPV6_ADDRFORM)
-		return csvn_dgram_native(sock)->setsockopt(sock, level, name, val, len);
+	if (level != SOL_IPV6 || name != IPV6_ADDRFORM) {
+		err = csvn_dgram_native(sock)->setsockopt(sock, level, name, val, len);
+		ds = csvn_ds(sock);
+		if (level == SOL_UDP && name == UDP_CORK && !err && ds && !csvn_udp_corked(sock->sk))
+			csvn_uncork(ds);
+		return err;
+	}
 	ds = csvn_dsock_need(sock);
 	if (!ds)
 		return -ENOMEM;

@@ -17,9 +17,16 @@
 #define CSVN_BIND_MS 2000u /* bind() waits for the switch at most */
 #define CSVN_SEGMENTS_MAX 128u /* datagrams in one send with UDP_SEGMENT */
 
+/* What the sender chose beside the bytes: for the frame's head. */
+struct csvn_marks {
+	u8 service;
+	u8 hops;
+};
+
 /* A datagram that waits for its flow's circuit. */
 struct csvn_waiting {
 	struct list_head node;
+	struct csvn_marks marks;
 	u32 size; /* bytes */
 	u8 data[];
 };
@@ -46,6 +53,17 @@ struct csvn_flow {
 	unsigned long used; /* jiffies */
 };
 
+/* How and where datagrams are sent. */
+struct csvn_dispatch {
+	struct sockaddr_in6 room; /* for an address that the socket's family does not have */
+	const void *addr; /* where to, for the routing table */
+	int addr_len;
+	struct csvn_endpoint remote; /* the same, for flows */
+	struct csvn_marks marks;
+	u32 segment; /* bytes of each datagram, or 0 */
+	bool native; /* not by circuits */
+};
+
 struct csvn_dsock {
 	spinlock_t lock; /* taken in interrupts */
 	refcount_t ref;
@@ -55,7 +73,8 @@ struct csvn_dsock {
 	const struct proto_ops *native;
 	bool released; /* lock */
 
-	struct mutex tx; /* sending, making and freeing flows */
+	struct mutex tx; /* sending, making and freeing flows, and: */
+	struct csvn_cork *cork; /* what UDP_CORK and MSG_MORE keep back, or NULL */
 	struct mutex rx; /* receiving */
 	struct delayed_work work; /* closes circuits, sends what waits; counts the socket while it is queued */
 
@@ -113,7 +132,6 @@ bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);
 void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c);
 bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned long deadline);
 struct csvn_dsock *csvn_circuit_dsock(struct csvn_circuit *c);
-bool csvn_dgram_error(struct csvn_dsock *ds, const struct csvn_endpoint *remote, int err);
 void csvn_dgram_work(struct work_struct *work);
 void csvn_dgram_sweep(struct csvn_dsock *ds);
 void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
@@ -133,14 +151,31 @@ static inline bool csvn_has_frame(const struct csvn_circuit *c)
 
 /* dgram_frame.c */
 u32 csvn_frame_bytes(u32 size);
-int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct iov_iter *from, u32 size);
+int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct csvn_marks marks,
+		     struct iov_iter *from, u32 size);
 int csvn_frame_head(struct csvn_end *e, struct csvn_datagram *h);
 bool csvn_frame_is_error(const struct csvn_end *e);
 u32 csvn_frame_read(const struct csvn_end *e, struct iov_iter *to, u32 n);
 
 /* dgram_send.c */
 void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow);
+int csvn_dgram_send(struct csvn_dsock *ds, struct csvn_dispatch *d, struct iov_iter *from, size_t size);
 int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
+
+/* dgram_cork.c */
+int csvn_cork(struct csvn_dsock *ds, struct csvn_dispatch *d, struct msghdr *msg, size_t size, bool more);
+void csvn_uncork(struct csvn_dsock *ds);
+void csvn_cork_free(struct csvn_dsock *ds);
+
+/* dgram_cmsg.c */
+int csvn_dgram_cmsg_send(struct sock *sk, struct msghdr *msg, struct csvn_dispatch *d);
+void csvn_dgram_cmsg_recv(struct sock *sk, struct csvn_circuit *c, const struct csvn_datagram *h,
+			  struct msghdr *msg);
+
+/* dgram_error.c */
+bool csvn_dgram_error(struct csvn_dsock *ds, const struct csvn_endpoint *remote, int err, const void *data,
+		      u32 size);
+bool csvn_dgram_hears(struct csvn_dsock *ds);
 
 /* dgram_recv.c */
 void csvn_dgram_errors(struct csvn_dsock *ds);

@@ -72,11 +72,10 @@ struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoi
 	return flow;
 }
 
-/* Drop what waits in a flow; true when that was something. ds->lock is held. */
-static bool csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev)
+/* Drop what waits in a flow. ds->lock is held. */
+static void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev)
 {
 	struct csvn_waiting *w, *next;
-	bool any = !list_empty(&flow->waiting);
 
 	list_for_each_entry_safe(w, next, &flow->waiting, node) {
 		list_del(&w->node);
@@ -86,16 +85,17 @@ static bool csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct
 			atomic64_inc(&dev->count.datagrams_dropped);
 		kfree(w);
 	}
-	return any;
 }
 
-/* The socket's program is to be told an error of a destination: true if it is connected to it. ds->lock is held. */
-bool csvn_dgram_error(struct csvn_dsock *ds, const struct csvn_endpoint *remote, int err)
+/* Tell of each datagram that waits in a flow that it came to nothing. ds->lock is held. */
+static bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int err)
 {
-	if (ds->released || !ds->connected || !csvn_same(&ds->peer, remote))
-		return false;
-	WRITE_ONCE(ds->sk->sk_err, err);
-	return true;
+	struct csvn_waiting *w;
+	bool told = false;
+
+	list_for_each_entry(w, &flow->waiting, node)
+		told |= csvn_dgram_error(ds, &flow->remote, err, w->data, w->size);
+	return told;
 }
 
 /* Have the work done, after ms milliseconds at most. Any context. */
@@ -259,9 +259,10 @@ void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c)
 /* Something happened to c: who is connected by it is told. ds->lock is held. */
 static bool csvn_dgram_blame(struct csvn_dsock *ds, struct csvn_circuit *c, int err)
 {
-	struct csvn_flow *flow = ds->connected ? csvn_flow_find(ds, &ds->peer) : NULL;
+	const struct csvn_endpoint *remote = c->host ? &ds->peer : &c->remote;
+	struct csvn_flow *flow = c->host && !ds->connected ? NULL : csvn_flow_find(ds, remote);
 
-	return flow && flow->circuit == c && csvn_dgram_error(ds, &ds->peer, err);
+	return flow && flow->circuit == c && csvn_dgram_error(ds, remote, err, NULL, 0);
 }
 
 /* The other end has left the circuit with an error: who is connected by it is told, once. ds->lock is held. */
@@ -298,7 +299,7 @@ void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c)
 		}
 		if (csvn_has_frame(c)) {
 			mask |= EPOLLIN;
-			if (c->host && ds->connected && csvn_frame_is_error(&c->end))
+			if (c->host && !ds->released && csvn_dgram_hears(ds) && csvn_frame_is_error(&c->end))
 				csvn_dgram_kick(ds, 0);
 		}
 		if (csvn_over(c)) {
@@ -445,8 +446,9 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 		csvn_flow_attach(ds, flow, c);
 	} else if (flow && !flow->circuit) {
 		/* As with ICMP: nobody is told who has sent nothing, and what is only full is no error. */
-		report = csvn_flow_drop(ds, flow, dev) && error != ENOBUFS && error != EAGAIN &&
-			 csvn_dgram_error(ds, &flow->remote, error ?: ECONNREFUSED);
+		if (error != ENOBUFS && error != EAGAIN)
+			report = csvn_flow_refused(ds, flow, error ?: ECONNREFUSED);
+		csvn_flow_drop(ds, flow, dev);
 	}
 	ds->reaching--;
 	if (!ds->released)
@@ -674,5 +676,6 @@ void csvn_dgram_forget(struct csvn_dsock *ds, const struct csvn_endpoint *keep)
 	}
 	spin_unlock_irq(&ds->lock);
 	mutex_unlock(&ds->tx);
-	csvn_dgram_kick(ds, 0);
+	/* At once: until the other ends see it, they send to where nobody reads any more. */
+	csvn_dgram_sweep(ds);
 }

@@ -18,10 +18,12 @@ u32 csvn_frame_bytes(u32 size)
  * Write a datagram into the own ring, and publish it. The sending lock is held. Returns -ENOBUFS when there is no
  * room, -EPROTO when the peer broke an invariant, -EFAULT, -EMSGSIZE when no room would do.
  */
-int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct iov_iter *from, u32 size)
+int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct csvn_marks marks,
+		     struct iov_iter *from, u32 size)
 {
 	struct csvn_datagram h = {
 		.size = size, .family = to->family, .port = to->port, .scope = to->scope,
+		.service = marks.service, .hops = marks.hops,
 	};
 	u32 need = csvn_frame_bytes(size);
 	u32 room, at, first;
@@ -78,7 +80,7 @@ bool csvn_frame_is_error(const struct csvn_end *e)
 	u32 at = (READ_ONCE(e->head) + offsetof(struct csvn_datagram, error)) & (e->size - 1);
 
 	/* SAFETY: at is a multiple of 4, and less than size. */
-	return READ_ONCE(*(const u32 *)(e->rx + at));
+	return READ_ONCE(*(const u16 *)(e->rx + at));
 }
 
 /* Copy n bytes of the next frame's payload, which has at least as many. Returns the bytes copied. */

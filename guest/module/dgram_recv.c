@@ -71,7 +71,7 @@ static void csvn_dgram_said(struct csvn_dsock *ds, const struct csvn_endpoint *a
 	bool report;
 
 	spin_lock_irq(&ds->lock);
-	report = csvn_dgram_error(ds, about, error <= MAX_ERRNO ? error : EIO);
+	report = csvn_dgram_error(ds, about, error <= MAX_ERRNO ? error : EIO, NULL, 0);
 	spin_unlock_irq(&ds->lock);
 	if (report)
 		csvn_notify(ds->sock, EPOLLIN | EPOLLOUT | EPOLLERR);
@@ -118,7 +118,7 @@ static void csvn_dgram_rearm(struct csvn_dsock *ds, struct csvn_circuit *c)
 	bool more;
 
 	/* Errors are told even to who only sends. */
-	if (!skwq_has_sleeper(wq) && !READ_ONCE(wq->fasync_list) && !(c->host && READ_ONCE(ds->connected)))
+	if (!skwq_has_sleeper(wq) && !READ_ONCE(wq->fasync_list) && !(c->host && csvn_dgram_hears(ds)))
 		return;
 	if (!READ_ONCE(ds->edge) && c->end.peer_tail != c->end.head)
 		return;
@@ -129,7 +129,7 @@ static void csvn_dgram_rearm(struct csvn_dsock *ds, struct csvn_circuit *c)
 	if (!more)
 		return;
 	csvn_notify(ds->sock, EPOLLIN);
-	if (c->host && READ_ONCE(ds->connected))
+	if (c->host && csvn_dgram_hears(ds))
 		csvn_dgram_kick(ds, 0);
 }
 
@@ -141,35 +141,10 @@ void csvn_dgram_errors(struct csvn_dsock *ds)
 	bool look;
 
 	spin_lock_irq(&ds->lock);
-	look = ds->connected && !ds->released; /* close() waits for the work */
+	look = !ds->released && csvn_dgram_hears(ds); /* close() waits for the work */
 	spin_unlock_irq(&ds->lock);
 	if (look)
 		csvn_dgram_next(ds, &h, &from);
-}
-
-/* What IP_PKTINFO and IPV6_RECVPKTINFO ask for: the address that the datagram was sent to. */
-static void csvn_dgram_pktinfo(struct sock *sk, struct csvn_circuit *c, struct msghdr *msg)
-{
-	const struct csvn_endpoint *local = &c->local;
-
-	if (sk->sk_family == AF_INET) {
-		struct in_pktinfo info = { .ipi_ifindex = c->dev->ifindex };
-
-		if (!(csvn_cmsg_flags(inet_sk(sk)) & IP_CMSG_PKTINFO) || local->family != 4)
-			return;
-		memcpy(&info.ipi_addr, local->ip, sizeof(info.ipi_addr));
-		info.ipi_spec_dst = info.ipi_addr;
-		put_cmsg(msg, SOL_IP, IP_PKTINFO, sizeof(info), &info);
-#if IS_ENABLED(CONFIG_IPV6)
-	} else if (inet6_sk(sk)->rxopt.bits.rxinfo) {
-		struct in6_pktinfo info = { .ipi6_ifindex = c->dev->ifindex };
-		struct sockaddr_in6 sin6;
-
-		csvn_name((struct sockaddr *)&sin6, local, true);
-		info.ipi6_addr = sin6.sin6_addr;
-		put_cmsg(msg, SOL_IPV6, IPV6_PKTINFO, sizeof(info), &info);
-#endif
-	}
 }
 
 /* Hand the next datagram of c out. rx is held. */
@@ -186,7 +161,7 @@ static int csvn_dgram_take(struct csvn_dsock *ds, struct csvn_circuit *c, const 
 			msg->msg_flags |= MSG_TRUNC;
 		if (msg->msg_name)
 			msg->msg_namelen = csvn_name(msg->msg_name, from, sk->sk_family == AF_INET6);
-		csvn_dgram_pktinfo(sk, c, msg);
+		csvn_dgram_cmsg_recv(sk, c, h, msg);
 	}
 	WRITE_ONCE(ds->native_next, !(flags & MSG_PEEK)); /* what was peeked at comes next */
 	if (!(flags & MSG_PEEK)) {

@@ -8,7 +8,7 @@
  * it is copied, waits in the flow, and the flow asks for a circuit. The sender waits for nobody but other senders on
  * the same socket.
  *
- * UDP_SEGMENT is done by hand, a frame for each segment. UDP_CORK and MSG_MORE are refused (EOPNOTSUPP).
+ * UDP_SEGMENT is done by hand, a frame for each segment. What is corked goes by dgram_cork.c.
  */
 #include <linux/slab.h>
 #include <linux/udp.h>
@@ -24,9 +24,9 @@ static void csvn_dgram_dropped(struct csvn_device *dev)
 
 /* Send a datagram by a circuit, or drop it. tx is held. Returns 0, -EFAULT, -EMSGSIZE. */
 static int csvn_dgram_put(struct csvn_dsock *ds, struct csvn_circuit *c, const struct csvn_endpoint *to,
-			  struct iov_iter *from, u32 size)
+			  struct csvn_marks marks, struct iov_iter *from, u32 size)
 {
-	int err = csvn_frame_write(&c->end, to, from, size);
+	int err = csvn_frame_write(&c->end, to, marks, from, size);
 
 	switch (err) {
 	case 0:
@@ -69,7 +69,7 @@ void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow)
 			return;
 		vec = (struct kvec){ .iov_base = w->data, .iov_len = w->size };
 		iov_iter_kvec(&iter, ITER_SOURCE, &vec, 1, w->size);
-		csvn_dgram_put(ds, c, &flow->remote, &iter, w->size);
+		csvn_dgram_put(ds, c, &flow->remote, w->marks, &iter, w->size);
 		kfree(w);
 	}
 }
@@ -94,7 +94,7 @@ static struct csvn_circuit *csvn_flow_circuit(struct csvn_dsock *ds, struct csvn
 
 /* Have a datagram wait in a flow; its circuit may come meanwhile. tx is held. */
 static int csvn_flow_wait(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-			  struct iov_iter *from, u32 size)
+			  struct csvn_marks marks, struct iov_iter *from, u32 size)
 {
 	u32 limit = max_t(u32, READ_ONCE(ds->sk->sk_sndbuf), CSVN_DATAGRAM_MAX);
 	struct csvn_waiting *w;
@@ -104,6 +104,7 @@ static int csvn_flow_wait(struct csvn_dsock *ds, struct csvn_flow *flow, struct 
 	if (!w)
 		return -ENOBUFS;
 	w->size = size;
+	w->marks = marks;
 	if (copy_from_iter(w->data, size, from) != size) {
 		kfree(w);
 		return -EFAULT;
@@ -123,14 +124,6 @@ static int csvn_flow_wait(struct csvn_dsock *ds, struct csvn_flow *flow, struct 
 	return 0;
 }
 
-struct csvn_dispatch {
-	const void *addr; /* where to, for the routing table */
-	int addr_len;
-	struct csvn_endpoint remote; /* the same, for flows */
-	u32 segment; /* bytes of each datagram */
-	bool native; /* not by circuits */
-};
-
 /* Send size bytes as one datagram. tx is held. */
 static int csvn_dgram_one(struct csvn_dsock *ds, struct csvn_dispatch *d, struct iov_iter *from, u32 size)
 {
@@ -147,7 +140,7 @@ static int csvn_dgram_one(struct csvn_dsock *ds, struct csvn_dispatch *d, struct
 	c = flow ? csvn_flow_circuit(ds, flow) : NULL;
 	if (c) {
 		csvn_flow_flush(ds, flow);
-		return csvn_dgram_put(ds, c, &remote, from, size);
+		return csvn_dgram_put(ds, c, &remote, d->marks, from, size);
 	}
 
 	dev = csvn_dgram_route(sk, d->addr, d->addr_len, &local, &remote);
@@ -167,7 +160,7 @@ static int csvn_dgram_one(struct csvn_dsock *ds, struct csvn_dispatch *d, struct
 	if (!READ_ONCE(ds->connected))
 		csvn_dgram_bound(ds, 0); /* the port must be known before the CONNECT, for answers to come */
 	flow = csvn_flow_need(ds, &remote, GFP_KERNEL);
-	err = flow ? csvn_flow_wait(ds, flow, dev, from, size) : -ENOBUFS;
+	err = flow ? csvn_flow_wait(ds, flow, dev, d->marks, from, size) : -ENOBUFS;
 	if (err) {
 		csvn_device_put(dev);
 		return err;
@@ -180,53 +173,27 @@ static int csvn_dgram_one(struct csvn_dsock *ds, struct csvn_dispatch *d, struct
 	return 0;
 }
 
-static int csvn_dgram_send(struct csvn_dsock *ds, struct csvn_dispatch *d, struct msghdr *msg, size_t size)
+/* Send size bytes, in segments if that is asked for. tx is held. */
+int csvn_dgram_send(struct csvn_dsock *ds, struct csvn_dispatch *d, struct iov_iter *from, size_t size)
 {
 	size_t done = 0;
 	int err;
 	u32 n;
 
-	mutex_lock(&ds->tx);
 	do {
 		n = d->segment ? min_t(size_t, d->segment, size - done) : size;
-		err = csvn_dgram_one(ds, d, &msg->msg_iter, n);
+		err = csvn_dgram_one(ds, d, from, n);
 		if (err || d->native)
 			break;
 		done += n;
 	} while (done < size);
-	mutex_unlock(&ds->tx);
 	return err && !done ? err : (int)size;
 }
 
-/* The socket's or the message's UDP_SEGMENT, 0 for none; or -EINVAL. */
-static int csvn_dgram_segment(struct sock *sk, struct msghdr *msg)
+/* Where the message goes. False: to the native stack, which also has all the errors. */
+static bool csvn_dgram_dispatch(struct csvn_dsock *ds, struct msghdr *msg, struct csvn_dispatch *d)
 {
-	int segment = READ_ONCE(udp_sk(sk)->gso_size);
-	struct sockcm_cookie sockc;
-	struct cmsghdr *cmsg;
-
-	if (likely(!msg->msg_controllen))
-		return segment;
-	for_each_cmsghdr(cmsg, msg) {
-		if (!CMSG_OK(msg, cmsg))
-			return -EINVAL;
-		if (cmsg->cmsg_level != SOL_UDP)
-			continue;
-		if (cmsg->cmsg_type != UDP_SEGMENT || cmsg->cmsg_len != CMSG_LEN(sizeof(u16)))
-			return -EINVAL;
-		segment = *(u16 *)CMSG_DATA(cmsg);
-	}
-	sockcm_init(&sockc, sk);
-	return sock_cmsg_send(sk, msg, &sockc) ?: segment;
-}
-
-/*
- * Where the message goes. False: to the native stack, which also has all the errors. addr is room for an address that
- * the socket's family does not have.
- */
-static bool csvn_dgram_dispatch(struct csvn_dsock *ds, struct msghdr *msg, struct csvn_dispatch *d,
-				struct sockaddr_in6 *addr)
-{
+	struct sockaddr *room = (struct sockaddr *)&d->room;
 	const struct sockaddr_in6 *sin6 = msg->msg_name;
 	const struct sockaddr_in *sin = msg->msg_name;
 	bool six = ds->sk->sk_family == AF_INET6;
@@ -238,8 +205,8 @@ static bool csvn_dgram_dispatch(struct csvn_dsock *ds, struct msghdr *msg, struc
 		d->remote = ds->peer;
 		spin_unlock_irq(&ds->lock);
 		if (found)
-			d->addr_len = csvn_name((struct sockaddr *)addr, &d->remote, six);
-		d->addr = addr;
+			d->addr_len = csvn_name(room, &d->remote, six);
+		d->addr = room;
 		return found;
 	}
 	d->addr = sin;
@@ -248,8 +215,8 @@ static bool csvn_dgram_dispatch(struct csvn_dsock *ds, struct msghdr *msg, struc
 		return false;
 	if (sin->sin_family == AF_INET || (!six && sin->sin_family == AF_UNSPEC)) {
 		csvn_endpoint4(&d->remote, sin->sin_addr.s_addr, sin->sin_port);
-		d->addr_len = csvn_name((struct sockaddr *)addr, &d->remote, six);
-		d->addr = addr;
+		d->addr_len = csvn_name(room, &d->remote, six);
+		d->addr = room;
 		return true;
 	}
 	if (!six || sin6->sin6_family != AF_INET6 || d->addr_len < SIN6_LEN_RFC2133)
@@ -261,60 +228,89 @@ static bool csvn_dgram_dispatch(struct csvn_dsock *ds, struct msghdr *msg, struc
 	return true;
 }
 
+/* Is it by circuits at all? What a flow is known for is not looked up again. */
+static bool csvn_dgram_by_circuits(struct csvn_dsock *ds, struct csvn_dispatch *d)
+{
+	struct csvn_endpoint local, remote;
+	struct csvn_device *dev;
+	bool known;
+
+	spin_lock_irq(&ds->lock);
+	known = csvn_flow_find(ds, &d->remote);
+	spin_unlock_irq(&ds->lock);
+	if (known)
+		return true;
+	dev = csvn_dgram_route(ds->sk, d->addr, d->addr_len, &local, &remote);
+	if (dev)
+		csvn_device_put(dev);
+	return dev;
+}
+
+/* The state of a socket that may have to do with circuits; NULL: it has not. */
+static struct csvn_dsock *csvn_dgram_concerned(struct socket *sock, struct msghdr *msg, int *err)
+{
+	struct csvn_dsock *ds = csvn_ds(sock);
+	struct csvn_device *dev;
+
+	*err = 0;
+	/* What the native stack keeps back is its own to send. */
+	if (!sock->file || READ_ONCE(udp_sk(sock->sk)->pending))
+		return NULL;
+	if (ds || !msg->msg_name)
+		return ds;
+	dev = csvn_device_get();
+	if (!dev)
+		return NULL;
+	csvn_device_put(dev);
+	ds = csvn_dsock_need(sock);
+	if (!ds)
+		*err = -ENOMEM;
+	return ds;
+}
+
+/* Errors that come before anything is sent, in udp_sendmsg()'s order. */
+static int csvn_dgram_check(struct sock *sk, const struct csvn_dispatch *d, size_t size)
+{
+	if ((d->segment ?: size) > CSVN_DATAGRAM_MAX || size > CSVN_SEGMENTS_MAX * CSVN_DATAGRAM_MAX)
+		return -EMSGSIZE;
+	if (d->segment && size > (size_t)d->segment * CSVN_SEGMENTS_MAX)
+		return -EINVAL;
+	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
+		return -EPIPE;
+	return sock_error(sk);
+}
+
 int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)
 {
 	const struct proto_ops *native = csvn_dgram_native(sock);
-	struct csvn_dsock *ds = csvn_ds(sock);
-	struct csvn_dispatch d = {};
-	struct csvn_endpoint local, remote;
 	struct ubuf_info *uarg = NULL;
+	struct csvn_dispatch d = {};
 	struct sock *sk = sock->sk;
-	struct sockaddr_in6 addr;
-	struct csvn_device *dev;
+	struct csvn_dsock *ds;
+	bool more;
 	int err;
 
-	if (!sock->file)
-		return native->sendmsg(sock, msg, size);
-	if (!ds) { /* does it concern circuits at all? */
-		if (!msg->msg_name)
-			return native->sendmsg(sock, msg, size);
-		dev = csvn_device_get();
-		if (!dev)
-			return native->sendmsg(sock, msg, size);
-		csvn_device_put(dev);
-		ds = csvn_dsock_need(sock);
-		if (!ds)
-			return -ENOMEM;
-	}
-	if (!csvn_dgram_dispatch(ds, msg, &d, &addr))
-		return native->sendmsg(sock, msg, size);
-
-	/* What follows is said only of what goes by circuits. */
-	spin_lock_irq(&ds->lock);
-	d.native = !csvn_flow_find(ds, &d.remote);
-	spin_unlock_irq(&ds->lock);
-	if (d.native) {
-		dev = csvn_dgram_route(sk, d.addr, d.addr_len, &local, &remote);
-		if (!dev)
-			return native->sendmsg(sock, msg, size);
-		csvn_device_put(dev);
-		d.native = false;
-	}
-	if (msg->msg_flags & (MSG_OOB | MSG_MORE) || csvn_udp_corked(sk))
-		return -EOPNOTSUPP;
-	err = csvn_dgram_segment(sk, msg);
-	if (err < 0)
-		return err;
-	d.segment = err;
-	if ((d.segment ?: size) > CSVN_DATAGRAM_MAX || size > CSVN_SEGMENTS_MAX * CSVN_DATAGRAM_MAX)
-		return -EMSGSIZE;
-	if (d.segment && size > (size_t)d.segment * CSVN_SEGMENTS_MAX)
-		return -EINVAL;
-	err = sock_error(sk);
+	ds = csvn_dgram_concerned(sock, msg, &err);
 	if (err)
 		return err;
-	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
-		return -EPIPE;
+	if (!ds)
+		return native->sendmsg(sock, msg, size);
+	more = msg->msg_flags & MSG_MORE || csvn_udp_corked(sk);
+	if (READ_ONCE(ds->cork)) { /* its destination stays, whatever the message says */
+		err = csvn_cork(ds, NULL, msg, size, more);
+		if (err != -EAGAIN)
+			return err;
+	}
+	if (!csvn_dgram_dispatch(ds, msg, &d) || !csvn_dgram_by_circuits(ds, &d))
+		return native->sendmsg(sock, msg, size);
+
+	if (msg->msg_flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	err = csvn_dgram_cmsg_send(sk, msg, &d) ?: csvn_dgram_check(sk, &d, size);
+	if (err)
+		return err;
+	if (more)
+		return csvn_cork(ds, &d, msg, size, true);
 	/* MSG_ZEROCOPY: copied all the same, as in send.c. */
 	if (unlikely(msg->msg_flags & MSG_ZEROCOPY) && size && !msg->msg_ubuf && sock_flag(sk, SOCK_ZEROCOPY)) {
 		uarg = csvn_zerocopy_start(sk, size);
@@ -322,7 +318,9 @@ int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)
 			return -ENOBUFS;
 		uarg_to_msgzc(uarg)->zerocopy = 0;
 	}
-	err = csvn_dgram_send(ds, &d, msg, size);
+	mutex_lock(&ds->tx);
+	err = csvn_dgram_send(ds, &d, &msg->msg_iter, size);
+	mutex_unlock(&ds->tx);
 	if (uarg && err >= 0 && !d.native)
 		net_zcopy_put(uarg);
 	else if (uarg)

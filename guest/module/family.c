@@ -173,29 +173,33 @@ static void csvn_family_give_back(struct csvn_family *f)
 }
 
 /* The operations of the family's TCP or UDP sockets: those of one that the kernel makes for itself. */
-static const struct proto_ops *csvn_ops_of(int family, int type, int protocol)
+static const struct proto_ops *csvn_ops_of(int family, int type, int protocol, struct proto **prot)
 {
 	const struct proto_ops *ops;
 	struct socket *sock;
 
+	*prot = NULL;
 	if (sock_create_kern(&init_net, family, type, protocol, &sock))
 		return NULL;
 	ops = sock->ops;
+	*prot = sock->sk->sk_prot;
 	sock_release(sock);
 	return ops;
 }
 
 int csvn_family_init(void)
 {
-	const struct proto_ops *native4 = csvn_ops_of(PF_INET, SOCK_STREAM, IPPROTO_TCP);
-	const struct proto_ops *native6 = csvn_ops_of(PF_INET6, SOCK_STREAM, IPPROTO_TCP);
-	const struct proto_ops *dgram4 = csvn_ops_of(PF_INET, SOCK_DGRAM, IPPROTO_UDP);
-	const struct proto_ops *dgram6 = csvn_ops_of(PF_INET6, SOCK_DGRAM, IPPROTO_UDP);
+	struct proto *prot4, *prot6, *other;
+	const struct proto_ops *native4 = csvn_ops_of(PF_INET, SOCK_STREAM, IPPROTO_TCP, &prot4);
+	const struct proto_ops *native6 = csvn_ops_of(PF_INET6, SOCK_STREAM, IPPROTO_TCP, &prot6);
+	const struct proto_ops *dgram4 = csvn_ops_of(PF_INET, SOCK_DGRAM, IPPROTO_UDP, &other);
+	const struct proto_ops *dgram6 = csvn_ops_of(PF_INET6, SOCK_DGRAM, IPPROTO_UDP, &other);
 	int err;
 
 	if (!native4 || !dgram4 || !native6 != !dgram6)
 		return -EAFNOSUPPORT;
 	csvn_ops_init(native4, native6);
+	csvn_async_init(prot4, prot6);
 	csvn_dgram_ops_init(dgram4, dgram6);
 	csvn_inet.create = (void *)csvn_symbol(csvn_inet.symbol);
 	if (native6)

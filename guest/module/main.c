@@ -25,6 +25,10 @@ unsigned int csvn_datagram_idle = 60;
 module_param_named(datagram_idle, csvn_datagram_idle, uint, 0644);
 MODULE_PARM_DESC(datagram_idle, "seconds after which an unused datagram circuit is closed");
 
+bool csvn_hairpin;
+module_param_named(hairpin, csvn_hairpin, bool, 0644);
+MODULE_PARM_DESC(hairpin, "connections to the own address go over circuits too");
+
 struct workqueue_struct *csvn_workqueue;
 
 static int __init csvn_init(void)

@@ -17,8 +17,6 @@
 
 #include "csvn.h"
 
-#define CSVN_MTU 65535
-
 struct csvn_netdev {
 	struct csvn_device *dev; /* counted until the interface is unregistered; NULL afterwards; RTNL or RCU */
 };

@@ -246,6 +246,8 @@ int csvn_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags
 		sk_peek_offset_fwd(cs->sk, ret);
 	else
 		sk_peek_offset_bwd(cs->sk, ret);
+	if (ret > 0)
+		csvn_put_times(cs->sk, msg);
 	csvn_receive_inq(cs, msg);
 	msg->msg_namelen = 0;
 	return ret;

@@ -4,6 +4,9 @@
  *
  * A destination whose route leaves by csvn0 is a circuit's; everything else is the native stack's, and so is every
  * error of the lookup, which the native connect() makes again and reports.
+ *
+ * The VM's own address is local to the routing table, and native. With the module's parameter hairpin it is a circuit's
+ * like any other VM's, and has both its ends here: a guest can test itself.
  */
 #include <linux/security.h>
 #include <net/addrconf.h>
@@ -13,6 +16,25 @@
 #include <net/route.h>
 
 #include "csvn.h"
+
+/* The device, counted, if its own address is asked for, and circuits may have both their ends here. */
+static struct csvn_device *csvn_hairpin_device(int family, const void *saddr, const void *daddr)
+{
+	struct csvn_device *dev;
+	size_t size = family == 4 ? 4 : 16;
+	const u8 *own;
+
+	if (!READ_ONCE(csvn_hairpin))
+		return NULL;
+	dev = csvn_device_get();
+	if (!dev)
+		return NULL;
+	own = family == 4 ? dev->config.ipv4 : dev->config.ipv6;
+	if (!memcmp(own, saddr, size) && !memcmp(own, daddr, size))
+		return dev;
+	csvn_device_put(dev);
+	return NULL;
+}
 
 static struct csvn_device *csvn_route4(struct sock *sk, __be32 daddr, __be16 dport,
 				       struct csvn_endpoint *local, struct csvn_endpoint *remote)
@@ -27,7 +49,9 @@ static struct csvn_device *csvn_route4(struct sock *sk, __be32 daddr, __be16 dpo
 			      inet->inet_sport, dport, sk);
 	if (IS_ERR(rt))
 		return NULL;
-	if (!(rt->rt_flags & (RTCF_MULTICAST | RTCF_BROADCAST | RTCF_LOCAL)))
+	if (rt->rt_flags & RTCF_LOCAL)
+		dev = csvn_hairpin_device(4, &fl4.saddr, &fl4.daddr);
+	else if (!(rt->rt_flags & (RTCF_MULTICAST | RTCF_BROADCAST)))
 		dev = csvn_netdev_device(csvn_dst_dev(&rt->dst));
 	if (dev) {
 		csvn_endpoint4(local, fl4.saddr, inet->inet_sport);
@@ -64,6 +88,8 @@ static struct csvn_device *csvn_route6(struct sock *sk, const struct sockaddr_in
 	if (IS_ERR(dst))
 		return NULL;
 	dev = csvn_netdev_device(csvn_dst_dev(dst));
+	if (!dev)
+		dev = csvn_hairpin_device(6, &fl6.saddr, &fl6.daddr);
 	if (dev) {
 		csvn_endpoint6(local, &fl6.saddr, inet->inet_sport, 0);
 		csvn_endpoint6(remote, &fl6.daddr, sin6->sin6_port,

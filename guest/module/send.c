@@ -206,8 +206,8 @@ int csvn_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)
 	struct sockcm_cookie sockc;
 	int err;
 
-	if (unlikely(msg->msg_flags & MSG_FASTOPEN) && csvn_state(cs) == CSVN_IDLE &&
-	    sock->state == SS_UNCONNECTED && sock->file) {
+	if (unlikely(msg->msg_flags & MSG_FASTOPEN) && sock->file && csvn_state(cs) != CSVN_LISTENING &&
+	    (csvn_state(cs) != CSVN_IDLE || sock->state == SS_UNCONNECTED)) {
 		err = csvn_send_fastopen(sock, msg);
 		if (err)
 			return err;

@@ -148,13 +148,15 @@ void csvn_circuit_wake(struct csvn_circuit *c)
 		sock = cs->sock;
 		csvn_look(cs, c);
 		/*
-		 * By what is so, not by what has changed: a transfer may have taken the peer's state over before,
-		 * after those who sleep had looked.
+		 * By what no wake has told yet, not by what has changed: a transfer may have taken the peer's state
+		 * over before, after those who sleep had looked.
 		 */
-		if (cs->broken)
+		if (cs->broken && !cs->told_break)
 			mask = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP;
-		else if (cs->sk->sk_shutdown & RCV_SHUTDOWN)
+		else if ((cs->sk->sk_shutdown & RCV_SHUTDOWN) && !cs->told_end)
 			mask = EPOLLIN | EPOLLRDHUP | EPOLLHUP;
+		cs->told_break |= cs->broken;
+		cs->told_end |= cs->sk->sk_shutdown & RCV_SHUTDOWN;
 		/* Nothing there, but the sequence is used up: ask anew, for nobody else will before he is woken. */
 		if (cs->armed_rx && !csvn_readable(c))
 			csvn_ask_rx(cs, c);

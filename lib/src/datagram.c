@@ -85,7 +85,7 @@ static void publish(struct plane *p, struct host_datagram *h, const struct csvn_
 		    int error)
 {
 	struct csvn_datagram d = {
-		.size = size, .family = (uint16_t)guest->family, .port = (uint16_t)guest->port, .error = (uint32_t)error
+		.size = size, .family = (uint8_t)guest->family, .port = (uint16_t)guest->port, .error = (uint16_t)error
 	};
 
 	memcpy(d.ip, guest->ip, guest->family == 4 ? 4 : 16);

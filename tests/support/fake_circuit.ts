@@ -80,7 +80,7 @@ export class FakeCircuit {
     const view = new DataView(frame.buffer);
     const { family, bytes } = parseAddress(address);
     view.setUint32(Layout.datagram.size_field, payload.length, true);
-    view.setUint16(Layout.datagram.family, family, true);
+    view.setUint8(Layout.datagram.family, family);
     view.setUint16(Layout.datagram.port, port, true);
     frame.set(bytes, Layout.datagram.ip);
     frame.set(payload, Layout.datagram.size);
@@ -99,13 +99,13 @@ export class FakeCircuit {
     });
     const view = new DataView(bytes.buffer);
     const size = view.getUint32(Layout.datagram.size_field, true);
-    const length = view.getUint16(Layout.datagram.family, true) === 4 ? 4 : 16;
+    const length = view.getUint8(Layout.datagram.family) === 4 ? 4 : 16;
     const frame = this.#read(Layout.datagram.size + Math.ceil(size / 8) * 8, true);
     this.ring();
     return {
       address: addressOf(bytes.slice(Layout.datagram.ip, Layout.datagram.ip + length)).text,
       port: view.getUint16(Layout.datagram.port, true),
-      error: view.getUint32(Layout.datagram.error, true),
+      error: view.getUint16(Layout.datagram.error, true),
       payload: frame.subarray(Layout.datagram.size, Layout.datagram.size + size),
     };
   }

@@ -94,14 +94,17 @@ CSVN_ASSERT(sizeof(struct csvn_control) == CSVN_PAGE, "control page size");
 
 struct csvn_datagram {
 	__u32 size; /* payload bytes, without padding */
-	__u16 family; /* 4 or 6 */
+	__u8 family; /* 4 or 6 */
+	__u8 service; /* type of service or traffic class that the sender chose */
 	__u16 port; /* host order (little-endian) */
 	__u32 scope;
 	/*
 	 * 0, or an errno, from the host's stack alone and without payload: what the network said of datagrams to this
 	 * address (ECONNREFUSED and the like, as ICMP reports them).
 	 */
-	__u32 error;
+	__u16 error;
+	__u8 hops; /* time to live or hop limit that the sender chose; 0: not told */
+	__u8 reserved;
 	__u8 ip[16]; /* network order, as in csvn_endpoint */
 };
 

@@ -198,3 +198,28 @@ Deno.test("a pair's arena is nobody else's", async () => {
   assertEquals(net.operator.arenas.takeSlot(a.vm, c.vm), undefined);
   assertEquals([c.events, c.maps.size], [[], 0]);
 });
+
+Deno.test("open() of a VM with itself maps the arena once, and retires it once", async () => {
+  const { net, a } = pair({ arenaIdleMs: 1 });
+  using _ = net;
+  const { arenas } = net.operator;
+  const free = a.vm.window.free;
+  await arenas.open(a.vm, a.vm);
+  assertEquals([types(a), a.maps.size], [[EventType.ARENA_PREPARE, EventType.ARENA_MAPPED], 1]);
+  const place = arenas.takeSlot(a.vm, a.vm)!;
+  assertEquals(arenas.takeSlot(a.vm, a.vm)?.arena, place.arena);
+  for (const slot of [0, 1]) arenas.giveSlot(place.arena, slot);
+  while (net.memories[0]!.disposed === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals([types(a).at(-1), a.maps.size, a.vm.window.free], [EventType.ARENA_RETIRE, 0, free]);
+});
+
+Deno.test("a VM that goes down takes the arena that it has with itself along", async () => {
+  const { net, a } = pair();
+  using _ = net;
+  await net.operator.arenas.open(a.vm, a.vm);
+  a.bye();
+  await settle();
+  assertEquals([net.memories[0]!.disposed, [...net.operator.arenas.all]], [1, []]);
+  a.hello();
+  assertEquals(net.operator.arenas.takeSlot(a.vm, a.vm), undefined);
+});

@@ -186,15 +186,34 @@ Deno.test("a VM that goes down ends its attempts and those that wait for it", as
   assertEquals([...b.vm.listeners.values()].map(({ outstanding, waiting }) => [outstanding, waiting.size]), [[0, 0]]);
 });
 
-Deno.test("a VM may connect to itself", async () => {
-  const [net, , b] = await pair();
+Deno.test("a VM that connects to itself holds both ends, and the verdict is asked from it to it", async () => {
+  const asked: Attempt[] = [];
+  const [net, , b] = await pair({
+    verdict: (attempt) => {
+      asked.push(attempt);
+      return { allow: attempt.destination.port === 80, reason: "test" };
+    },
+  });
   using _ = net;
   const ticket = b.connect(B, 80);
   await settle();
-  assertEquals(b.errno(ticket), 0);
-  assertEquals([b.vm.circuits.size, b.maps.size, b.routes.size], [2, 1, 2]);
-  const [there] = b.incoming;
-  assertNotEquals(there, undefined);
-  assertNotEquals(there, b.circuit(ticket));
-  assertEquals([b.close(b.circuit(ticket)), b.close(there!), b.routes.size, net.operator.circuits.size], [0, 0, 0, 0]);
+  assertEquals(asked.map(({ from, to }) => [from, to]), [["vm2", "vm2"]]);
+  const [here, there] = [b.circuit(ticket), b.incoming[0]!];
+  assertNotEquals(here, there);
+  assertEquals([b.vm.circuits.size, b.maps.size], [2, 1]);
+  assertEquals([b.routes.get(here), b.routes.get(there)], [[b, there], [b, here]]);
+  assertEquals([b.close(here), net.operator.circuits.size, b.routes.size], [0, 1, 2], "the other end may still read");
+  assertEquals([b.close(there), net.operator.circuits.size, b.routes.size], [0, 0, 0]);
+  assertEquals(b.errno(b.connect(B, 81)), Errno.ECONNREFUSED, "denied");
+});
+
+Deno.test("a VM that goes down with circuits to itself leaves nothing", async () => {
+  const [net, , b] = await pair();
+  using _ = net;
+  b.connect(B, 80);
+  await settle();
+  b.bye();
+  await settle();
+  assertEquals([b.vm.circuits.size, net.operator.circuits.size, b.routes.size, b.resets], [0, 0, 0, []]);
+  assertEquals(net.memories.map(({ disposed }) => disposed), [1]);
 });
