@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The pump beside loopback TCP, in one run: a fake guest (this process, with the real ring, the real virtqueues for doorbells and wakes and the real
- * data plane) against a native process, both talking to the same server process. Interleaved repeats; medians and ratios.
+ * data plane) against a native process, both talking to the same server process. Each run measures everything once, and prints a line of JSON for
+ * each figure.
+ *
+ *     pump_bench [--quick]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -25,14 +28,14 @@
 #include "csvn/records.h"
 #include "csvn/ring.h"
 
-#define REPEATS 7
 #define CHUNK (64u << 10)
-#define BULK (1ull << 30)
-#define ROUNDS 20000
 #define QUEUE 64u
 #define GUEST_BYTES (1u << 20)
 #define USER_BASE 0x7f0000000000ull
 #define LOOPBACK 0x7f4d6201u /* 127.77.98.1: this bench's own */
+
+static uint64_t bulk_bytes = 1ull << 30;
+static int rounds = 20000;
 
 static void check(int rc, const char *what)
 {
@@ -73,7 +76,7 @@ static void serve(int listener)
 			exit(0);
 		while ((n = read(fd, buffer, what == 'b' ? sizeof(buffer) : 1)) > 0) {
 			got += (uint64_t)n;
-			if (what == 'e' || got == BULK)
+			if (what == 'e' || got == bulk_bytes)
 				n = write(fd, buffer, 1);
 		}
 		close(fd);
@@ -283,10 +286,10 @@ static double bulk(struct client *c)
 	uint8_t end;
 
 	c->send(c, (const uint8_t *)"b", 1);
-	for (uint64_t sent = 0; sent < BULK; sent += CHUNK)
+	for (uint64_t sent = 0; sent < bulk_bytes; sent += CHUNK)
 		c->send(c, buffer, CHUNK);
 	c->receive(c, &end, 1);
-	return (double)BULK / (now() - start) / 1e9;
+	return (double)bulk_bytes / (now() - start) / 1e9;
 }
 
 static double round_trip(struct client *c)
@@ -296,35 +299,38 @@ static double round_trip(struct client *c)
 
 	c->send(c, (const uint8_t *)"e", 1);
 	start = now();
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < rounds; i++) {
 		c->send(c, &byte, 1);
 		c->receive(c, &byte, 1);
 	}
-	return (now() - start) / ROUNDS * 1e6;
+	return (now() - start) / rounds * 1e6;
 }
 
-static int by_value(const void *a, const void *b)
+static void print(const char *measure, const char *who, double value, const char *unit)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
+	printf("{\"measure\":\"%s\",\"who\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", measure, who, value, unit);
 }
 
-static double median(double *values)
+static void measure(struct client *c, const char *who, int what)
 {
-	qsort(values, REPEATS, sizeof(*values), by_value);
-	return values[REPEATS / 2];
+	if (what)
+		print("round trip", who, round_trip(c), "us");
+	else
+		print("64 KiB writes", who, bulk(c), "GB/s");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(LOOPBACK) };
 	socklen_t length = sizeof(address);
-	double throughput[2][REPEATS], latency[2][REPEATS], t[2], l[2];
 	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 	struct guest guest = { 0 };
 	pid_t server;
 
+	if (argc > 1 && strcmp(argv[1], "--quick") == 0) {
+		bulk_bytes /= 16;
+		rounds /= 10;
+	}
 	check(bind(listener, (struct sockaddr *)&address, length), "bind");
 	check(listen(listener, 16), "listen");
 	check(getsockname(listener, (struct sockaddr *)&address, &length), "getsockname");
@@ -332,33 +338,18 @@ int main(void)
 	if (server == 0)
 		serve(listener);
 	guest_boot(&guest);
-	for (int i = 0; i < REPEATS; i++) {
-		for (int what = 0; what < 2; what++) {
-			struct native native = { { native_send, native_receive }, socket(AF_INET, SOCK_STREAM, 0) };
+	for (int what = 0; what < 2; what++) {
+		struct native native = { { native_send, native_receive }, socket(AF_INET, SOCK_STREAM, 0) };
 
-			check(connect(native.fd, (struct sockaddr *)&address, length), "connect");
-			setsockopt(native.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-			if (what)
-				latency[0][i] = round_trip(&native.client);
-			else
-				throughput[0][i] = bulk(&native.client);
-			close(native.fd);
-			guest_connect(&guest, ntohs(address.sin_port));
-			if (what)
-				latency[1][i] = round_trip(&guest.client);
-			else
-				throughput[1][i] = bulk(&guest.client);
-			csvn_host_close(guest.plane, guest.circuit);
-		}
+		check(connect(native.fd, (struct sockaddr *)&address, length), "connect");
+		setsockopt(native.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		measure(&native.client, "TCP", what);
+		close(native.fd);
+		guest_connect(&guest, ntohs(address.sin_port));
+		measure(&guest.client, "csvn", what);
+		csvn_host_close(guest.plane, guest.circuit);
 	}
 	kill(server, SIGTERM);
 	waitpid(server, NULL, 0);
-	for (int i = 0; i < 2; i++) {
-		t[i] = median(throughput[i]);
-		l[i] = median(latency[i]);
-	}
-	printf("throughput, 64 KiB writes: the pump %.2f of native (%.2f GB/s to %.2f GB/s)\n", t[1] / t[0], t[1],
-	       t[0]);
-	printf("round trip of one byte:    the pump %.2f of native (%.1f us to %.1f us)\n", l[1] / l[0], l[1], l[0]);
 	return csvn_plane_close(guest.plane) < 0;
 }

@@ -11,14 +11,12 @@ import type { IpBlock } from "./ip_block.ts";
 import type { Labels, Selector } from "./selector.ts";
 
 /** A connection's two halves, as policies see them: what its source sends, and what its destination takes. */
-export const directions = ["egress", "ingress"] as const;
-/** One of {@linkcode directions}. */
-export type Direction = typeof directions[number];
+export type Direction = "egress" | "ingress";
 
-/** Protocols that policies name. SCTP never connects here. */
-export const protocols = ["tcp", "udp", "sctp"] as const;
-/** One of {@linkcode protocols}. */
-export type PolicyProtocol = typeof protocols[number];
+/** A protocol that policies name. SCTP never connects here. */
+export type PolicyProtocol = "tcp" | "udp" | "sctp";
+/** All of them. */
+export const protocols: readonly PolicyProtocol[] = ["tcp", "udp", "sctp"];
 
 /** A port that a workload declares, by the name that policies use. */
 export interface NamedPort {

@@ -86,6 +86,11 @@ export class FakeVirtqueue {
     this.#view.setUint16(this.avail - this.base + 2, index, true);
   }
 
+  /** The next indices: of what is made available, and of what came back. */
+  get indices(): { available: number; seen: number } {
+    return { available: this.#available, seen: this.#seen };
+  }
+
   /** Always kicks: a kick too many is allowed. */
   kick(): void {
     eventfdAdd(this.kickFd);

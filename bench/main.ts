@@ -1,0 +1,121 @@
+/**
+ * `deno task bench [native|pump|setup|all] [--quick] [--json FILE] [--repeat N]`: csvn beside what it is compared with, in one run,
+ * in turns; medians, spread and ratios.
+ *
+ * @module
+ */
+// deno-lint-ignore-file no-console -- a program's own output
+
+import { parseArgs } from "@std/cli";
+import { dirname, fromFileUrl, join } from "@std/path";
+import config from "../deno.json" with { type: "json" };
+import { BUILD_TOOLS, ensureHostTools } from "../tools/testbed/host.ts";
+import { stderrProgress } from "../tools/testbed/progress.ts";
+import { collect, type Figure, type Series } from "./figures.ts";
+import { formatFigures, formatTargets } from "./table.ts";
+import { targets } from "./targets.ts";
+
+const lib = join(dirname(dirname(fromFileUrl(import.meta.url))), "lib");
+
+/** A result file. */
+export interface Results {
+  readonly machine: Readonly<Record<string, string | number>>;
+  readonly repeat: number;
+  readonly quick: boolean;
+  readonly series: readonly Series[];
+}
+
+const HELP = `Usage: deno task bench [native|pump|setup|all] [options]
+
+  native   the ring between two processes, beside AF_UNIX, loopback TCP, a pipe
+  pump     circuits to the host's stack, beside loopback TCP
+  setup    connections per second through the switch, beside loopback TCP
+  all      all of them (default)
+
+Options:
+  --quick       a sixteenth of the work: to see that it runs, not to believe in
+  --repeat N    repeats, in turns (default 7, with --quick 3)
+  --json FILE   write the figures to a file
+`;
+
+/** One repeat of a C program that prints a line of JSON for each figure. */
+async function* program(part: string, name: string, quick: boolean): AsyncIterable<Figure> {
+  const { success, stdout, stderr } = await new Deno.Command(join(lib, "build", name), {
+    args: quick ? ["--quick"] : [],
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const text = new TextDecoder();
+  if (!success) throw new BenchError(`${name} failed: ${text.decode(stderr)}`);
+  for (const line of text.decode(stdout).trimEnd().split("\n")) yield { part, ...JSON.parse(line) };
+}
+
+const parts: Readonly<Record<string, (quick: boolean) => AsyncIterable<Figure>>> = {
+  native: (quick) => program("native", "native_bench", quick),
+  pump: (quick) => program("pump", "pump_bench", quick),
+  setup: async function* (quick): AsyncIterable<Figure> {
+    // It opens a library that is built by then.
+    const { measureSetup } = await import("./setup.ts");
+    yield* measureSetup(quick);
+  },
+};
+
+class BenchError extends Error {}
+
+async function machine(): Promise<Results["machine"]> {
+  const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? "unknown";
+  const gcc = new TextDecoder().decode((await new Deno.Command("cc", { args: ["--version"] }).output()).stdout);
+  const compiler = gcc.split("\n")[0]!;
+  const kernel = Deno.osRelease();
+  return { cpu, cores: navigator.hardwareConcurrency, kernel, compiler, deno: Deno.version.deno, csvn: config.version };
+}
+
+async function main(): Promise<void> {
+  const args = parseArgs(Deno.args, {
+    boolean: ["quick", "help"],
+    string: ["json", "repeat"],
+    unknown: (arg, key) => {
+      if (key !== undefined) throw new BenchError(`unknown option ${arg}\n\n${HELP}`);
+      return true;
+    },
+  });
+  if (args.help) return console.log(HELP);
+  const words = args._.map(String);
+  const wanted = words.length === 0 || words.includes("all") ? Object.keys(parts) : words;
+  const unknown = wanted.find((part) => !Object.hasOwn(parts, part));
+  if (unknown !== undefined) throw new BenchError(`"${unknown}" is no part\n\n${HELP}`);
+  const repeat = args.repeat === undefined ? args.quick ? 3 : 7 : Number(args.repeat);
+  if (!(Number.isInteger(repeat) && repeat > 0 && repeat <= 1000)) {
+    throw new BenchError("--repeat needs a number from 1 to 1000");
+  }
+  await ensureHostTools(BUILD_TOOLS, stderrProgress);
+  const { success } = await new Deno.Command("make", { args: ["-s", "-C", lib, "bench"] }).spawn().status;
+  if (!success) throw new BenchError("building the benchmarks failed");
+  const figures: Figure[] = [];
+  // Whole repeats in turns: what else the machine does meanwhile meets all of them.
+  for (let i = 0; i < repeat; i++) {
+    for (const part of wanted) {
+      console.error(`repeat ${i + 1} of ${repeat}: ${part}`);
+      for await (const figure of parts[part]!(args.quick)) figures.push(figure);
+    }
+  }
+  const series = collect(figures);
+  const results: Results = { machine: await machine(), repeat, quick: args.quick, series };
+  console.log(Object.entries(results.machine).map(([name, value]) => `${name}: ${value}`).join("\n"));
+  console.log(
+    `medians of ${repeat} repeats, with the least and the most; "2 x TCP" is twice as good${
+      args.quick ? "; --quick: not to believe in" : ""
+    }`,
+  );
+  console.log(formatFigures(series));
+  console.log(formatTargets(targets, series));
+  if (args.json !== undefined) await Deno.writeTextFile(args.json, JSON.stringify(results, null, 1) + "\n");
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof BenchError)) throw error;
+  console.error(`bench: ${error.message}`);
+  Deno.exit(2);
+}
