@@ -438,6 +438,12 @@ void csvn_device_put(struct csvn_device *dev);
 int csvn_device_init(void);
 void csvn_device_exit(void);
 
+/* heartbeat.c */
+void csvn_heartbeat_init(struct csvn_device *dev);
+void csvn_heartbeat_start(struct csvn_device *dev);
+void csvn_heartbeat_stop(struct csvn_device *dev);
+void csvn_heartbeat_exit(void);
+
 /* control.c */
 void csvn_control_init(struct csvn_device *dev);
 int csvn_control_alloc(struct csvn_device *dev);

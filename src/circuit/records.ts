@@ -120,7 +120,8 @@ export interface Extents {
 /** A request of a driver, decoded. */
 export type ControlRequest =
   | { type: "HELLO"; features: bigint; driver: string }
-  | { type: "BYE" | "PING" }
+  | { type: "BYE" }
+  | { type: "PING" }
   | { type: "LISTEN"; local: Endpoint; listener: number; backlog: number; v6only: boolean; protocol: number }
   | { type: "UNLISTEN"; listener: number }
   | { type: "CREDIT"; listener: number; count: number }

@@ -83,10 +83,13 @@ interface Encoded {
 /** Encodes a request by hand, as a driver does. */
 function encode(request: ControlRequest): Uint8Array {
   const name = request.type.startsWith("ARENA") ? "arena_request" : request.type.toLowerCase() as keyof typeof Layout;
-  const layout = (request.type === "BYE" || request.type === "PING" ? Layout.header : Layout[name as keyof typeof Layout]) as unknown as Record<
-    string,
-    number
-  >;
+  const layout =
+    (request.type === "BYE" || request.type === "PING"
+      ? Layout.header
+      : Layout[name as keyof typeof Layout]) as unknown as Record<
+        string,
+        number
+      >;
   const bytes = new Uint8Array(layout.size!);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, RequestType[request.type], true);
