@@ -205,7 +205,7 @@ Deno.test("decodeRequest() says what is wrong, by errno and text", () => {
     [good, 23, "EINVAL", "says 24 bytes, was sent with 23"],
     [changed(good, 4, 129), 129, "EINVAL", "and may have 128"],
     [changed(good, 0, 0), 24, "EOPNOTSUPP", "unknown request type 0"],
-    [changed(good, 0, 12), 24, "EOPNOTSUPP", "unknown request type 12"],
+    [changed(good, 0, 13), 24, "EOPNOTSUPP", "unknown request type 13"],
     [changed(good.subarray(0, 23), 4, 23), 23, "EINVAL", "UNLISTEN of 23 bytes, not 24"],
     [changed(listen, 16, 5), 56, "EAFNOSUPPORT", "LISTEN: address family 5"],
     [changed(listen, 39, 1), 56, "EINVAL", "LISTEN: bytes behind an IPv4 address"],
