@@ -58,7 +58,7 @@ async function tests(name: string, args: string[]): Promise<void> {
 
 async function main(): Promise<void> {
   const unit = Deno.args.includes("--unit");
-  await ensureHostTools(BUILD_TOOLS, stderrProgress);
+  await ensureHostTools([...BUILD_TOOLS, "g++"], stderrProgress);
   await step("build the helper library", "make", ["-s", "-C", "lib"]);
   await step("format", Deno.execPath(), ["fmt", "--check", "-q"]);
   await step("lint", Deno.execPath(), ["lint", "-q"]);

@@ -212,9 +212,13 @@ void csvn_circuit_close(struct csvn_circuit *c, u32 bits)
 
 	rcu_read_lock(); /* the window stays: pairs with csvn_circuits_lost() */
 	lost = READ_ONCE(c->lost);
-	if (!lost)
+	if (!lost) {
+		csvn_take_tx(c);
+		csvn_take_rx(c);
 		csvn_circuit_publish(c, bits);
+	}
 	rcu_read_unlock();
+	csvn_mapping_drop(c);
 
 	atomic64_add(c->end.tail, &dev->count.sent);
 	atomic64_add(c->end.head, &dev->count.received);
@@ -257,13 +261,16 @@ void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c)
 
 /*
  * Take the socket's circuit away from it, with its count, or NULL. When this returns, nobody touches its memory through the
- * socket. The caller holds tx and rx.
+ * socket, or has it mapped. The caller holds tx and rx.
  */
 struct csvn_circuit *csvn_detach(struct csvn_sock *cs)
 {
 	struct csvn_circuit *c;
 	unsigned long flags;
 
+	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->tx) && lockdep_is_held(&cs->rx));
+	if (c && c->mapping)
+		csvn_mapping_end(c->mapping);
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	RCU_INIT_POINTER(cs->circuit, NULL);
@@ -302,6 +309,7 @@ static struct csvn_sock *csvn_circuit_sock(struct csvn_circuit *c)
  */
 static bool csvn_circuit_lost(struct csvn_circuit *c, struct csvn_sock *cs, unsigned long deadline)
 {
+	struct file *mapping = NULL;
 	unsigned long flags;
 	bool tx, rx;
 
@@ -316,6 +324,7 @@ static bool csvn_circuit_lost(struct csvn_circuit *c, struct csvn_sock *cs, unsi
 		else
 			csvn_break(cs, ECONNRESET);
 		WRITE_ONCE(c->lost, true);
+		mapping = csvn_mapping_get(c);
 		spin_unlock_irqrestore(&cs->lock, flags);
 		csvn_notify(cs->sock, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP);
 	} else {
@@ -323,6 +332,10 @@ static bool csvn_circuit_lost(struct csvn_circuit *c, struct csvn_sock *cs, unsi
 		spin_unlock_irqrestore(&cs->lock, flags);
 	}
 	rcu_read_unlock();
+	if (mapping) {
+		csvn_mapping_end(mapping->private_data);
+		fput(mapping);
+	}
 	if (rx)
 		mutex_unlock(&cs->rx);
 	if (tx)

@@ -23,7 +23,7 @@ static bool csvn_drained(struct csvn_sock *cs)
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	if (c && !c->lost && !cs->broken)
-		drained = READ_ONCE(c->end.tail) == CSVN_LOAD_ACQUIRE(&c->end.peer->head) ||
+		drained = csvn_tail(c) == CSVN_LOAD_ACQUIRE(&c->end.peer->head) ||
 			  csvn_peer_state(&c->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET) ||
 			  c->reset;
 	spin_unlock_irqrestore(&cs->lock, flags);
@@ -87,7 +87,7 @@ static void csvn_end_circuit(struct csvn_sock *cs, bool reset)
 		return;
 	rcu_read_lock(); /* as in csvn_circuit_close() */
 	if (!reset && !READ_ONCE(c->lost))
-		reset = CSVN_LOAD_ACQUIRE(&c->end.peer->tail) != c->end.head;
+		reset = CSVN_LOAD_ACQUIRE(&c->end.peer->tail) != csvn_head(c);
 	rcu_read_unlock();
 	bits = CSVN_STATE_CLOSED | (reset ? CSVN_STATE_RESET : CSVN_STATE_FIN);
 	csvn_circuit_close(c, bits);

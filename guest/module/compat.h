@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/ipv6.h>
+#include <linux/mm.h>
 #include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
@@ -156,6 +157,15 @@ static inline int csvn_find_vqs(struct virtio_device *vdev, unsigned int n, stru
 	return virtio_find_vqs(vdev, n, vqs, info, NULL);
 #else
 	return virtio_find_vqs(vdev, n, vqs, (vq_callback_t **)callbacks, names, NULL);
+#endif
+}
+
+static inline void csvn_vm_flags(struct vm_area_struct *vma, unsigned long set, unsigned long clear)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_mod(vma, set, clear);
+#else
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 #endif
 }
 

@@ -58,6 +58,7 @@
 struct csvn_circuit;
 struct csvn_device;
 struct csvn_dsock;
+struct csvn_mapping;
 struct csvn_sock;
 
 union csvn_record {
@@ -210,9 +211,10 @@ struct csvn_circuit {
 	bool told; /* its error was reported */
 
 	u32 state; /* CSVN_STATE_* published by this side; csvn_sock.tx, or nobody else knows the circuit */
+	struct csvn_mapping *mapping; /* set under csvn_sock.tx, rx and lock; cleared when nobody else knows it */
 	int reset; /* errno of a RESET event, else 0 */
 	bool lost; /* the device is gone: the memory must not be touched */
-	bool violated; /* the peer broke an invariant */
+	bool violated; /* the peer broke an invariant: so says nobody who shares the own control page with a program */
 	struct csvn_request close;
 };
 
@@ -366,6 +368,39 @@ bool csvn_writable(const struct csvn_circuit *c);
 void csvn_notify(struct socket *sock, __poll_t mask);
 void csvn_circuit_wake(struct csvn_circuit *c);
 void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev);
+
+/* mmap.c */
+int csvn_map(struct csvn_sock *cs, void __user *arg);
+int csvn_kick(struct csvn_sock *cs);
+int csvn_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma);
+struct file *csvn_mapping_get(struct csvn_circuit *c);
+void csvn_mapping_end(struct csvn_mapping *m);
+void csvn_mapping_reset(struct csvn_circuit *c);
+void csvn_mapping_drop(struct csvn_circuit *c);
+
+/* The own cursors, as a program that has mapped the circuit may have moved them. Hints: only a transfer checks them. */
+static inline u64 csvn_tail(const struct csvn_circuit *c)
+{
+	return READ_ONCE(c->mapping) ? CSVN_LOAD_ACQUIRE(&c->end.own->tail) : READ_ONCE(c->end.tail);
+}
+
+static inline u64 csvn_head(const struct csvn_circuit *c)
+{
+	return READ_ONCE(c->mapping) ? CSVN_LOAD_ACQUIRE(&c->end.own->head) : READ_ONCE(c->end.head);
+}
+
+/* Before a transfer, with the sending (receiving) lock held: go on from where the program is. */
+static inline void csvn_take_tx(struct csvn_circuit *c)
+{
+	if (c->mapping)
+		csvn_tx_take(&c->end);
+}
+
+static inline void csvn_take_rx(struct csvn_circuit *c)
+{
+	if (c->mapping)
+		csvn_rx_take(&c->end);
+}
 
 /* wait.c, dgram_recv.c */
 /* One spin: due is looked at until it is true or the budget is used up. */

@@ -13,6 +13,8 @@
 #include <net/ipv6.h>
 #include <net/tcp.h>
 
+#include <csvn/mapping.h>
+
 #include "csvn.h"
 
 /*
@@ -77,7 +79,7 @@ static int csvn_unconsumed(struct csvn_sock *cs)
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	if (c && !c->lost)
-		n = READ_ONCE(c->end.tail) - CSVN_LOAD_ACQUIRE(&c->end.peer->head);
+		n = csvn_tail(c) - CSVN_LOAD_ACQUIRE(&c->end.peer->head);
 	if (c && n > c->end.size)
 		n = c->end.size;
 	spin_unlock_irqrestore(&cs->lock, flags);
@@ -108,6 +110,10 @@ int csvn_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 	case SIOCATMARK:
 		n = 0;
 		break;
+	case CSVN_IOC_MAP:
+		return csvn_map(cs, (void __user *)arg);
+	case CSVN_IOC_KICK:
+		return csvn_kick(cs);
 	default:
 		return csvn_native(sock)->ioctl(sock, cmd, arg);
 	}
@@ -124,9 +130,9 @@ static void csvn_info(struct csvn_sock *cs, struct tcp_info *info)
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	info->tcpi_state = csvn_tcp_state(cs);
 	if (c && !c->lost) {
-		info->tcpi_bytes_sent = READ_ONCE(c->end.tail);
+		info->tcpi_bytes_sent = csvn_tail(c);
 		info->tcpi_bytes_acked = min_t(u64, CSVN_LOAD_ACQUIRE(&c->end.peer->head), info->tcpi_bytes_sent);
-		info->tcpi_bytes_received = READ_ONCE(c->end.head) + csvn_readable(c);
+		info->tcpi_bytes_received = csvn_head(c) + csvn_readable(c);
 	}
 	spin_unlock_irqrestore(&cs->lock, flags);
 }

@@ -59,6 +59,7 @@ static u32 csvn_rx_look(struct csvn_circuit *c, struct csvn_read *r, size_t want
 	u32 skip = csvn_peeked(r);
 	u32 ready;
 
+	csvn_take_rx(c);
 	if (csvn_rx_ready(&c->end, min_t(size_t, skip + want, c->end.size), &ready)) {
 		r->lie = true;
 		return 0;

@@ -98,6 +98,7 @@ static enum csvn_step csvn_send_some(struct csvn_sock *cs, struct msghdr *msg, s
 			return CSVN_DONE;
 
 		n = min_t(size_t, msg_data_left(msg), CSVN_COPY_CHUNK);
+		csvn_take_tx(c);
 		if (csvn_tx_room(&c->end, min(n, c->end.size), &room))
 			return CSVN_LIE;
 		if (!room && !(csvn_spin_room(cs, c) && !csvn_tx_room(&c->end, 1, &room) && room))

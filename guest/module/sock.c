@@ -120,13 +120,6 @@ static int csvn_bind(struct socket *sock, csvn_sockaddr *addr, int len)
 	return csvn_native(sock)->bind(sock, addr, len);
 }
 
-static int csvn_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
-{
-	if (csvn_state(csvn_sk(sock)) == CSVN_CONNECTED)
-		return -ENODEV;
-	return csvn_native(sock)->mmap(file, sock, vma);
-}
-
 static void csvn_ops_take(struct proto_ops *ops, const struct proto_ops *native)
 {
 	*ops = *native;

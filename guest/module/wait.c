@@ -23,7 +23,7 @@ static bool csvn_rx_due(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond
 
 static bool csvn_tx_due(struct csvn_sock *cs, struct csvn_circuit *c)
 {
-	return READ_ONCE(c->end.tail) - CSVN_LOAD_ACQUIRE(&c->end.peer->head) != c->end.size ||
+	return csvn_tail(c) - CSVN_LOAD_ACQUIRE(&c->end.peer->head) != c->end.size ||
 	       csvn_peer_state(&c->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET) ||
 	       READ_ONCE(c->reset) || (READ_ONCE(cs->sk->sk_shutdown) & SEND_SHUTDOWN);
 }

@@ -37,7 +37,8 @@ void csvn_break(struct csvn_sock *cs, int err)
 u32 csvn_readable(const struct csvn_circuit *c)
 {
 	const struct csvn_end *e = &c->end;
-	u64 have = CSVN_LOAD_ACQUIRE(&e->peer->tail) - READ_ONCE(e->head);
+	u64 head = csvn_head(c); /* first: tail comes after it */
+	u64 have = CSVN_LOAD_ACQUIRE(&e->peer->tail) - head;
 
 	return have <= e->size ? have : e->size;
 }
@@ -46,7 +47,8 @@ u32 csvn_readable(const struct csvn_circuit *c)
 bool csvn_writable(const struct csvn_circuit *c)
 {
 	const struct csvn_end *e = &c->end;
-	u64 used = READ_ONCE(e->tail) - CSVN_LOAD_ACQUIRE(&e->peer->head);
+	u64 head = CSVN_LOAD_ACQUIRE(&e->peer->head); /* first: the own tail comes after it */
+	u64 used = csvn_tail(c) - head;
 
 	return used <= e->size / 2 || used > e->size || READ_ONCE(c->reset) ||
 	       csvn_peer_state(e) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET);
@@ -71,7 +73,7 @@ void csvn_look(struct csvn_sock *cs, struct csvn_circuit *c)
 	else if (reset && !(state & CSVN_STATE_FIN))
 		err = reset;
 	else if ((state & CSVN_STATE_CLOSED) &&
-		 READ_ONCE(c->end.tail) != CSVN_LOAD_ACQUIRE(&c->end.peer->head))
+		 csvn_tail(c) != CSVN_LOAD_ACQUIRE(&c->end.peer->head))
 		err = EPIPE;
 	if (!err)
 		return;
@@ -80,8 +82,8 @@ void csvn_look(struct csvn_sock *cs, struct csvn_circuit *c)
 }
 
 /*
- * The peer broke an invariant: the circuit ends at once, for both. The caller holds no lock; afterwards the socket has
- * no circuit.
+ * The peer broke an invariant, or a program that has the circuit mapped did: the circuit ends at once, for both. The
+ * caller holds no lock; afterwards the socket has no circuit.
  */
 void csvn_violation(struct csvn_sock *cs)
 {
@@ -99,9 +101,10 @@ void csvn_violation(struct csvn_sock *cs)
 	mutex_unlock(&cs->tx);
 	if (!c)
 		return;
-	c->violated = true;
+	c->violated = !c->mapping; /* else nobody knows who did, and nobody is accused */
 	atomic64_inc(&c->dev->count.violations);
-	pr_warn_ratelimited("circuit %u: the peer broke the ring's invariants\n", c->id);
+	pr_warn_ratelimited("circuit %u: %s broke the ring's invariants\n", c->id,
+			    c->mapping ? "the program or its peer" : "the peer");
 	csvn_circuit_close(c, CSVN_STATE_RESET | CSVN_STATE_CLOSED);
 	csvn_notify(cs->sock, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP);
 }
@@ -146,6 +149,7 @@ void csvn_circuit_wake(struct csvn_circuit *c)
 	spin_lock_irqsave(&cs->lock, flags);
 	if (rcu_access_pointer(cs->circuit) == c && !c->lost) {
 		sock = cs->sock;
+		csvn_mapping_reset(c);
 		csvn_look(cs, c);
 		/*
 		 * By what no wake has told yet, not by what has changed: a transfer may have taken the peer's state

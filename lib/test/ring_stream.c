@@ -3,7 +3,10 @@
  * Two ends stream pseudo-random bytes both ways through ring.h, as two threads (each both sends and receives), or as two
  * processes over a memfd. Chunks, pauses and what an end waits with are random, from a printed seed; every byte is checked.
  *
- *     ring_stream [--processes] [--bytes N] [--ring N] [--seed N]
+ *     ring_stream [--processes] [--hands] [--bytes N] [--ring N] [--seed N]
+ *
+ * --hands: each end has two hands, which send and receive by turns, at random (a program that has mapped its circuit,
+ * and its kernel). Only the first arms, as only the kernel does.
  *
  * A doorbell and the wake that it becomes are one word per end, bumped by the peer, and a futex on it. Nothing else wakes
  * an end: a lost wake-up is a sleep that lasts, which the watchdog reports, with both control pages.
@@ -40,6 +43,8 @@ struct end {
 	struct shared *shared;
 	int side;
 	struct csvn_end ring;
+	struct csvn_end program; /* the second hand */
+	bool hands; /* it takes part */
 	uint64_t random;
 	uint64_t bytes; /* to send and to receive */
 	uint64_t out, in; /* states of the generators of what is sent and expected */
@@ -134,12 +139,25 @@ static uint32_t chunk(struct end *e, uint32_t most)
 	return r & 1 ? most : (uint32_t)(1 + (r >> 8) % most);
 }
 
+/* The hand that goes on, from where the other has stopped. */
+static struct csvn_end *hand(struct end *e)
+{
+	struct csvn_end *ring = e->hands && next_random(&e->random) & 4 ? &e->program : &e->ring;
+
+	if (e->hands) {
+		csvn_tx_take(ring);
+		csvn_rx_take(ring);
+	}
+	return ring;
+}
+
 /* Send some; whether there was room. */
 static bool send_some(struct end *e)
 {
+	struct csvn_end *ring = hand(e);
 	uint32_t room, n;
 
-	if (csvn_tx_room(&e->ring, 1, &room) < 0)
+	if (csvn_tx_room(ring, 1, &room) < 0)
 		fail(e, "the peer's head is a lie");
 	if (room == 0)
 		return false;
@@ -147,13 +165,13 @@ static bool send_some(struct end *e)
 		room = (uint32_t)(e->bytes - e->sent);
 	n = chunk(e, room);
 	for (uint32_t i = 0; i < n; i++)
-		e->ring.tx[(e->ring.tail + i) & (e->ring.size - 1)] = next_byte(&e->out);
-	csvn_tx_publish(&e->ring, n);
+		ring->tx[(ring->tail + i) & (ring->size - 1)] = next_byte(&e->out);
+	csvn_tx_publish(ring, n);
 	e->sent += n;
-	if (csvn_wants_rx(&e->ring))
+	if (csvn_wants_rx(ring))
 		ring_peer(e);
 	if (e->sent == e->bytes) {
-		csvn_set_state(&e->ring, CSVN_STATE_FIN);
+		csvn_set_state(ring, CSVN_STATE_FIN);
 		ring_peer(e);
 	}
 	return true;
@@ -162,10 +180,11 @@ static bool send_some(struct end *e)
 /* Receive some; whether there was anything. */
 static bool receive_some(struct end *e)
 {
-	uint32_t state = csvn_peer_state(&e->ring); /* before tail */
+	struct csvn_end *ring = hand(e);
+	uint32_t state = csvn_peer_state(ring); /* before tail */
 	uint32_t ready, n;
 
-	if (csvn_rx_ready(&e->ring, 1, &ready) < 0)
+	if (csvn_rx_ready(ring, 1, &ready) < 0)
 		fail(e, "the peer's tail is a lie");
 	if (ready == 0) {
 		if (state & CSVN_STATE_FIN)
@@ -174,11 +193,11 @@ static bool receive_some(struct end *e)
 	}
 	n = chunk(e, ready);
 	for (uint32_t i = 0; i < n; i++)
-		if (e->ring.rx[(e->ring.head + i) & (e->ring.size - 1)] != next_byte(&e->in))
+		if (ring->rx[(ring->head + i) & (ring->size - 1)] != next_byte(&e->in))
 			fail(e, "wrong byte");
-	csvn_rx_release(&e->ring, n);
+	csvn_rx_release(ring, n);
 	e->received += n;
-	if (csvn_wants_tx(&e->ring))
+	if (csvn_wants_tx(ring))
 		ring_peer(e);
 	return true;
 }
@@ -189,6 +208,10 @@ static void wait_for_peer(struct end *e, bool sending, bool receiving)
 	uint32_t room = 0, ready = 0, want = next_random(&e->random) & 1 ? 1 : (e->ring.size + 1) / 2;
 
 	(void)woken(e);
+	if (e->hands) {
+		csvn_tx_take(&e->ring);
+		csvn_rx_take(&e->ring);
+	}
 	if (sending && !e->armed_tx) {
 		csvn_arm_tx(&e->ring);
 		e->armed_tx = true;
@@ -241,6 +264,7 @@ static void end_begin(struct end *e, struct shared *shared, int side, uint32_t s
 	e->in = seed + 77 + (uint64_t)!side;
 	csvn_end_init(&e->ring, &shared->control[side], &shared->control[!side], shared->rings + (side ? size : 0),
 		      shared->rings + (side ? 0 : size), size);
+	e->program = e->ring;
 }
 
 static void report(const struct end *e)
@@ -283,7 +307,7 @@ int main(int argc, char **argv)
 {
 	uint64_t bytes = 1 << 20, seed = (uint64_t)time(NULL);
 	uint32_t size = 64;
-	bool processes = false;
+	bool processes = false, hands = false;
 	struct shared *shared;
 	struct end ends[2];
 	int fd;
@@ -291,6 +315,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--processes")) {
 			processes = true;
+		} else if (!strcmp(argv[i], "--hands")) {
+			hands = true;
 		} else if (i + 1 < argc && !strcmp(argv[i], "--bytes")) {
 			bytes = strtoull(argv[++i], NULL, 0);
 		} else if (i + 1 < argc && !strcmp(argv[i], "--ring")) {
@@ -298,7 +324,8 @@ int main(int argc, char **argv)
 		} else if (i + 1 < argc && !strcmp(argv[i], "--seed")) {
 			seed = strtoull(argv[++i], NULL, 0);
 		} else {
-			fprintf(stderr, "usage: ring_stream [--processes] [--bytes N] [--ring N] [--seed N]\n");
+			fprintf(stderr,
+				"usage: ring_stream [--processes] [--hands] [--bytes N] [--ring N] [--seed N]\n");
 			return 2;
 		}
 	}
@@ -306,8 +333,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "ring_stream: a ring's size is a power of two\n");
 		return 2;
 	}
-	printf("ring_stream: %s, rings of %u bytes, --seed %" PRIu64 "\n", processes ? "processes" : "threads", size,
-	       seed);
+	printf("ring_stream: %s%s, rings of %u bytes, --seed %" PRIu64 "\n", processes ? "processes" : "threads",
+	       hands ? " of two hands" : "", size, seed);
 	fflush(stdout);
 	fd = memfd_create("ring_stream", MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)(sizeof(*shared) + 2 * size)) < 0)
@@ -317,5 +344,6 @@ int main(int argc, char **argv)
 		return 1;
 	for (int side = 0; side < 2; side++)
 		end_begin(&ends[side], shared, side, size, bytes, seed);
+	ends[0].hands = ends[1].hands = hands;
 	return processes ? run_processes(ends) : run_threads(ends);
 }

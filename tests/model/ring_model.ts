@@ -9,6 +9,9 @@
  * delivered at any later time. A delivery disarms the side and wakes it. A side that begins to wait notices deliveries
  * from then on, as Linux' wait queues do. Spurious wakes happen too, but nothing may depend on them.
  *
+ * A side may have two *hands* that take turns: a program that has mapped the circuit, and its kernel. Each remembers a cursor, what it
+ * saw of the peer's, and the sequence that it has rung for; before it goes on, it takes the cursor from the own control page.
+ *
  * Bytes are the cursors at which they were written, so that a wrong or torn read shows.
  *
  * @module
@@ -37,6 +40,9 @@ export type Mutation =
   | "room is the whole ring's"
   | "a delivery wakes before it disarms"
   | "a delivery never disarms"
+  | "a hand does not take the other's cursor"
+  | "a hand takes the cursor, and believes what it saw of the peer's before"
+  | "a hand believes that the other has rung"
   | "the device forgets a doorbell that comes while it delivers";
 
 /** What is modelled. */
@@ -55,6 +61,8 @@ export interface RingOptions {
   readonly ends?: "stops" | "closes";
   /** Spurious wakes of each side. */
   readonly spurious?: number;
+  /** The program's beside the kernel's. */
+  readonly hands?: 1 | 2;
   readonly mutation?: Mutation;
 }
 
@@ -63,6 +71,13 @@ const TAIL = 0, PRODUCER_STATE = 1, HEAD = 2, CONSUMER_STATE = 3, SLEEP_RX = 4, 
 /** Doorbells: to the consumer, to the producer. */
 const BELL_CONSUMER = 6, BELL_PRODUCER = 7;
 const SLOTS = 8;
+
+/** What a hand knows: the own cursor, the peer's, and the sequence that it has rung for. */
+interface Hand {
+  readonly cursor: number;
+  readonly seen: number;
+  readonly rung: number;
+}
 
 /** A side: its private memory (struct csvn_end), where it is, and its store buffer. */
 interface Side {
@@ -84,6 +99,8 @@ interface Side {
   /** The peer's state bits, as loaded last. */
   state: number;
   spurious: number;
+  /** What the hand whose turn it is not knows. */
+  other: Hand;
   /** Pairs of word and value, oldest first. */
   buffer: number[];
 }
@@ -112,6 +129,7 @@ function side(at: string, resume: string, spurious: number): Side {
     count: 0,
     state: 0,
     spurious,
+    other: { cursor: 0, seen: 0, rung: 0 },
     buffer: [],
   };
 }
@@ -133,8 +151,11 @@ function keyOf(s: Side, memory: readonly number[], own: number, peers: number): 
   const flags = +s.armed + 2 * +s.woken + 4 * +s.half;
   const relative = s.at === "wants_tx 2" ? s.count - memory[peers]! : s.count;
   const rung = Math.max(-1, s.rung - memory[peers]!);
+  // Cursors only grow, so what a hand that is behind saw will not be used any more; but for mutations, which do.
+  const { other } = s;
+  const hand = `${other.cursor},${other.seen},${Math.max(-1, other.rung - memory[peers]!)}`;
   const buffer = s.buffer.map((value, i) => i % 2 === 1 && s.buffer[i - 1] === own ? value - memory[own]! : value);
-  return `${s.at},${s.cursor},${s.seen},${rung},${flags},${relative},${s.state},${s.spurious},${buffer}`;
+  return `${s.at},${s.cursor},${s.seen},${rung},${flags},${relative},${s.state},${s.spurious},${hand},${buffer}`;
 }
 
 /** Places at which a side does nothing until it is woken, or nothing at all any more. */
@@ -255,6 +276,27 @@ export class RingModel implements Model<State> {
     return { label: `${name}: ${label}`, next };
   }
 
+  /** csvn_tx_take, csvn_rx_take: the other hand's turn, where one ends and the next transfer begins. */
+  *#change(state: State, name: Name): Iterable<Step<State>> {
+    if (this.options.hands !== 2) return;
+    yield this.#step(state, name, "the other hand goes on", (next, s) => {
+      const { cursor, seen, rung, other } = s;
+      s.other = { cursor, seen, rung };
+      s.rung = this.#is("a hand believes that the other has rung")
+        ? next.memory[name === "producer" ? SLEEP_RX : SLEEP_TX]!
+        : other.rung;
+      if (this.#is("a hand does not take the other's cursor")) s.cursor = other.cursor;
+      if (
+        s.cursor === other.cursor || this.#is("a hand takes the cursor, and believes what it saw of the peer's before")
+      ) {
+        s.seen = other.seen;
+      } else {
+        s.seen = name === "producer" ? cursor - this.options.size : cursor;
+      }
+      return s.at;
+    });
+  }
+
   #load(state: State, s: Side, word: number): number {
     for (let i = s.buffer.length - 2; i >= 0; i -= 2) if (s.buffer[i] === word) return s.buffer[i + 1]!;
     return state.memory[word]!;
@@ -275,6 +317,7 @@ export class RingModel implements Model<State> {
     const { size } = this.options;
     if (this.#is("room is the whole ring's")) return size;
     const used = s.cursor - s.seen;
+    if (used > size) throw new Violation("a producer counts below zero"); // unsigned numbers would be huge
     if (size - used < want) {
       const head = this.#load(next, s, HEAD);
       if (head < s.seen || head > s.cursor) {
@@ -287,6 +330,7 @@ export class RingModel implements Model<State> {
 
   /** csvn_rx_ready: tail is loaded, and checked. */
   #ready(next: State, s: Side): number {
+    if (s.seen < s.cursor) throw new Violation("a consumer counts below zero");
     if (s.seen - s.cursor < 1) {
       const tail = this.#load(next, s, TAIL);
       if (tail < s.seen || tail - s.cursor > this.options.size) {
@@ -304,6 +348,7 @@ export class RingModel implements Model<State> {
       this.#step(state, "producer", label, act);
     switch (at) {
       case "send":
+        yield* this.#change(state, "producer");
         for (const bit of [...(cursor === bytes ? [FIN] : []), ...(resets ? [RESET] : [])]) {
           yield step(`sets ${bit === FIN ? "FIN" : "RESET"} and rings`, (_, s) => {
             s.buffer.push(PRODUCER_STATE, bit);
@@ -388,6 +433,7 @@ export class RingModel implements Model<State> {
     const loadState = (next: State, s: Side): void => void (s.state = this.#load(next, s, PRODUCER_STATE));
     switch (at) {
       case "receive":
+        yield* this.#change(state, "consumer");
         if (cursor === state.until) {
           yield step(`${ends} early`, (_, s) => {
             if (ends === "closes") s.buffer.push(CONSUMER_STATE, CLOSED | RESET);

@@ -32,6 +32,14 @@ for (const writer of ["blocks", "polls"] as const) {
   }
 }
 
+for (const writer of ["blocks", "polls"] as const) {
+  Deno.test(`a program and its kernel take turns at both ends: a writer that ${writer}`, () => {
+    prove({ size: 2, bytes: 3, writer, arming: "when not armed", hands: 2 });
+    prove({ size: 2, bytes: 2, writer, arming: "always", hands: 2 });
+    prove({ size: 2, bytes: 2, writer, arming: "when not armed", hands: 2, ends: "closes" });
+  });
+}
+
 Deno.test("a ring of four, whose half is two, drained in parts", () => {
   prove({ size: 4, bytes: 5, writer: "polls", arming: "when not armed", ends: "stops" });
 });
@@ -62,6 +70,12 @@ const mutations: Record<Mutation, [RegExp, Partial<RingOptions>?]> = {
   "a delivery wakes before it disarms": [LOST_READER, { arming: "when not armed" }],
   "a delivery never disarms": [LOST_READER, { arming: "when not armed" }],
   "the device forgets a doorbell that comes while it delivers": [LOST_READER],
+  "a hand does not take the other's cursor": [/is a lie|byte \d reads/, { bytes: 3, hands: 2 }],
+  "a hand takes the cursor, and believes what it saw of the peer's before": [/counts below zero/, {
+    bytes: 3,
+    hands: 2,
+  }],
+  "a hand believes that the other has rung": [LOST_READER, { bytes: 3, hands: 2 }],
 };
 
 for (const [mutation, [violation, options]] of Object.entries(mutations)) {

@@ -5,6 +5,7 @@
  */
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { installPrograms, listens, passes } from "../support/guest_programs.ts";
 import { bootGuests } from "../support/guests.ts";
 
 const DATAGRAMS = await Deno.readTextFile(new URL("./programs/datagrams.py", import.meta.url));
@@ -35,6 +36,15 @@ Deno.test("guests with kernels 6.1 and 7.3 talk to each other", async () => {
     );
     assertMatch(stdout, /^all \d+ passed$/m, stdout);
     await serving.kill();
+  }
+  await installPrograms(Object.values(vms.guests));
+  for (const [server, client] of [["old", "new"], ["new", "old"]] as const) {
+    vms.guests[server]!.spawn("exec echo 7300", { stdin: false });
+    await listens(vms.guests[server]!, 7300);
+    for (
+      const program of ["pump ADDRESS 7300 2000000 mix 5", "rights ADDRESS 7300", "inherit ADDRESS 7300"]
+        .concat("ends ADDRESS 7300 /sys/class/net/csvn0/csvn/circuits", "cycles ADDRESS 7300 100")
+    ) await passes(vms.guests[client]!, `zero ${program.replace("ADDRESS", vms.address(server))}`);
   }
   for (const guest of Object.values(vms.guests)) {
     const { stdout } = await guest.run("dmesg | grep -E 'BUG:|WARNING:|Oops|Call Trace' || true");

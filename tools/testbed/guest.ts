@@ -146,6 +146,7 @@ export class Guest implements AsyncDisposable {
       agentSocket: join(runDir.path, "agent"),
       socket: options.socket === undefined ? undefined : resolve(options.socket),
       hotplug: options.hotplug,
+      countInstructions: options.countInstructions,
       extra: options.extraQemuArgs ?? [],
     });
     // A session of its own, so that Ctrl-C is ours to handle; and it dies with

@@ -31,6 +31,8 @@ export interface GuestOptions {
   kernelArgs?: readonly string[];
   /** Put the device behind a port of its own, for unplugging. */
   hotplug?: boolean;
+  /** Emulate, and let a nanosecond pass for each instruction: the guest's clocks count instructions. */
+  countInstructions?: boolean;
   /** How long until the agent answers, in milliseconds: 60,000. */
   bootTimeoutMs?: number;
   /** Kills the guest when it fires, also while it boots. */

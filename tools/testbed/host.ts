@@ -9,6 +9,7 @@ import { type Progress, step } from "./progress.ts";
 const PACKAGES: Record<string, string> = {
   "/usr/include/stdio.h": "libc6-dev",
   curl: "curl",
+  "g++": "g++",
   gcc: "gcc",
   ip: "iproute2",
   iperf3: "iperf3",

@@ -16,7 +16,7 @@ export const PROJECT: string = join(
 
 const RECIPE = 1;
 /** What the module is made from; the same relative layout while building. */
-const SOURCES = ["guest/module", "lib/include"];
+const SOURCES = ["guest/module", "guest/include", "lib/include"];
 
 /** Products of a build in place, which are no sources. */
 function isProduct(name: string): boolean {

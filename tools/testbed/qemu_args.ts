@@ -21,6 +21,8 @@ export interface Machine {
   socket?: string | undefined;
   /** Put the device behind a port of its own, so that it can be unplugged. */
   hotplug?: boolean | undefined;
+  /** Emulate, and let a nanosecond pass for each instruction: the guest's clocks count instructions. */
+  countInstructions?: boolean | undefined;
   extra: readonly string[];
 }
 
@@ -75,7 +77,8 @@ function disk(id: string, path: string, readonly: boolean): string[] {
 
 /** QEMU's arguments for this machine. */
 export function qemuArguments(machine: Machine): string[] {
-  const { accel, socket, hotplug } = machine;
+  const { socket, hotplug, countInstructions = false } = machine;
+  const accel = countInstructions ? "tcg" : machine.accel;
   const cpu = accel === "kvm"
     ? "max"
     // Emulated string instructions are a third as fast as plain loops. A
@@ -98,7 +101,8 @@ export function qemuArguments(machine: Machine): string[] {
     "-nic",
     "none",
     "-accel",
-    accel === "kvm" ? "kvm" : "tcg,thread=multi",
+    accel === "kvm" ? "kvm" : `tcg,thread=${countInstructions ? "single" : "multi"}`,
+    ...(countInstructions ? ["-icount", "shift=0"] : []),
     "-cpu",
     cpu,
     "-smp",

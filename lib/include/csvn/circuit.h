@@ -20,9 +20,12 @@
 #include <linux/stddef.h>
 #define CSVN_ASSERT(cond, msg) static_assert(cond, msg)
 #else
-#include <assert.h>
 #include <stddef.h>
+#ifdef __cplusplus
+#define CSVN_ASSERT(cond, msg) static_assert(cond, msg)
+#else
 #define CSVN_ASSERT(cond, msg) _Static_assert(cond, msg)
+#endif
 #endif
 
 #define CSVN_PAGE 4096u

@@ -4,8 +4,8 @@
  *
  * Theory of operation. Each side is the only producer of its own ring and the only consumer of the peer's. A producer
  * copies bytes behind its tail, then publishes the new tail; a consumer copies bytes from its head, then releases
- * the new head. Nothing is ever read back from the own control page: struct csvn_end holds the truth. What the peer
- * wrote is hostile: it is loaded once, and checked by subtraction.
+ * the new head. Nothing is ever read back from the own control page: struct csvn_end holds the truth (but see
+ * csvn_tx_take()). What the peer wrote is hostile: it is loaded once, and checked by subtraction.
  *
  * Sleeping. A side that finds nothing to do arms (a new sleep sequence, then a full fence), looks again, and only then
  * sleeps. A side that has published or released does a full fence, looks at the peer's sequence, and rings once per new
@@ -66,7 +66,41 @@ struct csvn_end {
 static inline void csvn_end_init(struct csvn_end *e, struct csvn_control *own, struct csvn_control *peer, __u8 *tx,
 				 __u8 *rx, __u32 size)
 {
-	*e = (struct csvn_end){ .own = own, .peer = peer, .tx = tx, .rx = rx, .size = size };
+	e->own = own;
+	e->peer = peer;
+	e->tx = tx;
+	e->rx = rx;
+	e->size = size;
+	e->rung_rx = e->rung_tx = 0;
+	e->tail = e->peer_head = 0;
+	e->head = e->peer_tail = 0;
+	e->sleep_rx = e->sleep_tx = 0;
+}
+
+/*
+ * A side may have two hands: a program that has mapped the circuit, and its kernel. Each has a struct csvn_end, and
+ * each, before it produces (consumes), goes on from where the other has published that it is; then nothing is known of
+ * the peer's cursor but what the invariant says. Only one hand at a time may send, and only one receive. A doorbell that
+ * both ring is one too many, and does no harm.
+ */
+static inline void csvn_tx_take(struct csvn_end *e)
+{
+	__u64 tail = CSVN_LOAD(&e->own->tail);
+
+	if (tail == e->tail)
+		return;
+	e->tail = tail;
+	e->peer_head = tail - e->size; /* as if the ring were full: csvn_tx_room() looks, and checks */
+}
+
+static inline void csvn_rx_take(struct csvn_end *e)
+{
+	__u64 head = CSVN_LOAD(&e->own->head);
+
+	if (head == e->head)
+		return;
+	e->head = head;
+	e->peer_tail = head; /* as if it were empty: csvn_rx_ready() looks, and checks */
 }
 
 /*
