@@ -198,6 +198,12 @@ export const PROGRAMS: readonly Program[] = [
     ],
   },
   {
+    name: "a static Go program: http",
+    serve: "exec /tmp/http serve 8089",
+    port: 8089,
+    asks: [{ run: "/tmp/http ask http://SERVER:8089/ 40", gives: "all answered\n" }],
+  },
+  {
     name: "iperf3",
     serve: "exec iperf3 -s >/dev/null",
     port: 5201,
