@@ -19,7 +19,7 @@ await using vms = await bootGuests(["self"], {
   guest: { moduleArgs: "hairpin=1", countInstructions: true, cpus: 1, bootTimeoutMs: 300_000 },
 });
 const guest = vms.guests["self"]!;
-await installPrograms([guest], ["bench/zero_copy/cost.c"]);
+await installPrograms([guest], ["guest/bench/cost.c"]);
 const run = async (args: string): Promise<number[]> => {
   const { stdout } = await guest.run(`cost ${args}`, { check: true, timeoutMs: 600_000 });
   return stdout.trim().split(" ").map((word) => Number(word) / 1000);

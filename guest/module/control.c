@@ -144,6 +144,7 @@ void csvn_control_done(struct virtqueue *vq)
 	spin_unlock_irqrestore(&dev->control_lock, flags);
 	if (kick)
 		virtqueue_notify(vq);
+	atomic_set(&dev->heard, 1);
 
 	list_for_each_entry_safe(req, next, &done, node) {
 		list_del_init(&req->node);

@@ -173,6 +173,11 @@ struct csvn_device {
 	u32 early_next;
 	struct hlist_head circuits[1 << CSVN_HASH_BITS];
 
+	/* heartbeat.c */
+	struct delayed_work beat;
+	atomic_t heard; /* something came from the switch since the last beat */
+	unsigned int beats; /* without an answer; the work's */
+
 	struct csvn_counters count;
 };
 
@@ -467,6 +472,12 @@ struct csvn_device *csvn_device_get(void);
 void csvn_device_put(struct csvn_device *dev);
 int csvn_device_init(void);
 void csvn_device_exit(void);
+
+/* heartbeat.c */
+void csvn_heartbeat_init(struct csvn_device *dev);
+void csvn_heartbeat_start(struct csvn_device *dev);
+void csvn_heartbeat_stop(struct csvn_device *dev);
+void csvn_heartbeat_exit(void);
 
 /* control.c */
 void csvn_control_init(struct csvn_device *dev);

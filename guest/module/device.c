@@ -72,6 +72,7 @@ static struct csvn_device *csvn_device_new(struct virtio_device *vdev)
 	INIT_LIST_HEAD(&dev->ringing);
 	csvn_control_init(dev);
 	csvn_arenas_init(dev);
+	csvn_heartbeat_init(dev);
 	return dev;
 }
 
@@ -181,6 +182,7 @@ static void csvn_device_stop(struct csvn_device *dev, bool started)
 	bool drained = true;
 
 	csvn_activate(NULL);
+	csvn_heartbeat_stop(dev);
 	csvn_netdev_remove(dev);
 	if (started) {
 		csvn_control_up(dev, false);
@@ -255,6 +257,7 @@ static int csvn_probe(struct virtio_device *vdev)
 		goto fail;
 	csvn_activate(dev);
 	csvn_listeners_register(dev);
+	csvn_heartbeat_start(dev);
 	dev_info(&vdev->dev, "circuits of VM %s, IPv4 %pI4/%u, IPv6 %pI6c/%u, window %llu MiB\n",
 		 dev->config.name, dev->config.ipv4, dev->config.prefix4, dev->config.ipv6,
 		 dev->config.prefix6, dev->window_length >> 20);
@@ -311,5 +314,6 @@ int csvn_device_init(void)
 void csvn_device_exit(void)
 {
 	unregister_virtio_driver(&csvn_driver);
+	csvn_heartbeat_exit();
 	unregister_reboot_notifier(&csvn_reboot_notifier);
 }

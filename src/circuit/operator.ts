@@ -260,6 +260,8 @@ export class Operator implements Disposable {
         this.#connector.admit(listener);
         return 0;
       }
+      case "PING":
+        return 0;
       case "CANCEL":
         return this.#connector.cancel(vm, request.connect) ? 0 : Errno.ENOENT;
       case "CLOSE":

@@ -36,6 +36,7 @@ export const RequestType = {
   ARENA_PREPARED: 9,
   ARENA_VISIBLE: 10,
   ARENA_RETIRED: 11,
+  PING: 12,
 } as const;
 
 /** Event types, by name. */
@@ -120,6 +121,7 @@ export interface Extents {
 export type ControlRequest =
   | { type: "HELLO"; features: bigint; driver: string }
   | { type: "BYE" }
+  | { type: "PING" }
   | { type: "LISTEN"; local: Endpoint; listener: number; backlog: number; v6only: boolean; protocol: number }
   | { type: "UNLISTEN"; listener: number }
   | { type: "CREDIT"; listener: number; count: number }
@@ -160,6 +162,7 @@ const sizes: Record<keyof typeof RequestType, number> = {
   ARENA_PREPARED: Layout.arena_request.size,
   ARENA_VISIBLE: Layout.arena_request.size,
   ARENA_RETIRED: Layout.arena_request.size,
+  PING: Layout.header.size,
 };
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -222,6 +225,7 @@ function decodeBody(type: keyof typeof RequestType, view: DataView): ControlRequ
     case "HELLO":
       return { type, features: u64(Layout.hello.features), driver: decodeText(view, Layout.hello.driver, 32) };
     case "BYE":
+    case "PING":
       return { type };
     case "LISTEN": {
       const flags = u32(Layout.listen.flags);

@@ -12,7 +12,7 @@ import { stderrProgress } from "../../tools/testbed/progress.ts";
 
 /** The zero-copy tests' program, and the examples. */
 export const ZERO_COPY_PROGRAMS: readonly string[] = [
-  "tests/vm/programs/zero",
+  "guest/test/zero",
   "guest/examples/echo.c",
   "guest/examples/send_file.c",
   "guest/examples/relay.c",

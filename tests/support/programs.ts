@@ -198,12 +198,19 @@ export const PROGRAMS: readonly Program[] = [
     ],
   },
   {
+    name: "a static Go program: http",
+    serve: "exec /tmp/http serve 8089",
+    port: 8089,
+    asks: [{ run: "/tmp/http ask http://SERVER:8089/ 40", gives: "all answered\n" }],
+  },
+  {
     name: "iperf3",
     serve: "exec iperf3 -s >/dev/null",
     port: 5201,
     asks: [
       { run: "iperf3 -c SERVER -t 2 -P 4 -J | grep -c '\"error\"' || true", gives: "0\n" },
-      { run: "iperf3 -c SERVER -n 50M -R", gives: /iperf Done/ },
+      // The server closes its listener after a test, and resets who has connected meanwhile.
+      { run: "sleep 2; iperf3 -c SERVER -n 50M -R", gives: /iperf Done/ },
     ],
   },
   {

@@ -152,9 +152,11 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
   });
 
   await t.step("iperf3 both ways and at once, without JavaScript", async () => {
-    web.spawn("exec iperf3 -s", { stdin: false });
-    await web.run("until ss -ltn | grep -q :5201; do sleep 0.1; done", { check: true });
     for (const mode of ["", "-R", "--bidir"]) {
+      // One server for each: between two tests it closes its listener, and resets who has connected meanwhile.
+      await web.run("while pgrep iperf3; do sleep 0.1; done", { check: true });
+      web.spawn("exec iperf3 -s -1", { stdin: false });
+      await web.run("until ss -ltn | grep -q :5201; do sleep 0.1; done", { check: true });
       const running = client.run(`iperf3 -c ${address} -t 5 -J ${mode}`, { check: true, timeoutMs: 60_000 });
       await new Promise((resolve) => setTimeout(resolve, 2500));
       const before = net.csvn.status().plane;

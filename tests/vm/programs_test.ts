@@ -8,6 +8,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { bootGuests } from "../support/guests.ts";
 import { PROGRAMS } from "../support/programs.ts";
+import { buildGoProgram } from "../../tools/testbed/go_program.ts";
+import { stderrProgress } from "../../tools/testbed/progress.ts";
 
 /** Besides what every guest has. */
 const PACKAGES = [
@@ -15,6 +17,7 @@ const PACKAGES = [
   ...["postgresql", "postgresql-contrib", "rsync", "wrk"],
 ];
 
+const GO_PROGRAM = new URL("./programs/http.go", import.meta.url).pathname;
 const DOCUMENT = new URL("../../docs/programs.md", import.meta.url);
 
 Deno.test("docs/programs.md lists the programs that are run", async () => {
@@ -28,6 +31,10 @@ Deno.test("unmodified programs talk to each other over circuits", async (t) => {
   const server = vms.guests["server"]!;
   const client = vms.guests["client"]!;
   const at = vms.address("server");
+  const stdin = await Deno.readFile(await buildGoProgram(GO_PROGRAM, stderrProgress));
+  for (const guest of [server, client]) {
+    await guest.run("cat >/tmp/http && chmod +x /tmp/http", { stdin, check: true });
+  }
 
   for (const program of PROGRAMS) {
     await t.step(program.name, async () => {

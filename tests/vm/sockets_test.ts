@@ -13,7 +13,7 @@ import { stderrProgress } from "../../tools/testbed/progress.ts";
 import { bootGuests } from "../support/guests.ts";
 import { contradictions, type Observations, parseSocketTable } from "../support/socket_table.ts";
 
-const SOURCE = fromFileUrl(new URL("./programs/sockets", import.meta.url));
+const SOURCE = fromFileUrl(new URL("../../guest/test/sockets", import.meta.url));
 const DOCUMENT = new URL("../../docs/sockets.md", import.meta.url);
 const KERNELS = { old: "6.1", usual: "6.12", new: "7.3" } as const;
 /** How often a case that contradicts the document is run again: some wait for a time, which a busy machine may stretch. */

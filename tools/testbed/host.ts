@@ -11,6 +11,7 @@ const PACKAGES: Record<string, string> = {
   curl: "curl",
   "g++": "g++",
   gcc: "gcc",
+  go: "golang-go",
   ip: "iproute2",
   iperf3: "iperf3",
   make: "make",

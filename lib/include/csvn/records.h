@@ -73,6 +73,7 @@ enum csvn_request_type {
 	CSVN_REQ_ARENA_PREPARED = 9,
 	CSVN_REQ_ARENA_VISIBLE = 10,
 	CSVN_REQ_ARENA_RETIRED = 11,
+	CSVN_REQ_PING = 12, /* header alone: is the switch there? Any answer says so */
 };
 
 enum csvn_event_type {

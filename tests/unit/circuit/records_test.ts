@@ -83,10 +83,13 @@ interface Encoded {
 /** Encodes a request by hand, as a driver does. */
 function encode(request: ControlRequest): Uint8Array {
   const name = request.type.startsWith("ARENA") ? "arena_request" : request.type.toLowerCase() as keyof typeof Layout;
-  const layout = (request.type === "BYE" ? Layout.header : Layout[name as keyof typeof Layout]) as unknown as Record<
-    string,
-    number
-  >;
+  const layout =
+    (request.type === "BYE" || request.type === "PING"
+      ? Layout.header
+      : Layout[name as keyof typeof Layout]) as unknown as Record<
+        string,
+        number
+      >;
   const bytes = new Uint8Array(layout.size!);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, RequestType[request.type], true);
@@ -115,7 +118,7 @@ const request: fc.Arbitrary<ControlRequest> = fc.oneof(
     features: u64,
     driver: fc.string({ maxLength: 32 }).filter((text) => /^[\x20-\x7e]*$/.test(text)),
   }),
-  fc.record({ type: fc.constant("BYE" as const) }),
+  fc.record({ type: fc.constantFrom("BYE" as const, "PING" as const) }),
   fc.record({
     type: fc.constant("LISTEN" as const),
     local: endpoint,
@@ -202,7 +205,7 @@ Deno.test("decodeRequest() says what is wrong, by errno and text", () => {
     [good, 23, "EINVAL", "says 24 bytes, was sent with 23"],
     [changed(good, 4, 129), 129, "EINVAL", "and may have 128"],
     [changed(good, 0, 0), 24, "EOPNOTSUPP", "unknown request type 0"],
-    [changed(good, 0, 12), 24, "EOPNOTSUPP", "unknown request type 12"],
+    [changed(good, 0, 13), 24, "EOPNOTSUPP", "unknown request type 13"],
     [changed(good.subarray(0, 23), 4, 23), 23, "EINVAL", "UNLISTEN of 23 bytes, not 24"],
     [changed(listen, 16, 5), 56, "EAFNOSUPPORT", "LISTEN: address family 5"],
     [changed(listen, 39, 1), 56, "EINVAL", "LISTEN: bytes behind an IPv4 address"],

@@ -70,13 +70,13 @@ Deno.test("web-db.yaml, by itself and on the ground of default-deny.yaml", async
 Deno.test("sandbox.yaml", async () => {
   const [one, two] = ["10.77.0.8", "10.77.0.9"].map((ip) => workload(`sandbox${ip}`, { namespace: "sandboxes", ip }));
   check(await load("sandbox.yaml"), [
-    [one!, "192.0.2.1", 443, true, "deb.debian.org"],
-    [one!, "192.0.2.1", 443, true, "files.pypi.org"],
-    [one!, "192.0.2.1", 80, false, "deb.debian.org"],
-    [one!, "192.0.2.1", 443, false, "pypi.org.evil.test"],
+    [one!, "192.0.2.1", 443, true, "api.example.com"],
+    [one!, "192.0.2.1", 443, true, "files.packages.example"],
+    [one!, "192.0.2.1", 80, false, "api.example.com"],
+    [one!, "192.0.2.1", 443, false, "packages.example.evil.test"],
     [one!, "192.0.2.1", 443, false],
-    [one!, "10.1.2.3", 443, false, "deb.debian.org"],
-    [one!, "192.168.1.1", 443, false, "pypi.org"],
+    [one!, "10.1.2.3", 443, false, "api.example.com"],
+    [one!, "192.168.1.1", 443, false, "packages.example"],
     [one!, two!, 443, false],
     [one!, web, 443, false],
     [web, one!, 443, false],
