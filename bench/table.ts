@@ -6,15 +6,19 @@
 
 import { advantage, judge, median, moreIsBetter, type Series, type Target } from "./figures.ts";
 
-/** Ours, in each measure. */
-const ours = (who: string): boolean => who === "csvn" || who.startsWith("ring");
+/** Is it ours? */
+export function isOurs(who: string): boolean {
+  return who === "csvn" || who.startsWith("ring");
+}
 
-function number(value: number): string {
+/** Three digits or so. */
+export function formatNumber(value: number): string {
   const digits = value >= 1000 ? 0 : value >= 100 ? 1 : value >= 1 ? 2 : 3;
   return value.toFixed(digits);
 }
 
-function size(bytes: number | undefined): string {
+/** ` 64 KiB`, or nothing. */
+export function formatSize(bytes: number | undefined): string {
   if (bytes === undefined || bytes === 1) return "";
   if (bytes % 1024 !== 0) return ` ${bytes} bytes`;
   return bytes >= 1 << 20 ? ` ${bytes >> 20} MiB` : ` ${bytes >> 10} KiB`;
@@ -23,7 +27,7 @@ function size(bytes: number | undefined): string {
 /** `8.31 GB/s (7.90-8.55)`: the median, and the least and most of all repeats. */
 function spread({ values, unit }: Series): string {
   const [least, most] = [Math.min(...values), Math.max(...values)];
-  return `${number(median(values))} ${unit} (${number(least)}-${number(most)})`;
+  return `${formatNumber(median(values))} ${unit} (${formatNumber(least)}-${formatNumber(most)})`;
 }
 
 /** A line for each measure: by how much ours is better than each of the others, then the figures. */
@@ -34,11 +38,11 @@ export function formatFigures(series: readonly Series[]): string {
   for (const group of groups.values()) {
     const [first] = group;
     if (first!.part !== part) lines.push("", part = first!.part);
-    lines.push(`  ${first!.measure}${size(first!.size)}`);
-    const own = group.filter(({ who }) => ours(who));
+    lines.push(`  ${first!.measure}${formatSize(first!.size)}`);
+    const own = group.filter(({ who }) => isOurs(who));
     for (const one of own) {
-      const others = group.filter(({ who }) => !ours(who));
-      const ratios = others.map((other) => `${number(advantage(one, other))} x ${other.who}`);
+      const others = group.filter(({ who }) => !isOurs(who));
+      const ratios = others.map((other) => `${formatNumber(advantage(one, other))} x ${other.who}`);
       lines.push(`    ${one.who.padEnd(16)} ${spread(one).padEnd(36)} ${ratios.join(", ")}`);
     }
     for (const one of group) if (!own.includes(one)) lines.push(`    ${one.who.padEnd(16)} ${spread(one)}`);
@@ -54,11 +58,11 @@ export function formatTargets(targets: readonly Target[], series: readonly Serie
     const { part, measure, versus, versusMeasure } = target;
     const unit = series.find((s) => s.part === part && s.measure === measure && s.who === target.who)!.unit;
     const bound = moreIsBetter(unit) ? "at least" : "at most";
-    const what = `${part}, ${measure}${size(target.size)}: ${target.who}`;
+    const what = `${part}, ${measure}${formatSize(target.size)}: ${target.who}`;
     const of = versus === undefined ? ` ${unit}` : ` of ${versusMeasure ?? versus}`;
     return [
       `  ${verdict.met ? "met   " : "MISSED"} ${what} ${
-        number(verdict.measured)
+        formatNumber(verdict.measured)
       }${of}, aimed at ${bound} ${target.ratio}`,
     ];
   });

@@ -1,6 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { advantage, collect, type Figure, judge, median, type Series } from "../../../bench/figures.ts";
 import { formatFigures, formatTargets } from "../../../bench/table.ts";
+import { drawChart } from "../../../bench/chart.ts";
 import { targets } from "../../../bench/targets.ts";
 
 const figure = (who: string, value: number, unit = "GB/s", size?: number): Figure => ({
@@ -73,4 +74,15 @@ native
 what is aimed at
   MISSED native, copied 64 KiB: ring 2.00 of TCP, aimed at at least 2.5`,
   );
+});
+
+Deno.test("drawChart() draws a bar for each, the longest for the most", () => {
+  const series = collect([figure("ring", 8, "GB/s", 65_536), figure("T<P", 4, "GB/s", 65_536)]);
+  const svg = drawChart({ machine: { cores: 2, cpu: "x", kernel: "y" }, repeat: 1, series });
+  assertEquals([...svg.matchAll(/<rect x="150" y="\d+" width="([\d.]+)"/g)].map(([, width]) => Number(width)), [
+    480,
+    240,
+  ]);
+  assertMatch(svg, /T&lt;P/);
+  assertEquals(drawChart({ machine: {}, repeat: 1, series: [] }).includes("<rect x="), false);
 });
