@@ -204,6 +204,15 @@ export const PROGRAMS: readonly Program[] = [
     asks: [{ run: "/tmp/http ask http://SERVER:8089/ 40", gives: "all answered\n" }],
   },
   {
+    name: "Java: HttpServer, HttpClient",
+    serve: "exec java -Xshare:auto -XX:TieredStopAtLevel=1 /tmp/Http.java serve 8087",
+    port: 8087,
+    asks: [{
+      run: "java -Xshare:auto -XX:TieredStopAtLevel=1 /tmp/Http.java ask http://SERVER:8087/ 20",
+      gives: "all answered\n",
+    }],
+  },
+  {
     name: "iperf3",
     serve: "exec iperf3 -s >/dev/null",
     port: 5201,

@@ -13,11 +13,12 @@ import { stderrProgress } from "../../tools/testbed/progress.ts";
 
 /** Besides what every guest has. */
 const PACKAGES = [
-  ...["caddy", "dropbear-bin", "git", "hey", "memcached", "nodejs", "openssh-client"],
+  ...["caddy", "default-jdk-headless", "dropbear-bin", "git", "hey", "memcached", "nodejs", "openssh-client"],
   ...["postgresql", "postgresql-contrib", "rsync", "wrk"],
 ];
 
 const GO_PROGRAM = new URL("./programs/http.go", import.meta.url).pathname;
+const JAVA_PROGRAM = new URL("./programs/Http.java", import.meta.url).pathname;
 const DOCUMENT = new URL("../../docs/programs.md", import.meta.url);
 
 Deno.test("docs/programs.md lists the programs that are run", async () => {
@@ -32,7 +33,9 @@ Deno.test("unmodified programs talk to each other over circuits", async (t) => {
   const client = vms.guests["client"]!;
   const at = vms.address("server");
   const stdin = await Deno.readFile(await buildGoProgram(GO_PROGRAM, stderrProgress));
+  const java = await Deno.readFile(JAVA_PROGRAM);
   for (const guest of [server, client]) {
+    await guest.run("cat >/tmp/Http.java", { stdin: java, check: true });
     await guest.run("cat >/tmp/http && chmod +x /tmp/http", { stdin, check: true });
   }
 
@@ -43,7 +46,7 @@ Deno.test("unmodified programs talk to each other over circuits", async (t) => {
       const serving = program.serve === undefined ? undefined : server.spawn(program.serve, { stdin: false });
       try {
         await server.run(
-          `for i in $(seq 300); do ss -ltn | grep -q ':${program.port} ' && exit; sleep 0.1; done; exit 1`,
+          `for i in $(seq 900); do ss -ltn | grep -q ':${program.port} ' && exit; sleep 0.1; done; exit 1`,
           {
             check: true,
           },

@@ -108,6 +108,8 @@ export async function makeRoot(
       `--include=${spec.packages.join(",")}`,
       `--aptopt=${options}`,
       ...(spec.exclude ?? []).map((path) => `--dpkgopt=path-exclude=${path}`),
+      // Packages of Java put links there, and fail without it.
+      '--setup-hook=mkdir -p "$1/usr/share/man/man1"',
       spec.suite,
       target,
       ...suites.map((suite) => `deb [signed-by=${archive.signedBy}] ${archive.uri} ${suite} main`),
