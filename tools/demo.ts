@@ -64,6 +64,8 @@ class ShownLog {
       },
       loggers: [
         { category: ["csvn"], lowestLevel: "info", sinks: ["show"] },
+        // Every connection.
+        { category: ["csvn", "circuit"], lowestLevel: "debug", sinks: ["show"], parentSinks: "override" },
         { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["show"] },
       ],
     });

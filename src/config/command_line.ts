@@ -89,7 +89,7 @@ Options:
   --ring-size SIZE    bytes of each ring, 16KiB to 16MiB (default 256KiB)
   --window-size SIZE  address space of each VM for circuits, 256MiB to 256GiB (default 16GiB)
   --api PATH          unix socket on which the switch tells its status over HTTP
-  --log-level LEVEL   debug, info (default), warning or error
+  --log-level LEVEL   debug (each connection too), info (default), warning or error
   --log-format WORD   text (default) or json
   --help, --version
 `;
