@@ -15,6 +15,12 @@
 static struct proto *csvn_native_prot4, *csvn_native_prot6;
 static struct proto csvn_prot4, csvn_prot6;
 
+static void csvn_async_ask(struct csvn_sock *cs, struct csvn_circuit *c)
+{
+	csvn_watch(&c->end);
+	csvn_ask_rx(cs, c);
+}
+
 /* The socket's lock is given up: its spinlock is held. */
 static void csvn_async_look(struct sock *sk)
 {
@@ -30,7 +36,7 @@ static void csvn_async_look(struct sock *sk)
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	if (c && !c->lost && !cs->broken)
-		csvn_ask_rx(cs, c);
+		csvn_async_ask(cs, c);
 	spin_unlock_irqrestore(&cs->lock, flags);
 }
 
@@ -56,7 +62,7 @@ void csvn_async_watch(struct csvn_sock *cs)
 	else if (sk->sk_prot == csvn_native_prot6)
 		WRITE_ONCE(sk->sk_prot, &csvn_prot6);
 	if (sock_flag(sk, SOCK_FASYNC))
-		csvn_ask_rx(cs, rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock)));
+		csvn_async_ask(cs, rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock)));
 }
 
 /* It has none any more, or is to be released. */

@@ -192,13 +192,13 @@ static void csvn_circuit_unmap(struct csvn_circuit *c)
 	csvn_circuit_put(c);
 }
 
-/* Publish state bits, and wake the peer. The caller owns the sending side. */
+/* Publish state bits, and wake the peer if it wants to know. The caller owns the sending side. */
 void csvn_circuit_publish(struct csvn_circuit *c, u32 bits)
 {
 	c->state |= bits;
 	csvn_set_state(&c->end, c->state);
-	CSVN_FENCE(); /* the state before the doorbell */
-	csvn_ring(c);
+	if (csvn_wants_state(&c->end, c->state))
+		csvn_ring(c);
 }
 
 /*
@@ -229,6 +229,8 @@ void csvn_circuit_close(struct csvn_circuit *c, u32 bits)
 	}
 	csvn_request_init(&c->close, CSVN_REQ_CLOSE, sizeof(c->close.out.close),
 			  csvn_circuit_closed);
+	c->close.quiet = true;
+	c->close.lazy = !c->violated;
 	c->close.out.close.circuit = c->id;
 	c->close.out.close.flags = c->violated ? CSVN_CLOSE_VIOLATION : 0;
 	c->close.out.close.sent = c->end.tail;
@@ -253,7 +255,8 @@ void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c)
 	cs->remote = c->remote;
 	cs->armed_rx = cs->armed_tx = false;
 	cs->told_end = cs->told_break = false;
-	cs->spin_rx = cs->spin_tx = csvn_spin_us * NSEC_PER_USEC;
+	csvn_spin_init(&cs->spin_rx);
+	csvn_spin_init(&cs->spin_tx);
 	rcu_assign_pointer(cs->circuit, c);
 	smp_store_release(&c->cs, cs); /* pairs with csvn_circuit_wake(), csvn_circuits_lost() */
 	csvn_async_watch(cs);

@@ -11,12 +11,19 @@
 #include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
+#include <linux/timer.h>
 #include <linux/udp.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
 #include <net/dst.h>
 #include <net/inet_sock.h>
 #include <net/sock.h>
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define csvn_timer_delete_sync timer_delete_sync
+#else
+#define csvn_timer_delete_sync del_timer_sync
+#endif
 
 /* bind() and connect() of proto_ops take a sockaddr of unknown size by its own name. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)

@@ -8,6 +8,10 @@
  * A request belongs to the queue from csvn_request_send() to done(): the device may write into its answer all that time, so
  * whoever waits and gives up leaves the request behind, and done() frees it.
  *
+ * An interrupt costs more than all the rest of a request. So the queue's interrupt is off while nobody waits for an answer: those
+ * that nobody looks at (`quiet`) are taken back when the next request is sent, or with the next interrupt. And a request that is in
+ * no hurry (`lazy`) does not notify the device: the next one does, or a timer.
+ *
  * Before HELLO and after BYE requests fail with ENETDOWN at once. A queue that is going away is told by `dead`: under
  * control_lock, and readers of RCU may notify it until synchronize_rcu() has returned.
  */
@@ -23,6 +27,8 @@ void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
 	req->size = size;
 	req->got = 0;
 	req->sent = false;
+	req->quiet = false;
+	req->lazy = false;
 	req->out.header.type = type;
 	req->out.header.version = CSVN_VERSION;
 	req->out.header.length = size;
@@ -51,31 +57,90 @@ static bool csvn_control_place(struct csvn_device *dev, struct csvn_request *req
 		return false;
 	req->sent = true;
 	list_move_tail(&req->node, &dev->flying);
+	dev->unnotified++;
+	if (!req->lazy)
+		dev->urgent = true;
 	return true;
 }
 
-/* Move waiting requests into the queue; true when the device must be notified. control_lock is held. */
-static bool csvn_control_fill(struct csvn_device *dev)
+/* Move waiting requests into the queue. control_lock is held. */
+static void csvn_control_fill(struct csvn_device *dev)
 {
 	struct csvn_request *req;
-	bool placed = false;
 
-	if (dev->dead)
-		return false;
-	while ((req = list_first_entry_or_null(&dev->requests, struct csvn_request, node))) {
+	while ((req = list_first_entry_or_null(&dev->requests, struct csvn_request, node)))
 		if (!csvn_control_place(dev, req))
-			goto out;
-		placed = true;
-	}
+			return;
 	while (dev->connecting < dev->connecting_max &&
 	       (req = list_first_entry_or_null(&dev->connects, struct csvn_request, node))) {
 		if (!csvn_control_place(dev, req))
-			goto out;
+			return;
 		dev->connecting++;
-		placed = true;
 	}
-out:
-	return placed && virtqueue_kick_prepare(dev->vq[CSVN_QUEUE_CONTROL]);
+}
+
+/* Must the device be notified now? control_lock is held. */
+static bool csvn_control_kick(struct csvn_device *dev)
+{
+	if (!dev->unnotified)
+		return false;
+	if (!dev->urgent && dev->unnotified < CSVN_LAZY_MAX) {
+		if (!timer_pending(&dev->lazy))
+			mod_timer(&dev->lazy, jiffies + CSVN_LAZY_JIFFIES);
+		return false;
+	}
+	dev->unnotified = 0;
+	dev->urgent = false;
+	return virtqueue_kick_prepare(dev->vq[CSVN_QUEUE_CONTROL]);
+}
+
+/* Take back what was answered. control_lock is held; done() is the caller's to call, without it. */
+static void csvn_control_reap(struct csvn_device *dev, struct list_head *done)
+{
+	struct csvn_request *req;
+	unsigned int got;
+
+	while ((req = virtqueue_get_buf(dev->vq[CSVN_QUEUE_CONTROL], &got))) {
+		req->got = min_t(u32, got, sizeof(req->in));
+		if (req->out.header.type == CSVN_REQ_CONNECT)
+			dev->connecting--;
+		if (!req->quiet)
+			dev->awaited--;
+		list_move_tail(&req->node, done);
+	}
+}
+
+/* Does anybody wait for an answer, or for a place? control_lock is held. */
+static bool csvn_control_awaits(const struct csvn_device *dev)
+{
+	return dev->awaited || !list_empty(&dev->requests) || !list_empty(&dev->connects);
+}
+
+/*
+ * Turn the queue's interrupt on, before something that is waited for is placed: what is answered until then is quiet.
+ * control_lock is held.
+ */
+static void csvn_control_listen(struct csvn_device *dev, struct list_head *done)
+{
+	struct virtqueue *vq = dev->vq[CSVN_QUEUE_CONTROL];
+
+	if (dev->listening)
+		return;
+	dev->listening = true;
+	do {
+		virtqueue_disable_cb(vq);
+		csvn_control_reap(dev, done);
+	} while (!virtqueue_enable_cb(vq));
+}
+
+static void csvn_control_answered(struct list_head *done)
+{
+	struct csvn_request *req, *next;
+
+	list_for_each_entry_safe(req, next, done, node) {
+		list_del_init(&req->node);
+		req->done(req, csvn_answer(req));
+	}
 }
 
 void csvn_request_send(struct csvn_device *dev, struct csvn_request *req)
@@ -83,21 +148,54 @@ void csvn_request_send(struct csvn_device *dev, struct csvn_request *req)
 	u16 type = req->out.header.type;
 	bool kick = false, taken = false;
 	unsigned long flags;
+	LIST_HEAD(done);
 
 	rcu_read_lock(); /* the queue may be notified: pairs with csvn_control_drop() */
 	spin_lock_irqsave(&dev->control_lock, flags);
 	if ((dev->up || type == CSVN_REQ_HELLO || type == CSVN_REQ_BYE) && !dev->dead) {
 		req->out.header.token = ++dev->token;
+		if (!req->quiet) {
+			csvn_control_listen(dev, &done);
+			dev->awaited++;
+		} else if (!dev->listening) {
+			csvn_control_reap(dev, &done);
+		}
 		list_add_tail(&req->node, type == CSVN_REQ_CONNECT ? &dev->connects : &dev->requests);
-		kick = csvn_control_fill(dev);
+		csvn_control_fill(dev);
+		if (!list_empty(&dev->requests) && !dev->listening) { /* quiet ones, and the queue is full */
+			csvn_control_listen(dev, &done);
+			csvn_control_fill(dev);
+			dev->urgent = true;
+		}
+		kick = csvn_control_kick(dev);
 		taken = true;
 	}
 	spin_unlock_irqrestore(&dev->control_lock, flags);
 	if (kick)
 		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
 	rcu_read_unlock();
+	csvn_control_answered(&done);
 	if (!taken)
 		req->done(req, ENETDOWN);
+}
+
+/* Nothing urgent has come along. */
+static void csvn_control_lazy(struct timer_list *timer)
+{
+	struct csvn_device *dev = container_of(timer, struct csvn_device, lazy);
+	unsigned long flags;
+	bool kick = false;
+
+	rcu_read_lock(); /* as in csvn_request_send() */
+	spin_lock_irqsave(&dev->control_lock, flags);
+	if (!dev->dead && dev->unnotified) {
+		dev->urgent = true;
+		kick = csvn_control_kick(dev);
+	}
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	if (kick)
+		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
+	rcu_read_unlock();
 }
 
 /* Give a CONNECT up. Its done() is still called, with ECANCELED or whatever came first. The caller counts req. */
@@ -124,32 +222,24 @@ void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req)
 void csvn_control_done(struct virtqueue *vq)
 {
 	struct csvn_device *dev = vq->vdev->priv;
-	struct csvn_request *req, *next;
-	LIST_HEAD(done);
 	unsigned long flags;
-	unsigned int got;
+	LIST_HEAD(done);
 	bool kick;
 
 	spin_lock_irqsave(&dev->control_lock, flags);
 	do {
 		virtqueue_disable_cb(vq);
-		while ((req = virtqueue_get_buf(vq, &got))) {
-			req->got = min_t(u32, got, sizeof(req->in));
-			if (req->out.header.type == CSVN_REQ_CONNECT)
-				dev->connecting--;
-			list_move_tail(&req->node, &done);
-		}
-	} while (!virtqueue_enable_cb(vq));
-	kick = csvn_control_fill(dev);
+		csvn_control_reap(dev, &done);
+		if (!dev->dead)
+			csvn_control_fill(dev);
+		dev->listening = csvn_control_awaits(dev);
+	} while (dev->listening && !virtqueue_enable_cb(vq));
+	kick = !dev->dead && csvn_control_kick(dev);
 	spin_unlock_irqrestore(&dev->control_lock, flags);
 	if (kick)
 		virtqueue_notify(vq);
 	atomic_set(&dev->heard, 1);
-
-	list_for_each_entry_safe(req, next, &done, node) {
-		list_del_init(&req->node);
-		req->done(req, csvn_answer(req));
-	}
+	csvn_control_answered(&done);
 }
 
 /* Synchronous calls. */
@@ -221,6 +311,7 @@ int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16
 		return -ENOMEM;
 	req->out = *out;
 	csvn_request_init(req, type, size, csvn_told);
+	req->quiet = type != CSVN_REQ_PING; /* that there is an answer matters */
 	csvn_request_send(dev, req);
 	return 0;
 }
@@ -263,6 +354,7 @@ void csvn_control_init(struct csvn_device *dev)
 	INIT_LIST_HEAD(&dev->requests);
 	INIT_LIST_HEAD(&dev->connects);
 	INIT_LIST_HEAD(&dev->flying);
+	timer_setup(&dev->lazy, csvn_control_lazy, 0);
 	dev->dead = true;
 }
 
@@ -279,6 +371,7 @@ int csvn_control_alloc(struct csvn_device *dev)
 		return -ENOMEM;
 	for (i = 0; i < CSVN_SPARE_CLOSES; i++)
 		dev->spares[i].dev = dev;
+	virtqueue_disable_cb(dev->vq[CSVN_QUEUE_CONTROL]);
 	dev->dead = false;
 	return 0;
 }
@@ -307,6 +400,7 @@ void csvn_control_stop(struct csvn_device *dev)
 	dev->up = false;
 	dev->dead = true;
 	spin_unlock_irqrestore(&dev->control_lock, flags);
+	csvn_timer_delete_sync(&dev->lazy);
 	synchronize_rcu();
 }
 

@@ -48,6 +48,8 @@
 #define CSVN_BELLS 64u /* doorbell buffers */
 #define CSVN_IDS 64u /* circuit ids in a doorbell or wake buffer */
 #define CSVN_CONTROL_RESERVE 16u /* control queue entries that CONNECT may not use */
+#define CSVN_LAZY_MAX 32u /* lazy requests that the device is not told of, */
+#define CSVN_LAZY_JIFFIES 1 /* and for how long */
 #define CSVN_HASH_BITS 12
 #define CSVN_COPY_CHUNK (64u << 10) /* bytes copied between two looks at the peer */
 #define CSVN_SPARE_CLOSES 64u
@@ -92,6 +94,8 @@ struct csvn_request {
 	u32 size; /* of out, bytes */
 	u32 got; /* bytes that the device wrote into in */
 	bool sent; /* given to the queue; control_lock */
+	bool quiet; /* nobody waits for the answer: done() may come late */
+	bool lazy; /* the device may learn of it late */
 	union csvn_record out;
 	union csvn_record in;
 };
@@ -120,6 +124,12 @@ struct csvn_counters {
 	atomic_t circuits; /* open now */
 };
 
+/* How long a socket looks before it sleeps. */
+struct csvn_spin {
+	u32 ns; /* 0: not at all */
+	u32 skipped; /* sleeps since it last looked */
+};
+
 struct csvn_device {
 	struct kref ref;
 	struct virtio_device *vdev;
@@ -145,6 +155,11 @@ struct csvn_device {
 	struct list_head requests; /* that wait for a place in the queue */
 	struct list_head connects; /* the same, CONNECT */
 	struct list_head flying; /* in the queue */
+	u32 awaited; /* requests sent, and not answered, that are not quiet */
+	bool listening; /* the queue's interrupt is on */
+	u32 unnotified; /* requests in the queue that the device was not told of */
+	bool urgent; /* one of them is not lazy */
+	struct timer_list lazy; /* to tell it at last */
 	struct csvn_spare *spares;
 	DECLARE_BITMAP(spares_used, CSVN_SPARE_CLOSES);
 
@@ -283,8 +298,8 @@ struct csvn_sock {
 	bool told_end; /* lock: a wake has told of the end of file, or of a break */
 	bool told_break;
 	bool edge; /* somebody polls edge-triggered: arm after each transfer */
-	u32 spin_rx; /* ns, adaptive; rx */
-	u32 spin_tx; /* tx */
+	struct csvn_spin spin_rx; /* rx */
+	struct csvn_spin spin_tx; /* tx */
 };
 
 /* main.c */
@@ -403,12 +418,16 @@ static inline void csvn_take_rx(struct csvn_circuit *c)
 }
 
 /* wait.c, dgram_recv.c */
-/* One spin: due is looked at until it is true or the budget is used up. */
-#define csvn_spin(budget, due) ({					\
-	u32 max_ = READ_ONCE(csvn_spin_us) * NSEC_PER_USEC;		\
-	u32 ns_ = clamp_t(u32, *(budget), max_ / 8, max_);		\
+/*
+ * Look for `due` for a moment before sleeping, as long as that pays and nobody else wants the CPU: true when it came. A moment
+ * that paid is followed by a longer one, up to spin_us, one in vain by a shorter one and then by none; but every
+ * CSVN_SPIN_PROBE times it is tried again at full length, for two sides that both sleep never find out how soon they
+ * would answer each other if they did not.
+ */
+#define csvn_spin(spin, due) ({						\
+	u32 ns_ = csvn_spin_begin(spin);				\
 	bool due_ = false;						\
-	if (max_) {							\
+	if (ns_) {							\
 		u64 end_ = local_clock() + ns_;				\
 		do {							\
 			due_ = (due);					\
@@ -417,10 +436,13 @@ static inline void csvn_take_rx(struct csvn_circuit *c)
 			cpu_relax();					\
 		} while (!need_resched() && !signal_pending(current) &&	\
 			 local_clock() < end_);				\
-		*(budget) = due_ ? min(ns_ * 2, max_) : ns_ / 2;	\
+		csvn_spin_end(spin, ns_, due_);				\
 	}								\
 	due_; })
 
+void csvn_spin_init(struct csvn_spin *s);
+u32 csvn_spin_begin(struct csvn_spin *s);
+void csvn_spin_end(struct csvn_spin *s, u32 ns, bool paid);
 bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond);
 bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c);
 void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo);

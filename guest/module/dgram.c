@@ -59,7 +59,7 @@ struct csvn_dsock *csvn_dsock_need(struct socket *sock)
 	ds->sock = sock;
 	ds->sk = sock->sk;
 	ds->native = csvn_dgram_family(sock->sk->sk_family);
-	ds->spin_rx = csvn_spin_us * NSEC_PER_USEC;
+	csvn_spin_init(&ds->spin_rx);
 	old = cmpxchg((struct csvn_dsock **)&SOCK_INODE(sock)->i_private, NULL, ds);
 	if (old) {
 		kfree(ds);

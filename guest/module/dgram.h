@@ -92,7 +92,7 @@ struct csvn_dsock {
 
 	bool edge; /* somebody polls edge-triggered: arm after each datagram */
 	bool native_next; /* whose turn it is, when circuits and the native queue have something; hint */
-	u32 spin_rx; /* ns, adaptive; rx */
+	struct csvn_spin spin_rx; /* rx */
 };
 
 /* main.c */

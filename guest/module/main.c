@@ -17,9 +17,9 @@
 #include "csvn.h"
 #include "dgram.h"
 
-unsigned int csvn_spin_us = 10;
+unsigned int csvn_spin_us = 200;
 module_param_named(spin_us, csvn_spin_us, uint, 0644);
-MODULE_PARM_DESC(spin_us, "longest spin before sleeping, in microseconds; 0: none");
+MODULE_PARM_DESC(spin_us, "longest look before sleeping, in microseconds, up to 1000; 0: none");
 
 unsigned int csvn_datagram_idle = 60;
 module_param_named(datagram_idle, csvn_datagram_idle, uint, 0644);

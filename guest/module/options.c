@@ -128,6 +128,8 @@ static void csvn_info(struct csvn_sock *cs, struct tcp_info *info)
 
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
+	if (c && !c->lost)
+		csvn_look(cs, c);
 	info->tcpi_state = csvn_tcp_state(cs);
 	if (c && !c->lost) {
 		info->tcpi_bytes_sent = csvn_tail(c);

@@ -31,6 +31,7 @@ static __poll_t csvn_poll_circuit(struct csvn_sock *cs, __poll_t events)
 	edge = events & EPOLLET;
 	if (edge)
 		WRITE_ONCE(cs->edge, true);
+	csvn_watch(&c->end); /* whatever is polled for, the end is */
 	csvn_look(cs, c);
 
 	readable = csvn_readable(c) >= target;

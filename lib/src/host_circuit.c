@@ -92,6 +92,8 @@ int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_s
 	/* SAFETY: each extent lies in the arena's mapping, which outlives its circuits: see csvn_host_arena_unmap(). */
 	csvn_end_init(end, (void *)(a->memory + s->own_control), (void *)(a->memory + s->peer_control),
 		      a->memory + s->tx_ring, a->memory + s->rx_ring, s->ring_size);
+	/* While the socket is what is waited for, nothing is asked of the guest, but its end must be seen. */
+	csvn_watch(end);
 	return 0;
 }
 

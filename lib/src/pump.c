@@ -38,6 +38,13 @@ static void wake_guest(struct plane *p, const struct host_circuit *h)
 	host_wake(p, h->device, h->id);
 }
 
+static void tell_state(struct plane *p, struct host_circuit *h, uint32_t state)
+{
+	csvn_set_state(&h->end, state);
+	if (csvn_wants_state(&h->end, state))
+		wake_guest(p, h);
+}
+
 static uint32_t guest_state(const struct host_circuit *h)
 {
 	return csvn_peer_state(&h->end) | (h->guest_closed ? CSVN_STATE_CLOSED : 0);
@@ -51,8 +58,7 @@ void pump_done(struct plane *p, struct host_circuit *h, int error)
 	if (h->state == HOST_DONE)
 		return;
 	h->state = HOST_DONE;
-	csvn_set_state(&h->end, state | (h->read_ended ? CSVN_STATE_FIN : 0));
-	wake_guest(p, h);
+	tell_state(p, h, state | (h->read_ended ? CSVN_STATE_FIN : 0));
 	if (error) {
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
@@ -151,8 +157,7 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, int *er
 			return FAILED;
 		}
 		if (n == 0) {
-			csvn_set_state(e, CSVN_STATE_FIN);
-			wake_guest(p, h);
+			tell_state(p, h, CSVN_STATE_FIN);
 			return ENDED;
 		}
 		csvn_tx_publish(e, (uint32_t)n);

@@ -28,6 +28,7 @@ export type Mutation =
   | "no fence in arm_tx"
   | "no fence in wants_rx"
   | "no fence in wants_tx"
+  | "no fence in wants_state"
   | "no second look before the reader sleeps"
   | "no second look before the writer sleeps"
   | "tail is loaded before state"
@@ -350,16 +351,18 @@ export class RingModel implements Model<State> {
       case "send":
         yield* this.#change(state, "producer");
         for (const bit of [...(cursor === bytes ? [FIN] : []), ...(resets ? [RESET] : [])]) {
-          yield step(`sets ${bit === FIN ? "FIN" : "RESET"} and rings`, (_, s) => {
+          yield step(`sets ${bit === FIN ? "FIN" : "RESET"}`, (_, s) => {
             s.buffer.push(PRODUCER_STATE, bit);
-            if (!this.#is("state changes are not rung")) s.buffer.push(BELL_CONSUMER, 1);
-            return "done";
+            return "wants_state";
           });
         }
         if (cursor === bytes) return;
         yield step("loads the peer's state", (next, s) => {
           return this.#load(next, s, CONSUMER_STATE) & CLOSED ? "done" : "room";
         });
+        return;
+      case "wants_state":
+        yield* this.#wantsState(state, "producer", SLEEP_RX, BELL_CONSUMER, "done");
         return;
       case "room":
         yield step("looks for room", (next, s) => (s.count = this.#room(next, s, 1)) > 0 ? "write" : "wait");
@@ -408,6 +411,16 @@ export class RingModel implements Model<State> {
     }
   }
 
+  /** csvn_wants_state, of a peer that does not watch: who sleeps has armed. (That resets ring always is not needed for that.) */
+  *#wantsState(state: State, name: Name, word: number, bell: number, then: string): Iterable<Step<State>> {
+    if (!this.#fenced(state[name], "no fence in wants_state")) return;
+    yield this.#step(state, name, "fence; loads the peer's sequence", (next, s) => {
+      const wants = this.#load(next, s, word) !== s.rung;
+      if (wants && !this.#is("state changes are not rung")) s.buffer.push(bell, 1);
+      return then;
+    });
+  }
+
   /** Two steps, since a delivery may come in between: woken is cleared, then armed when need be. */
   #beginWait(state: State, name: Name, word: number): Step<State> {
     if (state[name].at === "wait") {
@@ -436,12 +449,15 @@ export class RingModel implements Model<State> {
         yield* this.#change(state, "consumer");
         if (cursor === state.until) {
           yield step(`${ends} early`, (_, s) => {
-            if (ends === "closes") s.buffer.push(CONSUMER_STATE, CLOSED | RESET);
-            if (ends === "closes" && !this.#is("state changes are not rung")) s.buffer.push(BELL_PRODUCER, 1);
-            return "stopped";
+            if (ends !== "closes") return "stopped";
+            s.buffer.push(CONSUMER_STATE, CLOSED | RESET);
+            return "wants_state";
           });
         } else if (swapped) yield step("loads tail", (next, s) => (this.#ready(next, s), "ready"));
         else yield step("loads the peer's state", (next, s) => (loadState(next, s), "ready"));
+        return;
+      case "wants_state":
+        yield* this.#wantsState(state, "consumer", SLEEP_TX, BELL_PRODUCER, "stopped");
         return;
       case "ready":
         yield step(swapped ? "loads the peer's state" : "loads tail", (next, s) => {

@@ -64,6 +64,7 @@ const mutations: Record<Mutation, [RegExp, Partial<RingOptions>?]> = {
   }],
   "marks the sequence as rung when it does not ring": [LOST_WRITER, { size: 4, bytes: 5 }],
   "state changes are not rung": [LOST_READER],
+  "no fence in wants_state": [LOST_READER],
   "tail is published before the bytes": [/byte \d reads/],
   "head is released before the bytes are copied": [/byte \d reads/],
   "room is the whole ring's": [/is a lie|byte \d reads/],

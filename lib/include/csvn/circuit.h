@@ -77,7 +77,8 @@ struct csvn_control {
 	/* Line 2: sleep sequences. A new value asks for one wake-up. */
 	__u32 sleep_rx; /* wake me when you have produced, or changed state */
 	__u32 sleep_tx; /* wake me when you have consumed and at least half of my ring is free, or changed state */
-	__u32 pad2[14];
+	__u32 watch; /* not 0: wake me whenever you have changed state, also while I do not ask */
+	__u32 pad2[13];
 	__u8 pad3[CSVN_PAGE - 3 * CSVN_CACHE_LINE];
 };
 
@@ -86,6 +87,7 @@ CSVN_ASSERT(offsetof(struct csvn_control, state) == 8, "state");
 CSVN_ASSERT(offsetof(struct csvn_control, head) == 64, "head");
 CSVN_ASSERT(offsetof(struct csvn_control, sleep_rx) == 128, "sleep_rx");
 CSVN_ASSERT(offsetof(struct csvn_control, sleep_tx) == 132, "sleep_tx");
+CSVN_ASSERT(offsetof(struct csvn_control, watch) == 136, "watch");
 CSVN_ASSERT(sizeof(struct csvn_control) == CSVN_PAGE, "control page size");
 
 /*

@@ -215,10 +215,33 @@ static inline __u32 csvn_peer_state(const struct csvn_end *e)
 	return CSVN_LOAD_ACQUIRE(&e->peer->state) & CSVN_STATE_ALL; /* pairs with csvn_set_state */
 }
 
-/* Publish state (all bits that hold by now); ring the peer afterwards if csvn_wants_rx or the peer's writer may sleep. */
+/* Publish state (all bits that hold by now); ring the peer afterwards if csvn_wants_state. */
 static inline void csvn_set_state(struct csvn_end *e, __u32 state)
 {
 	CSVN_STORE_RELEASE(&e->own->state, state); /* pairs with csvn_peer_state */
+}
+
+/* Ask to be woken by every change of the peer's state from now on, for those who may not ask each time. Look afterwards. */
+static inline void csvn_watch(struct csvn_end *e)
+{
+	if (CSVN_LOAD(&e->own->watch))
+		return;
+	CSVN_STORE(&e->own->watch, 1);
+	CSVN_FENCE(); /* pairs with the fence of csvn_wants_state */
+}
+
+/*
+ * After csvn_set_state(): must the peer be woken? Whoever sleeps has armed, whoever watches wants it always, and a peer that
+ * has closed will not look again. A reset is news to everybody: errors are asked for without sleeping.
+ * The sequences are left to those who publish bytes, so this may ring once more than is needed.
+ */
+static inline bool csvn_wants_state(const struct csvn_end *e, __u32 state)
+{
+	CSVN_FENCE(); /* pairs with the fences of csvn_arm_rx, csvn_arm_tx and csvn_watch */
+	if (CSVN_LOAD(&e->peer->state) & CSVN_STATE_CLOSED)
+		return false;
+	return state & CSVN_STATE_RESET || CSVN_LOAD(&e->peer->watch) ||
+	       CSVN_LOAD(&e->peer->sleep_rx) != e->rung_rx || CSVN_LOAD(&e->peer->sleep_tx) != e->rung_tx;
 }
 
 #endif
