@@ -15,7 +15,7 @@ const CARRIED_OVER =
 /** What to fetch into a root file system. */
 export interface RootSpec {
   /** Debian's release. */
-  suite: "bookworm" | "trixie";
+  suite: "bookworm" | "trixie" | "forky";
   /** Prefer the release's backports over the release. */
   backports?: boolean;
   /**
@@ -126,4 +126,16 @@ export async function makeRoot(
   } finally {
     await Deno.remove(options).catch(() => {});
   }
+}
+
+/** How to start a program of a fetched root (a path below it) on this host's own files. */
+export function commandInRoot(root: string, program: string): string[] {
+  // Its own dynamic linker and libraries, and no chroot: paths on the command
+  // line (sockets, images) mean what they mean to the caller.
+  return [
+    join(root, "usr/lib64/ld-linux-x86-64.so.2"),
+    "--library-path",
+    join(root, "usr/lib/x86_64-linux-gnu"),
+    join(root, program),
+  ];
 }

@@ -151,8 +151,10 @@ export class Guest implements AsyncDisposable {
     });
     // A session of its own, so that Ctrl-C is ours to handle; and it dies with
     // this process, however this one dies.
+    const within = options.namespace === undefined ? [] : ["ip", "netns", "exec", options.namespace];
     const child = new Deno.Command("setsid", {
       args: [
+        ...within,
         ...["setpriv", "--pdeathsig", "KILL", "--"],
         ...["sh", "-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "sh", log],
         ...testbed.qemu.command,

@@ -29,6 +29,8 @@ export interface GuestOptions {
   extraQemuArgs?: readonly string[];
   /** Words for the kernel's command line. */
   kernelArgs?: readonly string[];
+  /** Network namespace (of `ip netns`) that QEMU runs in: the caller's own. */
+  namespace?: string;
   /** Put the device behind a port of its own, for unplugging. */
   hotplug?: boolean;
   /** Emulate, and let a nanosecond pass for each instruction: the guest's clocks count instructions. */

@@ -1,7 +1,7 @@
 /** Finding or fetching a QEMU that has the device that csvn's switch backs. */
 import { join } from "@std/path";
 import { cached, exists } from "./cache.ts";
-import { type Archive, makeRoot } from "./debian.ts";
+import { type Archive, commandInRoot, makeRoot } from "./debian.ts";
 import { TestbedError } from "./errors.ts";
 import { capture, findProgram } from "./process.ts";
 import type { Progress } from "./progress.ts";
@@ -45,15 +45,10 @@ async function probe(command: string[]): Promise<Qemu | undefined> {
   }
 }
 
-/** How to start a program of a fetched root on this host's own files. */
-export function commandInRoot(root: string): string[] {
-  // Its own dynamic linker and libraries, and no chroot: paths on the command
-  // line (sockets, images) mean what they mean to the caller.
+/** How to start the emulator of a fetched root, with its firmware. */
+function emulatorOf(root: string): string[] {
   return [
-    join(root, "usr/lib64/ld-linux-x86-64.so.2"),
-    "--library-path",
-    join(root, "usr/lib/x86_64-linux-gnu"),
-    join(root, "usr/bin/qemu-system-x86_64"),
+    ...commandInRoot(root, "usr/bin/qemu-system-x86_64"),
     "-L",
     join(root, "usr/share/qemu"),
     "-L",
@@ -89,7 +84,7 @@ export async function ensureQemu(
       );
     },
   }, progress);
-  const found = await probe(commandInRoot(join(dir, "root")));
+  const found = await probe(emulatorOf(join(dir, "root")));
   if (found === undefined) {
     const there = await exists(join(dir, "root/usr/bin/qemu-system-x86_64"));
     throw new TestbedError(
