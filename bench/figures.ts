@@ -56,8 +56,8 @@ export interface Target {
   readonly measure: string;
   readonly size?: number;
   readonly who: string;
-  /** Whom it is compared with, in the same measure unless another is said; undefined: with a value. */
-  readonly versus?: string;
+  /** Whom it is compared with, in the same measure unless another is said: the best of several; undefined: with a value. */
+  readonly versus?: string | readonly string[];
   readonly versusMeasure?: string;
   readonly versusSize?: number;
   /** Of the other's figure, or the value itself; where less is better, at most. */
@@ -67,6 +67,8 @@ export interface Target {
 /** A target, and what was measured. */
 export interface Verdict {
   readonly target: Target;
+  /** Who it was compared with: of several, the best. */
+  readonly versus?: string | undefined;
   readonly measured: number;
   readonly met: boolean;
 }
@@ -76,10 +78,14 @@ export function judge(target: Target, series: readonly Series[]): Verdict | unde
   const find = (measure: string, who: string, size: number | undefined): Series | undefined =>
     series.find((s) => s.part === target.part && s.measure === measure && s.who === who && s.size === size);
   const own = find(target.measure, target.who, target.size);
-  const other = target.versus === undefined
-    ? undefined
-    : find(target.versusMeasure ?? target.measure, target.versus, target.versusSize ?? target.size);
-  if (!own || (target.versus !== undefined && !other)) return undefined;
-  const measured = median(own.values) / (other ? median(other.values) : 1);
-  return { target, measured, met: moreIsBetter(own.unit) ? measured >= target.ratio : measured <= target.ratio };
+  const others = target.versus === undefined ? [] : [target.versus].flat();
+  const found = others.flatMap((who) => {
+    const other = find(target.versusMeasure ?? target.measure, who, target.versusSize ?? target.size);
+    return other ? [other] : [];
+  });
+  if (!own || (target.versus !== undefined && found.length === 0)) return undefined;
+  const best = found.reduce<Series | undefined>((a, b) => a && advantage(a, b) >= 1 ? a : b, undefined);
+  const measured = median(own.values) / (best ? median(best.values) : 1);
+  const met = moreIsBetter(own.unit) ? measured >= target.ratio : measured <= target.ratio;
+  return { target, versus: best?.who, measured, met };
 }

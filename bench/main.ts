@@ -1,5 +1,5 @@
 /**
- * `deno task bench [native|pump|setup|all] [--quick] [--json FILE] [--repeat N]`: csvn beside what it is compared with, in one run,
+ * `deno task bench [native|pump|setup|guests|all] [--quick] [--json FILE] [--repeat N] [--networks NAMES]`: csvn beside what it is compared with, in one run,
  * in turns; medians, spread and ratios.
  *
  * @module
@@ -9,9 +9,12 @@
 import { parseArgs } from "@std/cli";
 import { dirname, fromFileUrl, join } from "@std/path";
 import config from "../deno.json" with { type: "json" };
+import { GuestError } from "../tools/testbed/guest.ts";
 import { BUILD_TOOLS, ensureHostTools } from "../tools/testbed/host.ts";
 import { stderrProgress } from "../tools/testbed/progress.ts";
 import { collect, type Figure, type Series } from "./figures.ts";
+import { BenchFailure } from "./guests/host.ts";
+import { guestVersions, measureGuests, networkNames } from "./guests/measure.ts";
 import { formatFigures, formatTargets } from "./table.ts";
 import { targets } from "./targets.ts";
 
@@ -25,16 +28,20 @@ export interface Results {
   readonly series: readonly Series[];
 }
 
-const HELP = `Usage: deno task bench [native|pump|setup|all] [options]
+const HELP = `Usage: deno task bench [native|pump|setup|guests|all] [options]
 
   native   the ring between two processes, beside AF_UNIX, loopback TCP, a pipe
   pump     circuits to the host's stack, beside loopback TCP
   setup    connections per second through the switch, beside loopback TCP
+  guests   two QEMU guests, and a guest with its host: circuits, beside tap and bridge, passt, QEMU's stream netdev and
+           vsock, and beside lo in one guest (about 8 minutes for each repeat)
   all      all of them (default)
 
 Options:
   --quick       a sixteenth of the work: to see that it runs, not to believe in
-  --repeat N    repeats, in turns (default 7, with --quick 3)
+  --repeat N    repeats, in turns (default 7, of guests 3; with --quick 3 and 1)
+  --networks A,B,…
+                of guests, only these: ${networkNames().join(", ")}
   --json FILE   write the figures to a file
 `;
 
@@ -50,7 +57,7 @@ async function* program(part: string, name: string, quick: boolean): AsyncIterab
   for (const line of text.decode(stdout).trimEnd().split("\n")) yield { part, ...JSON.parse(line) };
 }
 
-const parts: Readonly<Record<string, (quick: boolean) => AsyncIterable<Figure>>> = {
+const parts: Readonly<Record<string, (quick: boolean, networks: readonly string[]) => AsyncIterable<Figure>>> = {
   native: (quick) => program("native", "native_bench", quick),
   pump: (quick) => program("pump", "pump_bench", quick),
   setup: async function* (quick): AsyncIterable<Figure> {
@@ -58,22 +65,31 @@ const parts: Readonly<Record<string, (quick: boolean) => AsyncIterable<Figure>>>
     const { measureSetup } = await import("./setup.ts");
     yield* measureSetup(quick);
   },
+  guests: measureGuests,
 };
 
 class BenchError extends Error {}
 
-async function machine(): Promise<Results["machine"]> {
+async function machine(guests: boolean): Promise<Results["machine"]> {
   const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? "unknown";
   const gcc = new TextDecoder().decode((await new Deno.Command("cc", { args: ["--version"] }).output()).stdout);
   const compiler = gcc.split("\n")[0]!;
   const kernel = Deno.osRelease();
-  return { cpu, cores: navigator.hardwareConcurrency, kernel, compiler, deno: Deno.version.deno, csvn: config.version };
+  return {
+    cpu,
+    cores: navigator.hardwareConcurrency,
+    kernel,
+    compiler,
+    deno: Deno.version.deno,
+    csvn: config.version,
+    ...(guests && await guestVersions()),
+  };
 }
 
 async function main(): Promise<void> {
   const args = parseArgs(Deno.args, {
     boolean: ["quick", "help"],
-    string: ["json", "repeat"],
+    string: ["json", "repeat", "networks"],
     unknown: (arg, key) => {
       if (key !== undefined) throw new BenchError(`unknown option ${arg}\n\n${HELP}`);
       return true;
@@ -84,28 +100,35 @@ async function main(): Promise<void> {
   const wanted = words.length === 0 || words.includes("all") ? Object.keys(parts) : words;
   const unknown = wanted.find((part) => !Object.hasOwn(parts, part));
   if (unknown !== undefined) throw new BenchError(`"${unknown}" is no part\n\n${HELP}`);
-  const repeat = args.repeat === undefined ? args.quick ? 3 : 7 : Number(args.repeat);
+  const repeats = (part: string): number => {
+    if (args.repeat !== undefined) return Number(args.repeat);
+    return part === "guests" ? args.quick ? 1 : 3 : args.quick ? 3 : 7;
+  };
+  const repeat = Math.max(...wanted.map(repeats));
   if (!(Number.isInteger(repeat) && repeat > 0 && repeat <= 1000)) {
     throw new BenchError("--repeat needs a number from 1 to 1000");
   }
+  const networks: string[] = args.networks?.split(",") ?? networkNames();
+  const stranger = networks.find((name) => !networkNames().includes(name));
+  if (stranger !== undefined) throw new BenchError(`"${stranger}" is no network: ${networkNames().join(", ")}`);
   await ensureHostTools(BUILD_TOOLS, stderrProgress);
   const { success } = await new Deno.Command("make", { args: ["-s", "-C", lib, "bench"] }).spawn().status;
   if (!success) throw new BenchError("building the benchmarks failed");
   const figures: Figure[] = [];
   // Whole repeats in turns: what else the machine does meanwhile meets all of them.
   for (let i = 0; i < repeat; i++) {
-    for (const part of wanted) {
-      console.error(`repeat ${i + 1} of ${repeat}: ${part}`);
-      for await (const figure of parts[part]!(args.quick)) figures.push(figure);
+    for (const part of wanted.filter((part) => i < repeats(part))) {
+      console.error(`repeat ${i + 1} of ${repeats(part)}: ${part}`);
+      for await (const figure of parts[part]!(args.quick, networks)) figures.push(figure);
     }
   }
   const series = collect(figures);
-  const results: Results = { machine: await machine(), repeat, quick: args.quick, series };
+  const results: Results = { machine: await machine(wanted.includes("guests")), repeat, quick: args.quick, series };
   console.log(Object.entries(results.machine).map(([name, value]) => `${name}: ${value}`).join("\n"));
   console.log(
-    `medians of ${repeat} repeats, with the least and the most; "2 x TCP" is twice as good${
-      args.quick ? "; --quick: not to believe in" : ""
-    }`,
+    `medians of ${
+      wanted.map((part) => `${repeats(part)} repeats of ${part}`).join(", ")
+    }, with the least and the most; "2 x TCP" is twice as good${args.quick ? "; --quick: not to believe in" : ""}`,
   );
   console.log(formatFigures(series));
   console.log(formatTargets(targets, series));
@@ -115,7 +138,7 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  if (!(error instanceof BenchError)) throw error;
+  if (!(error instanceof BenchError || error instanceof BenchFailure || error instanceof GuestError)) throw error;
   console.error(`bench: ${error.message}`);
   Deno.exit(2);
 }

@@ -8,13 +8,18 @@ import { advantage, judge, median, moreIsBetter, type Series, type Target } from
 
 /** Is it ours? */
 export function isOurs(who: string): boolean {
-  return who === "csvn" || who.startsWith("ring");
+  return who.startsWith("csvn") || who.startsWith("ring");
 }
 
 /** Three digits or so. */
 export function formatNumber(value: number): string {
   const digits = value >= 1000 ? 0 : value >= 100 ? 1 : value >= 1 ? 2 : 3;
   return value.toFixed(digits);
+}
+
+/** A ratio; where there is nothing to divide by, a dash. */
+function formatRatio(value: number): string {
+  return Number.isFinite(value) ? formatNumber(value) : "-";
 }
 
 /** ` 64 KiB`, or nothing. */
@@ -42,7 +47,7 @@ export function formatFigures(series: readonly Series[]): string {
     const own = group.filter(({ who }) => isOurs(who));
     for (const one of own) {
       const others = group.filter(({ who }) => !isOurs(who));
-      const ratios = others.map((other) => `${formatNumber(advantage(one, other))} x ${other.who}`);
+      const ratios = others.map((other) => `${formatRatio(advantage(one, other))} x ${other.who}`);
       lines.push(`    ${one.who.padEnd(16)} ${spread(one).padEnd(36)} ${ratios.join(", ")}`);
     }
     for (const one of group) if (!own.includes(one)) lines.push(`    ${one.who.padEnd(16)} ${spread(one)}`);
@@ -55,7 +60,8 @@ export function formatTargets(targets: readonly Target[], series: readonly Serie
   const lines = targets.flatMap((target) => {
     const verdict = judge(target, series);
     if (!verdict) return [];
-    const { part, measure, versus, versusMeasure } = target;
+    const { part, measure, versusMeasure } = target;
+    const { versus } = verdict;
     const unit = series.find((s) => s.part === part && s.measure === measure && s.who === target.who)!.unit;
     const bound = moreIsBetter(unit) ? "at least" : "at most";
     const what = `${part}, ${measure}${formatSize(target.size)}: ${target.who}`;

@@ -4,7 +4,37 @@
  * @module
  */
 
+import { GUEST_TO_GUEST, GUEST_TO_HOST } from "./guests/parts.ts";
 import type { Target } from "./figures.ts";
+
+/** What users have today, between guests. */
+const PEERS = ["tap", "passt", "stream", "vsock"];
+const BULK = ["iperf3, 1 stream", "iperf3, 1 stream, back", "iperf3, 4 streams", "iperf3, 4 streams, back", "bulk"];
+
+/** Between guests: how many times as good as the best of the others, in each column. */
+const betweenGuests: readonly (readonly [measure: string, ratio: number, who?: string])[] = [
+  ...BULK.map((measure) => [measure, 2] as const),
+  ["bulk, written and read", 4, "csvn mapped"],
+  ["round trip, median", 0.5],
+  ["connections, one at a time", 2],
+  ["connections, 16 at once", 2],
+  ["HTTP, keep-alive", 1.5],
+  ["HTTP, a connection each", 2],
+  ["UDP, 8 KiB", 2],
+];
+
+/** From a guest to its host. */
+const toHost: readonly (readonly [measure: string, ratio: number])[] = [
+  ...BULK.map((measure) => [measure, 1.5] as const),
+  ["round trip, median", 1],
+  ["connections, one at a time", 1],
+  ["connections, 16 at once", 1],
+  ["HTTP, keep-alive", 1],
+  ["HTTP, a connection each", 1],
+  ["redis GET, 16 clients", 1],
+  ["UDP, 1,400 bytes", 1],
+  ["UDP, 8 KiB", 1],
+];
 
 /** All targets, by part. */
 export const targets: readonly Target[] = [
@@ -25,4 +55,13 @@ export const targets: readonly Target[] = [
     ratio: 0.8,
   },
   { part: "setup", measure: "memory of an idle circuit", who: "csvn", ratio: 16 },
+  ...betweenGuests.map(([measure, ratio, who = "csvn"]) => ({
+    part: GUEST_TO_GUEST,
+    measure,
+    who,
+    versus: PEERS,
+    ratio,
+  })),
+  { part: GUEST_TO_GUEST, measure: "UDP, 8 KiB, paced, lost", who: "csvn", ratio: 0 },
+  ...toHost.map(([measure, ratio]) => ({ part: GUEST_TO_HOST, measure, who: "csvn", versus: PEERS, ratio })),
 ];
