@@ -101,6 +101,7 @@ export const symbols = {
   csvn_arena_create: { parameters: ["u64" /* bytes */], result },
   csvn_arena_stamp: { parameters: [fd, /* fd */ "buffer", /* bytes */ "u32" /* count */], result },
   csvn_arena_punch: { parameters: [fd, /* fd */ "u64", /* offset */ "u64" /* bytes */], result },
+  csvn_arena_wipe: { parameters: [fd, /* fd */ "u64", /* offset */ "u64", /* bytes */ "u32" /* keep */], result },
   csvn_arena_pages: { parameters: [fd /* fd */], result },
 
   csvn_fd_identity: { parameters: [fd, /* fd */ "buffer" /* device_and_inode */], result },

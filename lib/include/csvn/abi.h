@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#define CSVN_ABI_VERSION 3u
+#define CSVN_ABI_VERSION 4u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -219,6 +219,8 @@ CSVN_EXPORT int csvn_host_refuse(int fd);
 CSVN_EXPORT int csvn_arena_create(uint64_t bytes);
 CSVN_EXPORT int csvn_arena_stamp(int fd, const uint8_t *bytes, uint32_t count); /* write at offset 0 */
 CSVN_EXPORT int csvn_arena_punch(int fd, uint64_t offset, uint64_t bytes); /* give pages back; they read zero */
+/* Zero a range: in place where at most keep bytes (at most 64 KiB) of it have memory, else by punching. Returns bytes that have memory now. */
+CSVN_EXPORT int csvn_arena_wipe(int fd, uint64_t offset, uint64_t bytes, uint32_t keep);
 CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
