@@ -54,6 +54,9 @@ struct plane {
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 	struct event_queue events;
 	struct csvn_counters counters;
+	bool holding; /* interrupts of the devices in held wait for csvn_signals() */
+	uint32_t held_count;
+	int held[DEVICES_MAX];
 	struct handle_table listeners, sessions, devices;
 	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners;
 };

@@ -19,6 +19,8 @@ import type { Library } from "./library.ts";
 const EVENT_QUEUE_BYTES = 1 << 20;
 const BUFFER_BYTES = 256 << 10;
 const PARK_MS = 60_000;
+/** Events whose answers drivers are interrupted for at once: more would keep them waiting while there is work for them. */
+const SIGNAL_EVENTS = 32;
 
 /** The data plane's counters: totals since it was opened; `sessions`, `devices` and `routes` are those of now. */
 export interface PlaneCounters {
@@ -88,7 +90,7 @@ export interface SessionHandler {
 /** Told about a device. */
 export interface DeviceHandler {
   /**
-   * @param request At most the first 128 bytes of what the driver sent.
+   * @param request At most the first 128 bytes of what the driver sent; they are valid until it returns.
    * @param size How many bytes it sent.
    * @param room How many bytes the response may have.
    */
@@ -212,14 +214,22 @@ export class Plane implements AsyncDisposable {
       const bytes = this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES) ||
         await this.symbols.csvn_events_wait(this.handle, this.#buffer, BUFFER_BYTES, PARK_MS);
       if (bytes < 0) throw new SystemError("wait for events", -bytes);
-      for (const event of decodeEvents(this.#buffer, bytes)) {
-        try {
-          this.#dispatch(event);
-        } catch (error) {
-          this.report(error);
-        }
+      this.#deliver(bytes);
+    }
+  }
+
+  /** Handle a batch of events. Drivers are interrupted for several answers at once. */
+  #deliver(bytes: number): void {
+    let count = 0;
+    for (const event of decodeEvents(this.#buffer, bytes)) {
+      if (count++ % SIGNAL_EVENTS === 0) this.symbols.csvn_signals(this.handle, 1);
+      try {
+        this.#dispatch(event);
+      } catch (error) {
+        this.report(error);
       }
     }
+    if (count > 0) this.symbols.csvn_signals(this.handle, 0);
   }
 
   #dispatch(event: PlaneEvent): void {

@@ -68,6 +68,8 @@ export const symbols = {
     result,
   },
 
+  csvn_signals: { parameters: [handle, /* plane */ "u32" /* hold */], result },
+
   csvn_route_add: {
     parameters: [handle, /* plane */ handle, /* device */ "u32", /* id */ handle, /* peer */ "u32" /* peer_id */],
     result,

@@ -186,6 +186,12 @@ CSVN_EXPORT int csvn_device_reply(int plane, int device, uint32_t ticket, const 
 /* Put an announcement on the event queue, at once or when the driver posts a buffer. -ENOBUFS: too many are waiting. */
 CSVN_EXPORT int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count);
 
+/*
+ * Interrupt drivers for the replies and announcements since the last call. hold != 0: from now on they wait for the next
+ * call, so that several come to one interrupt; a driver that looks by itself sees them meanwhile. The caller sees to it that it comes soon.
+ */
+CSVN_EXPORT int csvn_signals(int plane, uint32_t hold);
+
 /* Doorbells of a circuit id of one device wake an id of another. Both directions are set or removed at once. */
 CSVN_EXPORT int csvn_route_add(int plane, int device, uint32_t id, int peer, uint32_t peer_id);
 CSVN_EXPORT int csvn_route_remove(int plane, int device, uint32_t id);
