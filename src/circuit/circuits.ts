@@ -304,12 +304,12 @@ export class Circuits {
   #opened(circuit: Circuit): void {
     circuit.state = "open";
     if (circuit.admission) this.recorder.opened(circuit.admission, circuit);
-    log.info("circuit {circuit} open: {ends}, {protocol} {way}", {
+    log.info("circuit {circuit} open: {ends}, {protocol} {way}", () => ({
       circuit: circuit.number,
       ends: describeEnds(circuit),
       protocol: circuit.protocol,
       way: circuit.direct ? "direct" : "by the host's stack",
-    });
+    }));
   }
 
   #announce(circuit: Circuit, end: VmEnd, listener: Listener, remote: Endpoint): boolean {
@@ -380,7 +380,7 @@ export class Circuits {
     if (circuit.state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
     log.info(
       "circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s{why}",
-      {
+      () => ({
         circuit: circuit.number,
         ends: describeEnds(circuit),
         protocol: circuit.protocol,
@@ -389,7 +389,7 @@ export class Circuits {
         received: outcome.received ?? "unknown",
         seconds: outcome.seconds,
         why: outcome.why === "closed" ? "" : `, ${outcome.why}`,
-      },
+      }),
     );
   }
 }

@@ -55,8 +55,12 @@ export function parseAddress(text: string): Address {
   return fromLibrary(ipaddr.parse(text.replace(/^::(?=\d+\.)/, "::0:")));
 }
 
-/** The address of 4 or 16 bytes in network order. */
+/** The address of 4 or 16 bytes in network order, which are copied. */
 export function addressOf(bytes: Uint8Array): Address {
+  // Two for each connection that is set up.
+  if (bytes.length === 4) {
+    return { family: 4, bytes: bytes.slice(), text: `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` };
+  }
   return fromLibrary(ipaddr.fromByteArray([...bytes]));
 }
 
