@@ -1,7 +1,8 @@
 /**
  * The data plane as TypeScript sees it: the helper library's plane, its sessions and devices, and the loop that brings its
  * events. Theory of operation: one parked call (`csvn_events_wait`) waits for events; whatever came is taken and
- * handled at once, and without parking again as long as there is more. Handlers are synchronous.
+ * handled at once, and without parking again as long as there is more. Handlers are synchronous. Set-ups alone can keep the
+ * thread busy for ever: so it goes through the event loop once in a while.
  *
  * @module
  */
@@ -19,6 +20,8 @@ import type { Library } from "./library.ts";
 const EVENT_QUEUE_BYTES = 1 << 20;
 const BUFFER_BYTES = 256 << 10;
 const PARK_MS = 60_000;
+/** Milliseconds after which everything else in this thread has its turn, however many events there are. */
+const TURN_MS = 1;
 /** Events whose answers drivers are interrupted for at once: more would keep them waiting while there is work for them. */
 const SIGNAL_EVENTS = 32;
 
@@ -133,6 +136,8 @@ export class Plane implements AsyncDisposable {
   readonly #sessions = new Map<number, SessionHandler>();
   readonly #devices = new Map<number, DeviceHandler>();
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  /** When others are to have their turn; as {@linkcode performance.now}. */
+  #turnEnds = 0;
   #closing = false;
   #loop: Promise<void> | undefined;
 
@@ -210,19 +215,26 @@ export class Plane implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
+    this.#turnEnds = performance.now() + TURN_MS;
     while (!this.#closing) {
-      const bytes = this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES) ||
-        await this.symbols.csvn_events_wait(this.handle, this.#buffer, BUFFER_BYTES, PARK_MS);
+      let bytes = this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES);
+      if (bytes === 0) {
+        bytes = await this.symbols.csvn_events_wait(this.handle, this.#buffer, BUFFER_BYTES, PARK_MS);
+        this.#turnEnds = performance.now() + TURN_MS;
+      }
       if (bytes < 0) throw new SystemError("wait for events", -bytes);
-      this.#deliver(bytes);
+      await this.#deliver(bytes);
     }
   }
 
-  /** Handle a batch of events. Drivers are interrupted for several answers at once. */
-  #deliver(bytes: number): void {
+  /** Handle a batch of events, all of it, also while the plane closes: there may be descriptors in it. */
+  async #deliver(bytes: number): Promise<void> {
     let count = 0;
     for (const event of decodeEvents(this.#buffer, bytes)) {
-      if (count++ % SIGNAL_EVENTS === 0) this.symbols.csvn_signals(this.handle, 1);
+      if (count++ % SIGNAL_EVENTS === 0) {
+        if (performance.now() >= this.#turnEnds) await this.#yield();
+        this.symbols.csvn_signals(this.handle, 1);
+      }
       try {
         this.#dispatch(event);
       } catch (error) {
@@ -230,6 +242,13 @@ export class Plane implements AsyncDisposable {
       }
     }
     if (count > 0) this.symbols.csvn_signals(this.handle, 0);
+  }
+
+  /** Let timers, requests on the API and file watches have their turn. Nothing of drivers waits for us but what comes next. */
+  async #yield(): Promise<void> {
+    this.symbols.csvn_signals(this.handle, 0);
+    await this.symbols.csvn_turn();
+    this.#turnEnds = performance.now() + TURN_MS;
   }
 
   #dispatch(event: PlaneEvent): void {

@@ -22,6 +22,8 @@ export const symbols = {
     result,
     nonblocking: true,
   },
+  // Through the event loop once, where a timer would take a millisecond or more: what it calls is of no importance.
+  csvn_turn: { name: "csvn_abi_version", parameters: [], result: "u32", nonblocking: true },
   csvn_events_wake: { parameters: [handle /* plane */], result },
 
   csvn_listen: {
