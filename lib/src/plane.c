@@ -3,6 +3,7 @@
 #include "plane.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,7 @@ void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_
 	/* Without memory for a few bytes there is nothing left to say it with. */
 	if (event_queue_put(&p->events, kind, handle, aux, a, b) < 0)
 		abort();
+	__atomic_store_n(&p->due, true, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&p->changed);
 }
 
@@ -374,7 +376,25 @@ static int take(struct plane *p, uint8_t *buffer, uint32_t bytes)
 		if (p->stalled)
 			(void)eventfd_write(p->wake, 1);
 	}
+	__atomic_store_n(&p->due, p->events.used != 0, __ATOMIC_RELAXED);
 	return (int)taken;
+}
+
+/*
+ * TypeScript has handled all events, and when it parked last it was woken soon: look for the next one before it parks again, since that
+ * costs two hand-overs, from the data-plane thread to one that waits, and from there to TypeScript's. It is given up as soon as it has not paid, until
+ * parking was short once more. The lock is let go of meanwhile.
+ */
+static void look(struct plane *p)
+{
+	uint64_t end = nanoseconds() + p->look;
+
+	pthread_mutex_unlock(&p->lock);
+	while (!__atomic_load_n(&p->due, __ATOMIC_RELAXED) && nanoseconds() < end)
+		sched_yield(); /* to whoever brings the event, where processors are few */
+	pthread_mutex_lock(&p->lock);
+	if (!p->events.used)
+		p->look = 0;
 }
 
 int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
@@ -384,6 +404,8 @@ int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
 
 	if (!p)
 		return -EBADF;
+	if (!p->events.used && p->look)
+		look(p);
 	n = take(p, buffer, bytes);
 	plane_leave(p);
 	return n;
@@ -392,6 +414,7 @@ int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
 int csvn_events_wait(int plane, uint8_t *buffer, uint32_t bytes, int32_t timeout_ms)
 {
 	struct plane *p = plane_enter(plane);
+	uint64_t began = nanoseconds();
 	struct timespec until;
 	int n, rc = 0;
 
@@ -409,6 +432,7 @@ int csvn_events_wait(int plane, uint8_t *buffer, uint32_t bytes, int32_t timeout
 		rc = pthread_cond_timedwait(&p->changed, &p->lock, &until);
 	p->woken = false;
 	n = take(p, buffer, bytes);
+	p->look = n > 0 && nanoseconds() - began < LOOK_NS ? LOOK_NS : 0;
 	plane_leave(p);
 	return n;
 }

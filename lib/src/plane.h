@@ -22,6 +22,10 @@
 #define LISTENERS_MAX 1024u
 #define SESSIONS_MAX 4096u
 #define DEVICES_MAX 4096u
+
+/* How long TypeScript looks for events before it parks, when it was woken sooner than that the last time. */
+#define LOOK_NS 100000u
+
 #define HOST_ARENAS_MAX 65536u
 #define HOST_CIRCUITS_MAX (1u << 20)
 
@@ -50,6 +54,8 @@ struct plane {
 	bool woken; /* csvn_events_wake() */
 	bool stalled; /* something waits for room in events */
 	int incomplete; /* sessions in the middle of a message */
+	bool due; /* there are events; atomic, for who looks without the lock */
+	uint64_t look; /* ns that csvn_events_take() looks for events: LOOK_NS or 0 */
 	uint32_t epoch; /* of events: one more at each take */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 	struct event_queue events;

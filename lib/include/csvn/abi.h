@@ -160,7 +160,10 @@ CSVN_EXPORT int csvn_plane_open(uint32_t event_bytes);
 CSVN_EXPORT int csvn_plane_close(int plane);
 CSVN_EXPORT int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes);
 
-/* Copy whole events to buffer: their bytes, 0 when there are none. wait() parks until there are some, wake() or timeout. */
+/*
+ * Copy whole events to buffer: their bytes, 0 when there are none. take() may look for some for a tenth of a millisecond, when that is likely to
+ * pay; wait() parks until there are some, wake() or timeout.
+ */
 CSVN_EXPORT int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes);
 CSVN_EXPORT int csvn_events_wait(int plane, uint8_t *buffer, uint32_t bytes, int32_t timeout_ms);
 CSVN_EXPORT int csvn_events_wake(int plane);
