@@ -23,7 +23,7 @@
 #define SESSIONS_MAX 4096u
 #define DEVICES_MAX 4096u
 
-/* How long TypeScript looks for events before it parks, when it was woken sooner than that the last time. */
+/* How long TypeScript looks for events before it parks, when the bell rang sooner than that the last time. */
 #define LOOK_NS 100000u
 
 #define HOST_ARENAS_MAX 65536u
@@ -46,12 +46,13 @@ enum watch {
 
 struct plane {
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* events came, wake was asked for, or the plane is closing */
 	pthread_t thread;
 	int epoll;
 	int wake; /* eventfd: look at stalled and closing */
+	int bell; /* unix socket to TypeScript, or -1 */
 	bool closing;
-	bool woken; /* csvn_events_wake() */
+	bool parked; /* TypeScript waits for the bell */
+	uint64_t parked_at; /* ns */
 	bool stalled; /* something waits for room in events */
 	int incomplete; /* sessions in the middle of a message */
 	bool due; /* there are events; atomic, for who looks without the lock */

@@ -1,6 +1,6 @@
 /**
  * The data plane as TypeScript sees it: the helper library's plane, its sessions and devices, and the loop that brings its
- * events. Theory of operation: one parked call (`csvn_events_wait`) waits for events; whatever came is taken and
+ * events. Theory of operation: a bell (`bell.ts`) rings when there are events; whatever came is taken and
  * handled at once, and without parking again as long as there is more. Handlers are synchronous. Set-ups alone can keep the
  * thread busy for ever: so it goes through the event loop once in a while.
  *
@@ -8,9 +8,10 @@
  */
 
 import type { ArenaMemory } from "../circuit/plane.ts";
-import { checked, SystemError } from "../errno.ts";
+import { checked } from "../errno.ts";
 import type { Descriptor, FrontEnd } from "../vhost/transport.ts";
 import { MemfdArena } from "./arena_memory.ts";
+import { Bell } from "./bell.ts";
 import { OwnedDescriptor } from "./descriptor.ts";
 import { PlaneDevice } from "./device.ts";
 import { type Credentials, decodeEvents, type PlaneEvent } from "./events.ts";
@@ -19,7 +20,6 @@ import type { Library } from "./library.ts";
 
 const EVENT_QUEUE_BYTES = 1 << 20;
 const BUFFER_BYTES = 256 << 10;
-const PARK_MS = 60_000;
 /** Milliseconds after which everything else in this thread has its turn, however many events there are. */
 const TURN_MS = 1;
 /** Events whose answers drivers are interrupted for at once: more would keep them waiting while there is work for them. */
@@ -152,9 +152,13 @@ export class Plane implements AsyncDisposable {
     this.host = new PlaneHostStack(library, this.handle);
   }
 
-  /** Start delivering events. */
-  start(): void {
-    this.#loop ??= this.#run();
+  /**
+   * Start delivering events.
+   *
+   * @throws {Error} as {@linkcode Bell.hang}.
+   */
+  async start(): Promise<void> {
+    this.#loop = this.#run(await Bell.hang(this.symbols, this.handle));
   }
 
   /**
@@ -214,16 +218,17 @@ export class Plane implements AsyncDisposable {
     this.symbols.csvn_plane_close(this.handle);
   }
 
-  async #run(): Promise<void> {
+  async #run(hung: Bell): Promise<void> {
+    using bell = hung;
     this.#turnEnds = performance.now() + TURN_MS;
     while (!this.#closing) {
-      let bytes = this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES);
-      if (bytes === 0) {
-        bytes = await this.symbols.csvn_events_wait(this.handle, this.#buffer, BUFFER_BYTES, PARK_MS);
+      const bytes = checked("take events", this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES));
+      if (bytes > 0) {
+        await this.#deliver(bytes);
+      } else {
+        await bell.rung();
         this.#turnEnds = performance.now() + TURN_MS;
       }
-      if (bytes < 0) throw new SystemError("wait for events", -bytes);
-      await this.#deliver(bytes);
     }
   }
 

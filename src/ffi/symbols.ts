@@ -17,11 +17,8 @@ export const symbols = {
   csvn_counters: { parameters: [handle, /* plane */ "buffer", /* out */ "u32" /* bytes */], result },
 
   csvn_events_take: { parameters: [handle, /* plane */ "buffer", /* buffer */ "u32" /* bytes */], result },
-  csvn_events_wait: {
-    parameters: [handle, /* plane */ "buffer", /* buffer */ "u32", /* bytes */ "i32" /* timeout_ms */],
-    result,
-    nonblocking: true,
-  },
+  csvn_events_bell: { parameters: [handle, /* plane */ "buffer", /* path */ "u32" /* path_bytes */], result },
+  csvn_events_park: { parameters: [handle /* plane */], result },
   // Through the event loop once, where a timer would take a millisecond or more: what it calls is of no importance.
   csvn_turn: { name: "csvn_abi_version", parameters: [], result: "u32", nonblocking: true },
   csvn_events_wake: { parameters: [handle /* plane */], result },

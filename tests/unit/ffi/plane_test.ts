@@ -19,7 +19,17 @@ class FakeLibrary {
   /** Events that there still are. */
   left = Infinity;
 
+  #bell: Promise<Deno.Conn> | undefined;
+
   constructor(readonly perTake: number) {}
+
+  async #ring(): Promise<void> {
+    await (await this.#bell!).write(new Uint8Array(1));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    (await this.#bell!).close();
+  }
 
   readonly symbols = {
     csvn_plane_open: () => 1,
@@ -32,9 +42,14 @@ class FakeLibrary {
       for (let i = 0; i < count; i++) buffer.set(control(this.ticket++), 40 * i);
       return 40 * count;
     },
-    csvn_events_wait: () => {
+    csvn_events_bell: (_plane: number, path: Uint8Array) => {
+      this.#bell = Deno.connect({ transport: "unix", path: new TextDecoder().decode(path) });
+      return 0;
+    },
+    csvn_events_park: () => {
       this.calls.push("wait");
-      return new Promise<number>((resolve) => setTimeout(() => resolve(0), 1));
+      setTimeout(() => this.#ring(), 1);
+      return 1;
     },
     csvn_turn: () => {
       this.calls.push("turn");
@@ -45,7 +60,7 @@ class FakeLibrary {
 }
 
 /** Let a plane handle the events of a library, each of which takes so many milliseconds. */
-function run(library: FakeLibrary, ms: number, handle: (ticket: number) => void): Plane {
+async function run(library: FakeLibrary, ms: number, handle: (ticket: number) => void): Promise<Plane> {
   const plane = new Plane(library as unknown as Library, (error) => {
     library.calls.push(`${error}`);
   });
@@ -57,15 +72,15 @@ function run(library: FakeLibrary, ms: number, handle: (ticket: number) => void)
     },
     fault: () => {},
   });
-  plane.start();
+  await plane.start();
   return plane;
 }
 
 for (const perTake of [1, 1000]) {
   Deno.test(`a plane that always has events, ${perTake} at a time, lets timers have their turn, and can be closed`, async () => {
-    const library = new FakeLibrary(perTake);
+    await using library = new FakeLibrary(perTake);
     let handled = 0;
-    const plane = run(library, 0.1, () => handled++);
+    const plane = await run(library, 0.1, () => handled++);
     const late: number[] = [];
     for (let i = 0; i < 5; i++) {
       const before = handled;
@@ -84,9 +99,9 @@ for (const perTake of [1, 1000]) {
 }
 
 Deno.test("a plane sends interrupts after at most 32 events, after the last one, and before others have their turn", async () => {
-  const library = new FakeLibrary(70);
+  await using library = new FakeLibrary(70);
   library.left = 140;
-  const plane = run(library, 0, (ticket) => {
+  const plane = await run(library, 0, (ticket) => {
     if (ticket === 5) throw new Error("of the test");
     if (ticket === 100) { for (const until = performance.now() + 3; performance.now() < until;); }
   });
