@@ -179,6 +179,8 @@ export async function* measureSetup(quick: boolean): AsyncIterable<Figure> {
         unit: "ms",
       };
     }
+    // What free slots keep for the next circuits is no idle circuit's.
+    await until("pages of free slots", async () => pagesOf(await bed.status()) <= 1, 10_000);
     const [memory, pages] = [bed.memory(), pagesOf(await bed.status())];
     await bed.run({ count: open, atOnce: 64, keep: true });
     const kept = (bed.memory() - memory) + 4096 * (pagesOf(await bed.status()) - pages);

@@ -251,7 +251,7 @@ static void guest_connect(struct guest *g, uint16_t port)
 {
 	static uint32_t ids;
 	uint64_t ring = CSVN_RING_DEFAULT, bytes = 2 * CSVN_PAGE + 2 * ring;
-	int fd = csvn_arena_create(bytes), arena;
+	int fd = csvn_arena_create(bytes), arena, rc;
 	uint8_t *m, events[4096];
 	uint32_t loopback = htonl(LOOPBACK);
 	struct csvn_host_setup s;
@@ -274,7 +274,11 @@ static void guest_connect(struct guest *g, uint16_t port)
 	memcpy(s.remote.ip, &loopback, 4);
 	g->circuit = csvn_host_open(g->plane, &s);
 	check(g->circuit, "open a circuit");
-	check(csvn_events_wait(g->plane, events, sizeof(events), 10000) > 0 ? 0 : -ETIMEDOUT, "connect");
+	for (int i = 0; (rc = csvn_events_take(g->plane, events, sizeof(events))) == 0; i++) {
+		check(i < 10000 ? 0 : -ETIMEDOUT, "connect");
+		usleep(1000);
+	}
+	check(rc, "connect");
 	csvn_end_init(&g->end, (void *)m, (void *)(m + CSVN_PAGE), m + 2 * CSVN_PAGE, m + 2 * CSVN_PAGE + ring,
 		      (uint32_t)ring);
 }

@@ -47,7 +47,8 @@ static int grow(struct device *d)
 	return 0;
 }
 
-void announce_flush(struct plane *p, struct device *d)
+/* Hand announcements over, as far as there are buffers; the driver is not interrupted. */
+static int deliver(struct plane *p, struct device *d)
 {
 	struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
 	const char *why = "";
@@ -80,7 +81,12 @@ void announce_flush(struct plane *p, struct device *d)
 	}
 	if (rc < 0)
 		device_fault(p, d, CSVN_QUEUE_EVENT, rc, why);
-	else if (virtqueue_signal(q))
+	return rc < 0 ? rc : 0;
+}
+
+void announce_flush(struct plane *p, struct device *d)
+{
+	if (deliver(p, d) == 0 && virtqueue_signal(&d->queues[CSVN_QUEUE_EVENT]))
 		p->counters.calls++;
 }
 
@@ -110,7 +116,8 @@ int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t c
 			d->announcements[at].count = count;
 			memcpy(d->announcements[at].bytes, bytes, count);
 			d->announcement_resets += reset;
-			announce_flush(p, d);
+			if (deliver(p, d) == 0)
+				device_signal(p, d, CSVN_QUEUE_EVENT);
 		}
 	}
 	plane_leave(p);

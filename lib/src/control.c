@@ -81,7 +81,7 @@ static int reply(struct device *d, uint32_t name, const uint8_t *bytes, uint32_t
 	if (written < 0)
 		return written;
 	virtqueue_give(q, head, (uint32_t)written);
-	return virtqueue_signal(q);
+	return 0;
 }
 
 int csvn_device_reply(int plane, int device, uint32_t name, const uint8_t *bytes, uint32_t count)
@@ -97,9 +97,9 @@ int csvn_device_reply(int plane, int device, uint32_t name, const uint8_t *bytes
 		rc = reply(d, name, bytes, count);
 		if (rc == -EFAULT)
 			device_fault(p, d, CSVN_QUEUE_CONTROL, rc, "response outside guest memory");
-		if (rc > 0)
-			p->counters.calls++;
+		if (rc == 0)
+			device_signal(p, d, CSVN_QUEUE_CONTROL);
 	}
 	plane_leave(p);
-	return rc < 0 ? rc : 0;
+	return rc;
 }

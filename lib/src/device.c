@@ -15,6 +15,46 @@ void device_fault(struct plane *p, struct device *d, uint32_t queue, int rc, con
 	plane_event_text(p, CSVN_EVENT_DEVICE_FAULT, d->handle, queue << 16 | (uint32_t)-rc, why);
 }
 
+static void signal_now(struct plane *p, struct device *d, uint32_t queue)
+{
+	if (virtqueue_signal(&d->queues[queue]))
+		p->counters.calls++;
+}
+
+void device_signal(struct plane *p, struct device *d, uint32_t queue)
+{
+	if (p->holding && d->held)
+		return;
+	/* The list may be full of devices that are gone by now. */
+	if (p->holding && p->held_count < DEVICES_MAX) {
+		p->held[p->held_count++] = d->handle;
+		d->held = true;
+	} else {
+		signal_now(p, d, queue);
+	}
+}
+
+int csvn_signals(int plane, uint32_t hold)
+{
+	struct plane *p = plane_enter(plane);
+
+	if (!p)
+		return -EBADF;
+	for (uint32_t i = 0; i < p->held_count; i++) {
+		struct device *d = handle_get(&p->devices, p->held[i]);
+
+		if (!d)
+			continue;
+		d->held = false;
+		signal_now(p, d, CSVN_QUEUE_CONTROL);
+		signal_now(p, d, CSVN_QUEUE_EVENT);
+	}
+	p->held_count = 0;
+	p->holding = hold != 0;
+	plane_leave(p);
+	return 0;
+}
+
 void device_kicked(struct plane *p, struct device *d, uint32_t queue)
 {
 	struct virtqueue *q = &d->queues[queue];

@@ -39,6 +39,7 @@ struct device {
 	struct burst burst;
 	bool stalled; /* the control queue waits for room for events */
 	bool touched; /* wakes are due: on the list of a doorbell batch */
+	bool held; /* interrupts are due: in plane->held */
 	uint16_t control_generation; /* of tickets */
 	struct pending_request *requests; /* VIRTQUEUE_SIZE_MAX of them */
 	struct route_table routes;
@@ -50,6 +51,8 @@ struct device {
 void device_kicked(struct plane *p, struct device *d, uint32_t queue);
 void device_resume(struct plane *p, struct device *d);
 void device_destroy(struct plane *p, struct device *d);
+/* Interrupt the driver for what a queue was given, if it wants that: at once, or when the plane holds interrupts no more. */
+void device_signal(struct plane *p, struct device *d, uint32_t queue);
 /* A queue is broken: say so, once. */
 void device_fault(struct plane *p, struct device *d, uint32_t queue, int rc, const char *why);
 

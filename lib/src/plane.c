@@ -3,11 +3,14 @@
 #include "plane.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,13 +72,32 @@ bool plane_admits(struct plane *p, struct burst *b, uint32_t bytes)
 	return true;
 }
 
+static uint64_t nanoseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* TypeScript is parked: wake it, once. */
+static void ring_bell(struct plane *p)
+{
+	p->parked = false;
+	p->look = p->events.used && nanoseconds() - p->parked_at < LOOK_NS ? LOOK_NS : 0;
+	/* There is room: a byte lies in it only between this and the end of parking. When TypeScript has closed it, nobody waits. */
+	(void)send(p->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
 		 struct event_part b)
 {
 	/* Without memory for a few bytes there is nothing left to say it with. */
 	if (event_queue_put(&p->events, kind, handle, aux, a, b) < 0)
 		abort();
-	pthread_cond_broadcast(&p->changed);
+	__atomic_store_n(&p->due, true, __ATOMIC_RELAXED);
+	if (p->parked)
+		ring_bell(p);
 }
 
 void plane_event_text(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, const char *text)
@@ -179,14 +201,6 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 	}
 }
 
-static uint64_t nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /*
  * Wait for descriptors. After a turn of the pump, look for a moment before sleeping: whoever is talked to often
  * answers sooner than a thread is woken. The moment grows while that pays, and shrinks while it does not.
@@ -277,7 +291,8 @@ static void destroy(struct plane *p)
 		close(p->epoll);
 	if (p->wake >= 0)
 		close(p->wake);
-	pthread_cond_destroy(&p->changed);
+	if (p->bell >= 0)
+		close(p->bell);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -298,7 +313,6 @@ static int start_thread(struct plane *p)
 int csvn_plane_open(uint32_t event_bytes)
 {
 	struct plane *p;
-	pthread_condattr_t clock;
 	int rc, handle;
 
 	if (event_bytes < 65536 || event_bytes > 1u << 30)
@@ -307,10 +321,6 @@ int csvn_plane_open(uint32_t event_bytes)
 	if (!p)
 		return -ENOMEM;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->changed, &clock);
-	pthread_condattr_destroy(&clock);
 	handle_table_init(&p->listeners, LISTENERS_MAX);
 	handle_table_init(&p->sessions, SESSIONS_MAX);
 	handle_table_init(&p->devices, DEVICES_MAX);
@@ -319,6 +329,7 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->host_datagrams, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_listeners, LISTENERS_MAX);
 	p->epoch = 1;
+	p->bell = -1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = p->epoll < 0 || p->wake < 0 ? -errno : event_queue_init(&p->events, event_bytes);
@@ -353,7 +364,6 @@ int csvn_plane_close(int handle)
 		return -EBADF;
 	pthread_mutex_lock(&p->lock);
 	p->closing = true;
-	pthread_cond_broadcast(&p->changed);
 	pthread_mutex_unlock(&p->lock);
 	(void)eventfd_write(p->wake, 1);
 	pthread_join(p->thread, NULL);
@@ -374,7 +384,25 @@ static int take(struct plane *p, uint8_t *buffer, uint32_t bytes)
 		if (p->stalled)
 			(void)eventfd_write(p->wake, 1);
 	}
+	__atomic_store_n(&p->due, p->events.used != 0, __ATOMIC_RELAXED);
 	return (int)taken;
+}
+
+/*
+ * TypeScript has handled all events, and when it parked last the bell rang soon: look for the next one before it parks again, since to be
+ * woken costs more. It is given up as soon as it has not paid, until parking was short once more. The lock is let go of
+ * meanwhile.
+ */
+static void look(struct plane *p)
+{
+	uint64_t end = nanoseconds() + p->look;
+
+	pthread_mutex_unlock(&p->lock);
+	while (!__atomic_load_n(&p->due, __ATOMIC_RELAXED) && nanoseconds() < end)
+		sched_yield(); /* to whoever brings the event, where processors are few */
+	pthread_mutex_lock(&p->lock);
+	if (!p->events.used)
+		p->look = 0;
 }
 
 int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
@@ -384,33 +412,58 @@ int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
 
 	if (!p)
 		return -EBADF;
+	if (!p->events.used && p->look)
+		look(p);
 	n = take(p, buffer, bytes);
 	plane_leave(p);
 	return n;
 }
 
-int csvn_events_wait(int plane, uint8_t *buffer, uint32_t bytes, int32_t timeout_ms)
+int csvn_events_bell(int plane, const uint8_t *path, uint32_t path_bytes)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	struct plane *p;
+	int fd, rc;
+
+	if (path_bytes == 0 || path_bytes >= sizeof(to.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(to.sun_path, path, path_bytes);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	rc = connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+	p = rc == 0 ? plane_enter(plane) : NULL;
+	if (!p || p->bell >= 0) {
+		close(fd);
+		if (!p)
+			return rc ? rc : -EBADF;
+		rc = -EEXIST;
+	} else {
+		p->bell = fd;
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_events_park(int plane)
 {
 	struct plane *p = plane_enter(plane);
-	struct timespec until;
-	int n, rc = 0;
+	int rc;
 
 	if (!p)
 		return -EBADF;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (timeout_ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
+	if (p->bell < 0) {
+		rc = -ENOTCONN;
+	} else {
+		rc = p->events.used == 0;
+		if (rc) {
+			p->parked = true;
+			p->parked_at = nanoseconds();
+			p->counters.parks++;
+		}
 	}
-	p->counters.parks++;
-	while (!p->events.used && !p->woken && !p->closing && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&p->changed, &p->lock, &until);
-	p->woken = false;
-	n = take(p, buffer, bytes);
 	plane_leave(p);
-	return n;
+	return rc;
 }
 
 int csvn_events_wake(int plane)
@@ -419,8 +472,8 @@ int csvn_events_wake(int plane)
 
 	if (!p)
 		return -EBADF;
-	p->woken = true;
-	pthread_cond_broadcast(&p->changed);
+	if (p->parked)
+		ring_bell(p);
 	plane_leave(p);
 	return 0;
 }

@@ -22,6 +22,10 @@
 #define LISTENERS_MAX 1024u
 #define SESSIONS_MAX 4096u
 #define DEVICES_MAX 4096u
+
+/* How long TypeScript looks for events before it parks, when the bell rang sooner than that the last time. */
+#define LOOK_NS 100000u
+
 #define HOST_ARENAS_MAX 65536u
 #define HOST_CIRCUITS_MAX (1u << 20)
 
@@ -42,18 +46,24 @@ enum watch {
 
 struct plane {
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* events came, wake was asked for, or the plane is closing */
 	pthread_t thread;
 	int epoll;
 	int wake; /* eventfd: look at stalled and closing */
+	int bell; /* unix socket to TypeScript, or -1 */
 	bool closing;
-	bool woken; /* csvn_events_wake() */
+	bool parked; /* TypeScript waits for the bell */
+	uint64_t parked_at; /* ns */
 	bool stalled; /* something waits for room in events */
 	int incomplete; /* sessions in the middle of a message */
+	bool due; /* there are events; atomic, for who looks without the lock */
+	uint64_t look; /* ns that csvn_events_take() looks for events: LOOK_NS or 0 */
 	uint32_t epoch; /* of events: one more at each take */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 	struct event_queue events;
 	struct csvn_counters counters;
+	bool holding; /* interrupts of the devices in held wait for csvn_signals() */
+	uint32_t held_count;
+	int held[DEVICES_MAX];
 	struct handle_table listeners, sessions, devices;
 	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners;
 };

@@ -5,8 +5,10 @@
  */
 
 import type { HostArena } from "./host.ts";
+import type { Limits } from "./limits.ts";
 import type { ArenaMemory } from "./plane.ts";
 import { encodeArenaHeader, type Extents } from "./records.ts";
+import { Slots } from "./slots.ts";
 import type { Vm } from "./vm.ts";
 
 const PAGE = 4096;
@@ -32,6 +34,9 @@ export interface ArenaEnd {
   mapped: boolean;
 }
 
+/** What free slots may keep of their memory. */
+export type WarmLimits = Pick<Limits, "warmSlots" | "warmSlotBytes">;
+
 /** Bytes of a slot: two control pages and two rings. */
 export function slotBytes(ringBytes: number): number {
   return 2 * PAGE + 2 * ringBytes;
@@ -40,7 +45,6 @@ export function slotBytes(ringBytes: number): number {
 /** The memory of an arena, its slots, and its ends: two VMs', or one's when it talks to itself or to the host's stack. */
 export class Arena implements Disposable {
   readonly nonce: bigint;
-  readonly slotCount: number;
   /** Circuits in it now. */
   circuits = 0;
   /** Those of them that policy has cut. */
@@ -49,22 +53,32 @@ export class Arena implements Disposable {
   revoked = false;
   /** The host's stack has it mapped as well. */
   host: HostArena | undefined;
-  readonly #free: number[] = [];
-  #fresh = 0;
+  readonly #slots: Slots;
 
   /**
    * @param number Running number, for the log.
    * @param ringBytes Bytes of each ring in it.
+   * @param warm What free slots may keep of their memory.
    */
   constructor(
     readonly number: number,
     readonly memory: ArenaMemory,
     readonly ringBytes: number,
     readonly ends: readonly ArenaEnd[],
+    warm: WarmLimits,
   ) {
-    this.slotCount = Math.floor((memory.length - PAGE) / slotBytes(ringBytes));
+    const bytes = slotBytes(ringBytes);
+    this.#slots = new Slots(Math.floor((memory.length - PAGE) / bytes), warm.warmSlots, {
+      wipe: (slot) => memory.wipe(PAGE + slot * bytes, bytes, warm.warmSlotBytes) > 0,
+      punch: (first, count) => memory.punch(PAGE + first * bytes, count * bytes),
+    });
     this.nonce = crypto.getRandomValues(new BigUint64Array(1))[0]!;
     memory.stamp(encodeArenaHeader(this.nonce, memory.length, ringBytes));
+  }
+
+  /** How many circuits there is room for. */
+  get slotCount(): number {
+    return this.#slots.count;
   }
 
   /** May circuits be set up in it? */
@@ -79,17 +93,26 @@ export class Arena implements Disposable {
 
   /** A free slot, or undefined when it is full. Its pages read as zeros. */
   takeSlot(): number | undefined {
-    const slot = this.#free.pop() ?? (this.#fresh < this.slotCount ? this.#fresh++ : undefined);
+    const slot = this.#slots.take();
     if (slot !== undefined) this.circuits++;
     return slot;
   }
 
-  /** Give a slot and its pages back. @throws {SystemError} */
+  /** Give a slot back. Its pages go back to the system by and by, see {@linkcode trim}. @throws {SystemError} */
   giveSlot(slot: number): void {
     this.circuits--;
-    // Before anybody can get the slot again: no circuit starts with another's bytes.
-    this.memory.punch(PAGE + slot * slotBytes(this.ringBytes), slotBytes(this.ringBytes));
-    this.#free.push(slot);
+    this.#slots.give(slot);
+  }
+
+  /**
+   * Give the pages of free slots back that were not needed since the last call: all of them after two calls between which nothing happens.
+   *
+   * @returns Whether it is to be called again.
+   * @throws {SystemError}
+   */
+  trim(): boolean {
+    this.#slots.trim();
+    return this.#slots.trimmable;
   }
 
   /** Give all pages back: nobody can see them any more. @throws {SystemError} */

@@ -60,6 +60,9 @@ export class Arenas implements Disposable {
   readonly #questions = new Map<ArenaEnd, Question>();
   readonly #idle = new Map<Arena, ReturnType<typeof setTimeout>>();
   readonly #revoking = new Map<Arena, ReturnType<typeof setTimeout>>();
+  /** Arenas whose free slots may have memory. */
+  readonly #warm = new Set<Arena>();
+  #trimming: ReturnType<typeof setTimeout> | undefined;
   #count = 0;
 
   constructor(
@@ -102,6 +105,8 @@ export class Arenas implements Disposable {
   /** Give a slot back. */
   giveSlot(arena: Arena, slot: number): void {
     arena.giveSlot(slot);
+    this.#warm.add(arena);
+    this.#trimming ??= setTimeout(() => this.#trim(), this.limits.warmMs);
     if (arena.circuits > 0) return;
     if (arena.revoked || arena.ends.some((end) => end.state === "gone")) this.#retire(arena);
     else this.#idle.set(arena, setTimeout(() => this.#retire(arena), this.limits.arenaIdleMs));
@@ -170,6 +175,8 @@ export class Arenas implements Disposable {
       question.reject(new ArenaError("the switch stops"));
     }
     for (const arena of this.#live.values()) arena[Symbol.dispose]();
+    clearTimeout(this.#trimming);
+    this.#warm.clear();
     this.#idle.clear();
     this.#revoking.clear();
     this.#questions.clear();
@@ -223,7 +230,7 @@ export class Arenas implements Disposable {
     }
     let arena: Arena;
     try {
-      arena = new Arena(++this.#count, this.memory(length), this.limits.ringBytes, ends);
+      arena = new Arena(++this.#count, this.memory(length), this.limits.ringBytes, ends, this.limits);
       if (pair.peer === HOST) arena.host = this.host.mapArena(arena.memory);
     } catch (error) {
       for (const end of ends) end.vm.window.give(end.offset, length);
@@ -266,6 +273,19 @@ export class Arenas implements Disposable {
       "ARENA_MAPPED",
       (token) => encodeArenaEvent(token, "ARENA_MAPPED", id, { offset, length, nonce: arena.nonce }),
     );
+  }
+
+  /** Memory that free slots keep goes back to the system, where they do not need it. */
+  #trim(): void {
+    for (const arena of this.#warm) {
+      try {
+        if (!arena.trim()) this.#warm.delete(arena);
+      } catch (error) {
+        // What could not be punched is in no slot that anybody gets.
+        log.error("arena {arena} keeps memory: {reason}", { arena: arena.number, reason: (error as Error).message });
+      }
+    }
+    this.#trimming = this.#warm.size > 0 ? setTimeout(() => this.#trim(), this.limits.warmMs) : undefined;
   }
 
   /** Nothing new is put in it. */
@@ -336,6 +356,7 @@ export class Arenas implements Disposable {
       // A VM that goes down meanwhile comes here as well.
       if (arena.ends.some((end) => end.state === "retiring") || !this.#live.delete(arena.memory.identity)) return;
       for (const end of arena.ends) end.vm.arenas.delete(end.id);
+      this.#warm.delete(arena);
       arena[Symbol.dispose]();
       log.info("arena {arena} closed", { arena: arena.number });
     });

@@ -16,6 +16,12 @@ export interface Limits {
   readonly arenaMaxBytes: number;
   /** Milliseconds that an arena is kept after its last circuit. */
   readonly arenaIdleMs: number;
+  /** Free slots of an arena that keep their memory, zeroed, for the next circuits. */
+  readonly warmSlots: number;
+  /** Bytes of memory that one of them keeps at most; the data plane takes no more than 64 KiB. */
+  readonly warmSlotBytes: number;
+  /** Milliseconds after which memory that free slots keep, and have not needed, goes back to the system; at most twice as many. */
+  readonly warmMs: number;
   /** Milliseconds that a driver has to answer ARENA_PREPARE, ARENA_MAPPED and ARENA_RETIRE. */
   readonly arenaAnswerMs: number;
   /** Milliseconds that a connection attempt waits for a full backlog. */
@@ -49,6 +55,9 @@ export const DEFAULT_LIMITS: Limits = {
   arenaBytes: 2 ** 27,
   arenaMaxBytes: 2 ** 30,
   arenaIdleMs: 30_000,
+  warmSlots: 128,
+  warmSlotBytes: 64 << 10,
+  warmMs: 500,
   arenaAnswerMs: 10_000,
   connectMs: 127_000,
   maxCircuits: 65_536,

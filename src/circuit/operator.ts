@@ -159,7 +159,7 @@ export class Operator implements Disposable {
     const answer = (errno: number): void => vm.device.reply(ticket, encodeResponse(header, errno));
     let request: ControlRequest;
     try {
-      request = decodeRequest(bytes, size);
+      request = decodeRequest(bytes, size, header);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       log.warn("{vm}: wrong control record: {reason}", { vm: vm.name, reason: error.message });

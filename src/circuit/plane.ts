@@ -27,6 +27,12 @@ export interface ArenaMemory extends Disposable {
   stamp(bytes: Uint8Array): void;
   /** Give the pages of a range back to the system; they read as zeros afterwards. */
   punch(offset: number, length: number): void;
+  /**
+   * Zero a range. Its pages keep their memory when they come to at most `keep` bytes, of at most 64 KiB; otherwise they are given back.
+   *
+   * @returns Bytes that have memory behind them now.
+   */
+  wipe(offset: number, length: number, keep: number): number;
   /** How many pages have memory behind them. */
   pages(): number;
 }

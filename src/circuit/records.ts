@@ -171,8 +171,11 @@ function viewOf(bytes: Uint8Array): DataView {
 
 /** Decode a record's header; what is missing reads as zero. */
 export function decodeHeader(bytes: Uint8Array): Header {
-  const whole = new Uint8Array(Layout.header.size);
-  whole.set(bytes.subarray(0, whole.length));
+  let whole = bytes;
+  if (bytes.length < Layout.header.size) {
+    whole = new Uint8Array(Layout.header.size);
+    whole.set(bytes);
+  }
   const view = viewOf(whole);
   return {
     type: view.getUint16(Layout.header.type, true),
@@ -186,11 +189,11 @@ function decodeEndpoint(view: DataView, at: number, what: string): Endpoint {
   const family = view.getUint16(at + Layout.endpoint.family, true);
   if (family !== 4 && family !== 6) throw new RecordError("EAFNOSUPPORT", `${what}: address family ${family}`);
   const ip = new Uint8Array(view.buffer, view.byteOffset + at + Layout.endpoint.ip, 16);
-  if (family === 4 && ip.subarray(4).some((byte) => byte !== 0)) {
-    throw new RecordError("EINVAL", `${what}: bytes behind an IPv4 address`);
+  for (let i = 4; family === 4 && i < 16; i++) {
+    if (ip[i] !== 0) throw new RecordError("EINVAL", `${what}: bytes behind an IPv4 address`);
   }
   return {
-    address: addressOf(ip.slice(0, family === 4 ? 4 : 16)),
+    address: addressOf(family === 4 ? ip.subarray(0, 4) : ip),
     port: view.getUint16(at + Layout.endpoint.port, true),
   };
 }
@@ -200,10 +203,11 @@ function decodeEndpoint(view: DataView, at: number, what: string): Endpoint {
  *
  * @param bytes What was received, at most {@linkcode RECORD_MAX} bytes.
  * @param size How many bytes the driver sent.
+ * @param header What {@linkcode decodeHeader} made of them.
+ * @returns Nothing of `bytes` is kept in it.
  * @throws {RecordError}
  */
-export function decodeRequest(bytes: Uint8Array, size: number): ControlRequest {
-  const header = decodeHeader(bytes);
+export function decodeRequest(bytes: Uint8Array, size: number, header: Header = decodeHeader(bytes)): ControlRequest {
   const type = names.get(header.type);
   if (size < Layout.header.size) throw new RecordError("EINVAL", `request of ${size} bytes has no header`);
   if (header.version !== VERSION) throw new RecordError("EINVAL", `request of version ${header.version}`);
@@ -275,8 +279,24 @@ function decodeText(view: DataView, at: number, length: number): string {
   return new TextDecoder().decode(bytes.subarray(0, end < 0 ? length : end)).replace(/[^\x20-\x7e]/g, "?");
 }
 
+/** Records are cut out of buffers of so many bytes: a buffer for each would be most of what encoding it costs. */
+const SLAB_BYTES = 32 << 10;
+let slab = new ArrayBuffer(0);
+let slabUsed = 0;
+
+/** Zeros for a record, which nobody else has or will have. */
+function blank(size: number): Uint8Array<ArrayBuffer> {
+  if (slabUsed + size > slab.byteLength) {
+    slab = new ArrayBuffer(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const bytes = new Uint8Array(slab, slabUsed, size);
+  slabUsed += (size + 7) & ~7;
+  return bytes;
+}
+
 function record(type: number, token: bigint, size: number): { bytes: Uint8Array<ArrayBuffer>; view: DataView } {
-  const bytes = new Uint8Array(size);
+  const bytes = blank(size);
   const view = viewOf(bytes);
   view.setUint16(Layout.header.type, type, true);
   view.setUint16(Layout.header.version, VERSION, true);
@@ -291,13 +311,19 @@ function putEndpoint(bytes: Uint8Array, view: DataView, at: number, { address, p
   bytes.set(address.bytes, at + Layout.endpoint.ip);
 }
 
+/** @param value At most 2^53. */
+function putU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
+}
+
 function putExtents(view: DataView, at: number, extents: Extents): void {
   view.setUint32(at + Layout.extents.arena, extents.arena, true);
   view.setUint32(at + Layout.extents.ring_size, extents.ringSize, true);
-  view.setBigUint64(at + Layout.extents.own_control, BigInt(extents.ownControl), true);
-  view.setBigUint64(at + Layout.extents.peer_control, BigInt(extents.peerControl), true);
-  view.setBigUint64(at + Layout.extents.tx_ring, BigInt(extents.txRing), true);
-  view.setBigUint64(at + Layout.extents.rx_ring, BigInt(extents.rxRing), true);
+  putU64(view, at + Layout.extents.own_control, extents.ownControl);
+  putU64(view, at + Layout.extents.peer_control, extents.peerControl);
+  putU64(view, at + Layout.extents.tx_ring, extents.txRing);
+  putU64(view, at + Layout.extents.rx_ring, extents.rxRing);
 }
 
 /** A plain response. @param errno 0 for success. */

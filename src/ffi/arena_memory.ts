@@ -30,6 +30,13 @@ export class MemfdArena implements ArenaMemory {
     );
   }
 
+  wipe(offset: number, length: number, keep: number): number {
+    return checked(
+      "zero an arena's pages",
+      this.library.symbols.csvn_arena_wipe(this.fd, BigInt(offset), BigInt(length), keep),
+    );
+  }
+
   pages(): number {
     return checked("count an arena's pages", this.library.symbols.csvn_arena_pages(this.fd));
   }

@@ -11,7 +11,10 @@ export interface Credentials {
   readonly gid: number;
 }
 
-/** An event, decoded. Bytes are copies; descriptors are numbers that the receiver owns. */
+/**
+ * An event, decoded. Bytes are copies, but for a control request's, of which there are many: they are the buffer's own. Descriptors are
+ * numbers that the receiver owns.
+ */
 export type PlaneEvent =
   | { kind: "accepted"; session: number; listener: number; credentials: Credentials }
   | {
@@ -90,7 +93,7 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
         ticket: aux,
         size: view.getUint32(body, true),
         room: view.getUint32(body + 4, true),
-        request: buffer.slice(body + 8, at + length),
+        request: buffer.subarray(body + 8, at + length),
       };
     case 7:
       return { kind: "device-fault", device: handle, queue: aux >>> 16, errno: aux & 0xffff, reason: rest() };

@@ -1,15 +1,17 @@
 /**
  * The data plane as TypeScript sees it: the helper library's plane, its sessions and devices, and the loop that brings its
- * events. Theory of operation: one parked call (`csvn_events_wait`) waits for events; whatever came is taken and
- * handled at once, and without parking again as long as there is more. Handlers are synchronous.
+ * events. Theory of operation: a bell (`bell.ts`) rings when there are events; whatever came is taken and
+ * handled at once, and without parking again as long as there is more. Handlers are synchronous. Set-ups alone can keep the
+ * thread busy for ever: so it goes through the event loop once in a while.
  *
  * @module
  */
 
 import type { ArenaMemory } from "../circuit/plane.ts";
-import { checked, SystemError } from "../errno.ts";
+import { checked } from "../errno.ts";
 import type { Descriptor, FrontEnd } from "../vhost/transport.ts";
 import { MemfdArena } from "./arena_memory.ts";
+import { Bell } from "./bell.ts";
 import { OwnedDescriptor } from "./descriptor.ts";
 import { PlaneDevice } from "./device.ts";
 import { type Credentials, decodeEvents, type PlaneEvent } from "./events.ts";
@@ -18,7 +20,10 @@ import type { Library } from "./library.ts";
 
 const EVENT_QUEUE_BYTES = 1 << 20;
 const BUFFER_BYTES = 256 << 10;
-const PARK_MS = 60_000;
+/** Milliseconds after which everything else in this thread has its turn, however many events there are. */
+const TURN_MS = 1;
+/** Events whose answers drivers are interrupted for at once: more would keep them waiting while there is work for them. */
+const SIGNAL_EVENTS = 32;
 
 /** The data plane's counters: totals since it was opened; `sessions`, `devices` and `routes` are those of now. */
 export interface PlaneCounters {
@@ -88,7 +93,7 @@ export interface SessionHandler {
 /** Told about a device. */
 export interface DeviceHandler {
   /**
-   * @param request At most the first 128 bytes of what the driver sent.
+   * @param request At most the first 128 bytes of what the driver sent; they are valid until it returns.
    * @param size How many bytes it sent.
    * @param room How many bytes the response may have.
    */
@@ -131,6 +136,8 @@ export class Plane implements AsyncDisposable {
   readonly #sessions = new Map<number, SessionHandler>();
   readonly #devices = new Map<number, DeviceHandler>();
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  /** When others are to have their turn; as {@linkcode performance.now}. */
+  #turnEnds = 0;
   #closing = false;
   #loop: Promise<void> | undefined;
 
@@ -145,9 +152,13 @@ export class Plane implements AsyncDisposable {
     this.host = new PlaneHostStack(library, this.handle);
   }
 
-  /** Start delivering events. */
-  start(): void {
-    this.#loop ??= this.#run();
+  /**
+   * Start delivering events.
+   *
+   * @throws {Error} as {@linkcode Bell.hang}.
+   */
+  async start(): Promise<void> {
+    this.#loop = this.#run(await Bell.hang(this.symbols, this.handle));
   }
 
   /**
@@ -207,19 +218,42 @@ export class Plane implements AsyncDisposable {
     this.symbols.csvn_plane_close(this.handle);
   }
 
-  async #run(): Promise<void> {
+  async #run(hung: Bell): Promise<void> {
+    using bell = hung;
+    this.#turnEnds = performance.now() + TURN_MS;
     while (!this.#closing) {
-      const bytes = this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES) ||
-        await this.symbols.csvn_events_wait(this.handle, this.#buffer, BUFFER_BYTES, PARK_MS);
-      if (bytes < 0) throw new SystemError("wait for events", -bytes);
-      for (const event of decodeEvents(this.#buffer, bytes)) {
-        try {
-          this.#dispatch(event);
-        } catch (error) {
-          this.report(error);
-        }
+      const bytes = checked("take events", this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES));
+      if (bytes > 0) {
+        await this.#deliver(bytes);
+      } else {
+        await bell.rung();
+        this.#turnEnds = performance.now() + TURN_MS;
       }
     }
+  }
+
+  /** Handle a batch of events, all of it, also while the plane closes: there may be descriptors in it. */
+  async #deliver(bytes: number): Promise<void> {
+    let count = 0;
+    for (const event of decodeEvents(this.#buffer, bytes)) {
+      if (count++ % SIGNAL_EVENTS === 0) {
+        if (performance.now() >= this.#turnEnds) await this.#yield();
+        this.symbols.csvn_signals(this.handle, 1);
+      }
+      try {
+        this.#dispatch(event);
+      } catch (error) {
+        this.report(error);
+      }
+    }
+    if (count > 0) this.symbols.csvn_signals(this.handle, 0);
+  }
+
+  /** Let timers, requests on the API and file watches have their turn. Nothing of drivers waits for us but what comes next. */
+  async #yield(): Promise<void> {
+    this.symbols.csvn_signals(this.handle, 0);
+    await this.symbols.csvn_turn();
+    this.#turnEnds = performance.now() + TURN_MS;
   }
 
   #dispatch(event: PlaneEvent): void {

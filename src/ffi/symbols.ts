@@ -17,11 +17,10 @@ export const symbols = {
   csvn_counters: { parameters: [handle, /* plane */ "buffer", /* out */ "u32" /* bytes */], result },
 
   csvn_events_take: { parameters: [handle, /* plane */ "buffer", /* buffer */ "u32" /* bytes */], result },
-  csvn_events_wait: {
-    parameters: [handle, /* plane */ "buffer", /* buffer */ "u32", /* bytes */ "i32" /* timeout_ms */],
-    result,
-    nonblocking: true,
-  },
+  csvn_events_bell: { parameters: [handle, /* plane */ "buffer", /* path */ "u32" /* path_bytes */], result },
+  csvn_events_park: { parameters: [handle /* plane */], result },
+  // Through the event loop once, where a timer would take a millisecond or more: what it calls is of no importance.
+  csvn_turn: { name: "csvn_abi_version", parameters: [], result: "u32", nonblocking: true },
   csvn_events_wake: { parameters: [handle /* plane */], result },
 
   csvn_listen: {
@@ -68,6 +67,8 @@ export const symbols = {
     result,
   },
 
+  csvn_signals: { parameters: [handle, /* plane */ "u32" /* hold */], result },
+
   csvn_route_add: {
     parameters: [handle, /* plane */ handle, /* device */ "u32", /* id */ handle, /* peer */ "u32" /* peer_id */],
     result,
@@ -101,6 +102,7 @@ export const symbols = {
   csvn_arena_create: { parameters: ["u64" /* bytes */], result },
   csvn_arena_stamp: { parameters: [fd, /* fd */ "buffer", /* bytes */ "u32" /* count */], result },
   csvn_arena_punch: { parameters: [fd, /* fd */ "u64", /* offset */ "u64" /* bytes */], result },
+  csvn_arena_wipe: { parameters: [fd, /* fd */ "u64", /* offset */ "u64", /* bytes */ "u32" /* keep */], result },
   csvn_arena_pages: { parameters: [fd /* fd */], result },
 
   csvn_fd_identity: { parameters: [fd, /* fd */ "buffer" /* device_and_inode */], result },

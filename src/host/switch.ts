@@ -220,7 +220,7 @@ export class Switch implements AsyncDisposable {
       );
       made.#listenAll(options);
       made.#watchPolicies();
-      plane.start();
+      await plane.start();
       return made;
     } catch (error) {
       if (made) await made[Symbol.asyncDispose]();

@@ -9,7 +9,7 @@ import ipaddr from "ipaddr.js";
 /** An IPv4 or IPv6 address. Equal addresses have equal `text`. */
 export interface Address {
   readonly family: 4 | 6;
-  /** 4 or 16 bytes, network order. */
+  /** 4 or 16 bytes, network order; not to be changed. */
   readonly bytes: Uint8Array;
   /** Canonical text. */
   readonly text: string;
@@ -55,8 +55,24 @@ export function parseAddress(text: string): Address {
   return fromLibrary(ipaddr.parse(text.replace(/^::(?=\d+\.)/, "::0:")));
 }
 
-/** The address of 4 or 16 bytes in network order. */
+/** IPv4 addresses that were made lately: each connection that is set up has two of few. */
+const lately = new Map<number, Address>();
+const LATELY_MAX = 1024;
+
+function fromFour(bytes: Uint8Array): Address {
+  const key = (bytes[0]! << 24 | bytes[1]! << 16 | bytes[2]! << 8 | bytes[3]!) >>> 0;
+  let address = lately.get(key);
+  if (!address) {
+    if (lately.size >= LATELY_MAX) lately.clear();
+    address = { family: 4, bytes: bytes.slice(), text: bytes.join(".") };
+    lately.set(key, address);
+  }
+  return address;
+}
+
+/** The address of 4 or 16 bytes in network order, which are copied. Equal ones may be one object. */
 export function addressOf(bytes: Uint8Array): Address {
+  if (bytes.length === 4) return fromFour(bytes);
   return fromLibrary(ipaddr.fromByteArray([...bytes]));
 }
 

@@ -36,6 +36,12 @@ export class FakeMemory implements ArenaMemory {
     this.punched.push([offset, length]);
   }
 
+  /** Without memory behind it, as far as one can see: whoever wants it punched says that there is too much of it. */
+  wipe(offset: number, length: number, _keep: number): number {
+    this.punch(offset, length);
+    return 0;
+  }
+
   pages(): number {
     return 0;
   }

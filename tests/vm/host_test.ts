@@ -265,6 +265,7 @@ except OSError as e:
       const { circuits, plane } = await status();
       return circuits.open === 0 && plane.hostCircuits === 0 && plane.routes === 0;
     });
+    await eventually("no page", async () => (await status()).arenas.every(({ pages }) => pages <= 1));
     const after = await status();
     assert(
       after.descriptors - before.descriptors < 10,

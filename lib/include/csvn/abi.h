@@ -3,9 +3,8 @@
  * The C ABI between the helper library and src/ffi: integers and caller-owned buffers, nothing else.
  *
  * Objects are handles: non-negative ints with a generation in them, so that a stale one is an error (-EBADF), never another
- * object. Every function returns a value >= 0, or a negative errno. All functions may be called from any thread;
- * csvn_events_wait() is the only one that blocks (csvn_plane_close() joins the data-plane thread, which never
- * blocks for long).
+ * object. Every function returns a value >= 0, or a negative errno. All functions may be called from any thread, and none
+ * blocks (csvn_plane_close() joins the data-plane thread, which never blocks for long).
  *
  * A *plane* is one data plane: its thread, its event queue and all other objects. A *session* is a front-end's
  * connection, a *device* is the virtqueues and circuit routes of one VM.
@@ -15,7 +14,7 @@
 
 #include <stdint.h>
 
-#define CSVN_ABI_VERSION 3u
+#define CSVN_ABI_VERSION 4u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -136,7 +135,7 @@ struct csvn_queue_setup {
 /* What csvn_counters() fills in, in this order. Totals since the plane was opened, but for the last ones. */
 struct csvn_counters {
 	uint64_t events; /* delivered to TypeScript */
-	uint64_t parks; /* times that TypeScript waited for an event */
+	uint64_t parks; /* times that TypeScript waited for the bell */
 	uint64_t doorbells; /* circuit ids taken from doorbell queues */
 	uint64_t wakes; /* circuit ids put on wake queues */
 	uint64_t strays; /* doorbells for circuits that are not there */
@@ -160,9 +159,15 @@ CSVN_EXPORT int csvn_plane_open(uint32_t event_bytes);
 CSVN_EXPORT int csvn_plane_close(int plane);
 CSVN_EXPORT int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes);
 
-/* Copy whole events to buffer: their bytes, 0 when there are none. wait() parks until there are some, wake() or timeout. */
+/*
+ * Copy whole events to buffer: their bytes, 0 when there are none. It may look for some for a tenth of a millisecond, when that is
+ * likely to pay.
+ */
 CSVN_EXPORT int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes);
-CSVN_EXPORT int csvn_events_wait(int plane, uint8_t *buffer, uint32_t bytes, int32_t timeout_ms);
+/* Connect to a listening unix socket: the plane's bell, of which there is one. */
+CSVN_EXPORT int csvn_events_bell(int plane, const uint8_t *path, uint32_t path_bytes);
+/* 0: there are events. 1: there are none, and with the next one, or csvn_events_wake(), the bell is sent a byte. */
+CSVN_EXPORT int csvn_events_park(int plane);
 CSVN_EXPORT int csvn_events_wake(int plane);
 
 /* A listening unix socket at path, with these permission bits. A dead socket in its place is replaced, a live one is -EADDRINUSE. */
@@ -185,6 +190,12 @@ CSVN_EXPORT int csvn_queue_stop(int plane, int device, uint32_t queue); /* retur
 CSVN_EXPORT int csvn_device_reply(int plane, int device, uint32_t ticket, const uint8_t *bytes, uint32_t count);
 /* Put an announcement on the event queue, at once or when the driver posts a buffer. -ENOBUFS: too many are waiting. */
 CSVN_EXPORT int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count);
+
+/*
+ * Interrupt drivers for the replies and announcements since the last call. hold != 0: from now on they wait for the next
+ * call, so that several come to one interrupt; a driver that looks by itself sees them meanwhile. The caller sees to it that it comes soon.
+ */
+CSVN_EXPORT int csvn_signals(int plane, uint32_t hold);
 
 /* Doorbells of a circuit id of one device wake an id of another. Both directions are set or removed at once. */
 CSVN_EXPORT int csvn_route_add(int plane, int device, uint32_t id, int peer, uint32_t peer_id);
@@ -219,6 +230,8 @@ CSVN_EXPORT int csvn_host_refuse(int fd);
 CSVN_EXPORT int csvn_arena_create(uint64_t bytes);
 CSVN_EXPORT int csvn_arena_stamp(int fd, const uint8_t *bytes, uint32_t count); /* write at offset 0 */
 CSVN_EXPORT int csvn_arena_punch(int fd, uint64_t offset, uint64_t bytes); /* give pages back; they read zero */
+/* Zero a range: in place where at most keep bytes (at most 64 KiB) of it have memory, else by punching. Returns bytes that have memory now. */
+CSVN_EXPORT int csvn_arena_wipe(int fd, uint64_t offset, uint64_t bytes, uint32_t keep);
 CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */

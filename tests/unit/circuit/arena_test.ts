@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { Arena, type ArenaEnd, slotBytes } from "../../../src/circuit/arena.ts";
+import { DEFAULT_LIMITS } from "../../../src/circuit/limits.ts";
 import { ARENA_MAGIC } from "../../../src/circuit/records.ts";
 import type { Vm } from "../../../src/circuit/vm.ts";
 import { FakeMemory } from "../../support/fake_plane.ts";
@@ -9,7 +10,7 @@ const RING = 16384;
 function make(length: number): { arena: Arena; memory: FakeMemory; ends: ArenaEnd[] } {
   const ends = [1, 2].map((id): ArenaEnd => ({ vm: {} as Vm, id, offset: 0, state: "visible", mapped: true }));
   const memory = new FakeMemory(length);
-  return { arena: new Arena(1, memory, RING, ends), memory, ends };
+  return { arena: new Arena(1, memory, RING, ends, DEFAULT_LIMITS), memory, ends };
 }
 
 Deno.test("Arena() stamps magic, nonce, length and ring size", () => {
@@ -23,7 +24,7 @@ Deno.test("Arena() stamps magic, nonce, length and ring size", () => {
   assertNotEquals(arena.nonce, make(1 << 20).arena.nonce);
 });
 
-Deno.test("takeSlot() gives every slot once; giveSlot() punches exactly its bytes", () => {
+Deno.test("takeSlot() gives every slot once; giveSlot() zeroes exactly its bytes", () => {
   const { arena, memory } = make(4096 + 5 * slotBytes(RING) + 100);
   const slots = Array.from({ length: 6 }, () => arena.takeSlot());
   assertEquals(slots, [0, 1, 2, 3, 4, undefined]);

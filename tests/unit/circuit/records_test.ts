@@ -158,6 +158,15 @@ Deno.test("decodeRequest() gives back what a driver encoded, whatever lies behin
   );
 });
 
+Deno.test("decodeRequest() and decodeHeader() keep nothing of the bytes", () => {
+  property(fc.property(encoded, ({ bytes, request }) => {
+    const sent = Uint8Array.from(bytes);
+    const [decoded, header] = [decodeRequest(sent, sent.length), decodeHeader(sent)];
+    sent.fill(0xff);
+    assertEquals([decoded, header], [request, decodeHeader(bytes)]);
+  }));
+});
+
 Deno.test("decodeRequest() throws RecordError or decodes, whatever the bytes", () => {
   const flips = fc.array(fc.tuple(fc.nat(127), fc.nat(255)), { maxLength: 4 });
   property(
@@ -234,9 +243,9 @@ Deno.test("encode…() put every field at the header's place", () => {
     return [type, version, length, token];
   };
   const u32At = (bytes: Uint8Array<ArrayBuffer>, ...at: number[]): number[] =>
-    at.map((at) => new DataView(bytes.buffer).getUint32(at, true));
+    at.map((at) => new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true));
   const u64At = (bytes: Uint8Array<ArrayBuffer>, ...at: number[]): bigint[] =>
-    at.map((at) => new DataView(bytes.buffer).getBigUint64(at, true));
+    at.map((at) => new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(at, true));
 
   const plain = encodeResponse(header, 111);
   assertEquals([fieldsOf(plain), u32At(plain, 16, 20)], [[6, 1, 24, header.token], [111, 0]]);
@@ -263,6 +272,16 @@ Deno.test("encode…() put every field at the header's place", () => {
   ]);
   const arena = encodeArenaHeader(5n, 2 ** 33, 4096);
   assertEquals([u64At(arena, 0, 8, 16), u32At(arena, 24)], [[records.ARENA_MAGIC, 5n, 2n ** 33n], [4096]]);
+});
+
+Deno.test("encode…() shares no byte between two records, and reserves zeros", () => {
+  const records = Array.from({ length: 3000 }, (_, i) => encodeReset(BigInt(i), i, 104));
+  for (const [i, record] of records.entries()) {
+    record.set([...encodeResponse({ type: 8, version: 1, length: 40, token: BigInt(i) }, i)]);
+  }
+  for (const [i, record] of records.entries()) {
+    assertEquals(record, Uint8Array.from(encodeResponse({ type: 8, version: 1, length: 40, token: BigInt(i) }, i)));
+  }
 });
 
 Deno.test("encodeConfig() tells a VM who it is", () => {

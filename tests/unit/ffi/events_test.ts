@@ -38,11 +38,16 @@ Deno.test("decodeEvents() decodes every kind, one after another, whatever their 
   ]);
 });
 
-Deno.test("decodeEvents() copies: the buffer may be used again", () => {
-  const bytes = Uint8Array.from(event(6, 1, 2, u32(3, 24), [1, 2, 3]));
-  const [decoded] = [...decodeEvents(bytes, bytes.length)];
+Deno.test("decodeEvents() copies, but for a control request: the buffer may be used again", () => {
+  const fds = Array<number>(8).fill(0);
+  const bytes = Uint8Array.from([
+    ...event(2, 5, 0, u32(24, 9, 3, 0, ...fds), [1, 2, 3]),
+    ...event(6, 1, 2, u32(3, 24), [1, 2, 3]),
+  ]);
+  const [message, control] = [...decodeEvents(bytes, bytes.length)];
   bytes.fill(0xff);
-  assertEquals(decoded?.kind === "control" && [...decoded.request], [1, 2, 3]);
+  assertEquals(message?.kind === "message" && [...message.payload], [1, 2, 3]);
+  assertEquals(control?.kind === "control" && [...control.request], [255, 255, 255]);
 });
 
 Deno.test("decodeEvents() reads no further than it was told, and refuses unknown kinds", () => {

@@ -63,6 +63,23 @@ Deno.test("addressOf() and parseAddress() are each other's inverse", () => {
   }));
 });
 
+Deno.test("addressOf() copies, and is right about any number of addresses, again and again", () => {
+  const bytes = Uint8Array.of(10, 0, 0, 1);
+  const address = addressOf(bytes);
+  bytes[3] = 2;
+  assertEquals([address.text, [...address.bytes], addressOf(bytes).text], ["10.0.0.1", [10, 0, 0, 1], "10.0.0.2"]);
+  for (const text of ["0.0.0.0", "255.0.0.0", "0.255.0.0", "0.0.255.0", "0.0.0.255"]) {
+    assertEquals(addressOf(parseAddress(text).bytes).text, text);
+  }
+  for (let round = 0; round < 2; round++) {
+    for (let n = 0; n < 3000; n++) {
+      const four = Uint8Array.of(255, n % 7, n >> 8, n & 0xff);
+      const { family, bytes, text } = addressOf(four);
+      assertEquals([family, bytes, text], [4, four, `255.${n % 7}.${n >> 8}.${n & 0xff}`]);
+    }
+  }
+});
+
 Deno.test("unmapped() turns IPv4-mapped addresses into IPv4 and leaves others", () => {
   assertEquals(unmapped(parseAddress("::ffff:10.0.0.1")).text, "10.0.0.1");
   for (const text of ["10.0.0.1", "::10.0.0.1", "::fffe:10.0.0.1", "1::ffff:10.0.0.1", "::"]) {
