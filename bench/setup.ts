@@ -87,7 +87,8 @@ class Bed implements AsyncDisposable {
 
   async status(): Promise<SwitchStatus> {
     using client = Deno.createHttpClient({ proxy: { transport: "unix", path: `${this.directory}/api` } });
-    return await (await fetch("http://csvn/v1/status", { client })).json();
+    // A name would be asked of the resolver.
+    return await (await fetch("http://127.0.0.1/v1/status", { client })).json();
   }
 
   /** CPU seconds that the switch has used. */

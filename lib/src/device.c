@@ -98,6 +98,8 @@ static void stop_queue(struct plane *p, struct device *d, uint32_t queue)
 {
 	struct virtqueue *q = &d->queues[queue];
 
+	/* An interrupt that is held would find a queue that has forgotten what it is for. */
+	signal_now(p, d, queue);
 	if (q->kick >= 0)
 		plane_unwatch(p, q->kick);
 	if (queue == CSVN_QUEUE_CONTROL) {

@@ -220,6 +220,23 @@ static void test_gone(int plane)
 	shut(&next);
 }
 
+/* A front-end that stops a queue, to start it again elsewhere: its driver is interrupted for what it was given before. */
+static void test_stopped(int plane)
+{
+	struct vm vm = boot(plane, 0);
+
+	fill(&vm);
+	interrupts(&vm, 0);
+	interrupts(&vm, 1);
+	CHECK(csvn_signals(plane, 1) == 0 && reply(&vm, 0) == 0 && announce(&vm) == 0);
+	CHECK(interrupts(&vm, 0) == 0 && interrupts(&vm, 1) == 0);
+	CHECK(csvn_queue_stop(plane, vm.device, 0) == REQUESTS && interrupts(&vm, 0) == 1 && interrupts(&vm, 1) == 0);
+	CHECK(csvn_queue_stop(plane, vm.device, 1) >= 0 && interrupts(&vm, 1) == 1);
+	CHECK(csvn_signals(plane, 0) == 0);
+	CHECK(csvn_device_close(plane, vm.device) == 0);
+	shut(&vm);
+}
+
 int main(int argc, char **argv)
 {
 	int plane = csvn_plane_open(1 << 20);
@@ -228,6 +245,7 @@ int main(int argc, char **argv)
 	CHECK(plane >= 0);
 	test_batches(plane);
 	test_gone(plane);
+	test_stopped(plane);
 	CHECK(csvn_plane_close(plane) == 0);
 	return 0;
 }

@@ -116,7 +116,8 @@ export async function ask<T>(path: string, resource: string, init: RequestInit =
   using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
   let response: Response;
   try {
-    response = await fetch(`http://csvn${resource}`, { ...init, client, signal: AbortSignal.timeout(60_000) });
+    // Not a name: Deno would ask the resolver for it, wherever the proxy leads, and wait for its answer.
+    response = await fetch(`http://127.0.0.1${resource}`, { ...init, client, signal: AbortSignal.timeout(60_000) });
   } catch (error) {
     throw new ApiError(`no switch answers on ${path}: ${(error as Error).message.split("\n")[0]}`);
   }

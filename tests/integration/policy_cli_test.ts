@@ -172,7 +172,7 @@ Deno.test("wrong requests to the API are told what is wrong", async () => {
   }, 20_000);
   using client = Deno.createHttpClient({ proxy: { transport: "unix", path: api } });
   const ask = async (method: string, path: string, body?: string): Promise<unknown[]> => {
-    const response = await fetch(`http://csvn${path}`, { method, client, ...(body !== undefined && { body }) });
+    const response = await fetch(`http://127.0.0.1${path}`, { method, client, ...(body !== undefined && { body }) });
     return [response.status, (await response.json()).error];
   };
   assertEquals(await ask("GET", "/v1/nothing"), [404, "no such resource: /v1/nothing"]);
