@@ -44,11 +44,12 @@
 
 #include <csvn/mapping.h>
 #include <csvn/ring.h>
+#include <csvn/spin.h>
 
 #define CSVN_READABLE POLLIN
 #define CSVN_WRITABLE POLLOUT
 
-#define CSVN_SPIN_NS 20000u /* longest look before csvn_wait() sleeps */
+#define CSVN_SPIN_NS 200000u /* longest look before csvn_wait() sleeps */
 
 /* A mapped connection. Its fields are for the functions below, but for fd and end.size (bytes of a ring). */
 struct csvn {
@@ -56,7 +57,7 @@ struct csvn {
 	__u8 *memory; /* both parts, one after the other */
 	size_t length; /* of both, bytes */
 	struct csvn_end end;
-	__u32 spin; /* ns that the next csvn_wait() looks before it sleeps; adaptive */
+	struct csvn_spin spin; /* how long the next csvn_wait() looks before it sleeps */
 };
 
 /*
@@ -74,7 +75,7 @@ static inline int csvn_map(struct csvn *c, int fd)
 	c->fd = fd;
 	c->memory = NULL;
 	c->length = 0;
-	c->spin = CSVN_SPIN_NS;
+	csvn_spin_init(&c->spin);
 	csvn_end_init(&c->end, NULL, NULL, NULL, NULL, 0);
 	if (ioctl(fd, CSVN_IOC_MAP, &layout) < 0)
 		return errno == ENOTTY || errno == EINVAL ? -EOPNOTSUPP : -errno;
@@ -233,16 +234,18 @@ static inline __u64 csvn_now(void)
  */
 static inline int csvn_wait(struct csvn *c, int events, int timeout_ms)
 {
-	__u64 end = csvn_now() + c->spin;
 	struct pollfd p = { c->fd, (short)events, 0 };
 	socklen_t bytes = sizeof(int);
-	int ready, n, err = 0;
+	int ready = csvn_ready(c, events), n, err = 0;
+	__u32 look = ready || !timeout_ms ? 0 : csvn_spin_begin(&c->spin, CSVN_SPIN_NS);
 
-	while (!(ready = csvn_ready(c, events)) && timeout_ms && csvn_now() < end)
-		;
-	/* A look that paid may be longer next time, one that did not shorter. */
-	c->spin = !ready ? c->spin / 2 : c->spin * 2;
-	c->spin = c->spin > CSVN_SPIN_NS ? CSVN_SPIN_NS : c->spin < CSVN_SPIN_NS / 8 ? CSVN_SPIN_NS / 8 : c->spin;
+	if (look) {
+		__u64 end = csvn_now() + look;
+
+		while (!(ready = csvn_ready(c, events)) && csvn_now() < end)
+			;
+		csvn_spin_end(&c->spin, look, ready);
+	}
 	if (ready)
 		return ready;
 	/* The kernel arms, looks again, and sleeps. */

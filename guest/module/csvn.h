@@ -32,6 +32,7 @@
 #include <csvn/circuit.h>
 #include <csvn/records.h>
 #include <csvn/ring.h>
+#include <csvn/spin.h>
 
 #include "compat.h"
 
@@ -122,12 +123,6 @@ struct csvn_counters {
 	atomic64_t datagrams_received;
 	atomic64_t datagrams_dropped; /* no room, nobody there, or not wanted */
 	atomic_t circuits; /* open now */
-};
-
-/* How long a socket looks before it sleeps. */
-struct csvn_spin {
-	u32 ns; /* 0: not at all */
-	u32 skipped; /* sleeps since it last looked */
 };
 
 struct csvn_device {
@@ -418,31 +413,22 @@ static inline void csvn_take_rx(struct csvn_circuit *c)
 }
 
 /* wait.c, dgram_recv.c */
-/*
- * Look for `due` for a moment before sleeping, as long as that pays and nobody else wants the CPU: true when it came. A moment
- * that paid is followed by a longer one, up to spin_us, one in vain by a shorter one and then by none; but every
- * CSVN_SPIN_PROBE times it is tried again at full length, for two sides that both sleep never find out how soon they
- * would answer each other if they did not.
- */
+/* Look for `due` for a moment before sleeping (spin.h), unless somebody else wants the CPU: true when it came. */
 #define csvn_spin(spin, due) ({						\
-	u32 ns_ = csvn_spin_begin(spin);				\
-	bool due_ = false;						\
+	bool due_ = (due);						\
+	u32 ns_ = due_ ? 0 : csvn_spin_begin(spin, csvn_spin_most());	\
 	if (ns_) {							\
 		u64 end_ = local_clock() + ns_;				\
 		do {							\
-			due_ = (due);					\
-			if (due_)					\
-				break;					\
 			cpu_relax();					\
-		} while (!need_resched() && !signal_pending(current) &&	\
+			due_ = (due);					\
+		} while (!due_ && !need_resched() && !signal_pending(current) && \
 			 local_clock() < end_);				\
 		csvn_spin_end(spin, ns_, due_);				\
 	}								\
 	due_; })
 
-void csvn_spin_init(struct csvn_spin *s);
-u32 csvn_spin_begin(struct csvn_spin *s);
-void csvn_spin_end(struct csvn_spin *s, u32 ns, bool paid);
+u32 csvn_spin_most(void);
 bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond);
 bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c);
 void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo);

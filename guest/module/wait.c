@@ -15,41 +15,12 @@
 
 #include "csvn.h"
 
-#define CSVN_SPIN_FIRST 16000u /* ns, of a new socket */
-#define CSVN_SPIN_LEAST 4000u
-#define CSVN_SPIN_PROBE 16 /* sleeps without a look, at most */
 #define CSVN_SPIN_US_MAX 1000u
 
-static u32 csvn_spin_most(void)
+/* Longest look, in ns. */
+u32 csvn_spin_most(void)
 {
 	return min(READ_ONCE(csvn_spin_us), CSVN_SPIN_US_MAX) * NSEC_PER_USEC;
-}
-
-void csvn_spin_init(struct csvn_spin *s)
-{
-	s->ns = min(CSVN_SPIN_FIRST, csvn_spin_most());
-	s->skipped = 0;
-}
-
-/* How long to look now, in ns. */
-u32 csvn_spin_begin(struct csvn_spin *s)
-{
-	u32 most = csvn_spin_most();
-
-	if (s->ns)
-		return min(s->ns, most);
-	if (++s->skipped < CSVN_SPIN_PROBE)
-		return 0;
-	s->skipped = 0;
-	return most;
-}
-
-void csvn_spin_end(struct csvn_spin *s, u32 ns, bool paid)
-{
-	if (paid)
-		s->ns = max(ns * 2, CSVN_SPIN_FIRST);
-	else
-		s->ns = s->ns && ns / 2 >= CSVN_SPIN_LEAST ? ns / 2 : 0;
 }
 
 static bool csvn_rx_due(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond)

@@ -3,7 +3,6 @@
 #include "plane.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +13,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "csvn/spin.h"
 #include "device.h"
 #include "host.h"
 #include "session.h"
 
 #define TICK_MS 1000
-#define SPIN_MIN_NS 2000u
 #define SPIN_MAX_NS 50000u
 #define BATCH 64 /* descriptors handled under one hold of the lock */
 
-/* How long the thread looks before it sleeps. */
-struct spin {
-	uint64_t length; /* ns */
+/* When the thread looks before it sleeps. */
+struct look {
+	struct csvn_spin spin;
 	uint64_t turns; /* of the pump, up to the last batch */
 	bool due; /* the pump had a turn in the last batch */
 };
@@ -84,7 +83,6 @@ static uint64_t nanoseconds(void)
 static void ring_bell(struct plane *p)
 {
 	p->parked = false;
-	p->look = p->events.used && nanoseconds() - p->parked_at < LOOK_NS ? LOOK_NS : 0;
 	/* There is room: a byte lies in it only between this and the end of parking. When TypeScript has closed it, nobody waits. */
 	(void)send(p->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -95,7 +93,6 @@ void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_
 	/* Without memory for a few bytes there is nothing left to say it with. */
 	if (event_queue_put(&p->events, kind, handle, aux, a, b) < 0)
 		abort();
-	__atomic_store_n(&p->due, true, __ATOMIC_RELAXED);
 	if (p->parked)
 		ring_bell(p);
 }
@@ -203,37 +200,35 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 
 /*
  * Wait for descriptors. After a turn of the pump, look for a moment before sleeping: whoever is talked to often
- * answers sooner than a thread is woken. The moment grows while that pays, and shrinks while it does not.
+ * answers sooner than a thread is woken (spin.h).
  */
-static int wait_ready(struct plane *p, struct spin *spin, struct epoll_event *ready, int timeout)
+static int wait_ready(struct plane *p, struct look *look, struct epoll_event *ready, int timeout)
 {
-	uint64_t end;
-	int n;
+	uint32_t length = look->due ? csvn_spin_begin(&look->spin, SPIN_MAX_NS) : 0;
+	int n = 0;
 
-	if (!spin->due)
-		return epoll_wait(p->epoll, ready, BATCH, timeout);
-	end = nanoseconds() + spin->length;
-	do {
-		n = epoll_wait(p->epoll, ready, BATCH, 0);
-		if (n != 0) {
-			spin->length = spin->length * 2 < SPIN_MAX_NS ? spin->length * 2 : SPIN_MAX_NS;
-			return n;
-		}
-	} while (nanoseconds() < end);
-	spin->length = spin->length / 2 > SPIN_MIN_NS ? spin->length / 2 : SPIN_MIN_NS;
-	return epoll_wait(p->epoll, ready, BATCH, timeout);
+	if (length) {
+		uint64_t end = nanoseconds() + length;
+
+		do
+			n = epoll_wait(p->epoll, ready, BATCH, 0);
+		while (n == 0 && nanoseconds() < end);
+		csvn_spin_end(&look->spin, length, n != 0);
+	}
+	return n ? n : epoll_wait(p->epoll, ready, BATCH, timeout);
 }
 
 static void *run(void *arg)
 {
 	struct plane *p = arg;
 	struct epoll_event ready[BATCH];
-	struct spin spin = { .length = SPIN_MIN_NS };
+	struct look look = { .due = false };
 	bool closing = false;
 	int timeout = -1;
 
+	csvn_spin_init(&look.spin);
 	while (!closing) {
-		int n = wait_ready(p, &spin, ready, timeout);
+		int n = wait_ready(p, &look, ready, timeout);
 
 		pthread_mutex_lock(&p->lock);
 		for (int i = 0; i < n; i++)
@@ -242,8 +237,8 @@ static void *run(void *arg)
 			session_tick(p);
 		timeout = p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
-		spin.due = p->counters.host_turns != spin.turns;
-		spin.turns = p->counters.host_turns;
+		look.due = p->counters.host_turns != look.turns;
+		look.turns = p->counters.host_turns;
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;
@@ -384,25 +379,7 @@ static int take(struct plane *p, uint8_t *buffer, uint32_t bytes)
 		if (p->stalled)
 			(void)eventfd_write(p->wake, 1);
 	}
-	__atomic_store_n(&p->due, p->events.used != 0, __ATOMIC_RELAXED);
 	return (int)taken;
-}
-
-/*
- * TypeScript has handled all events, and when it parked last the bell rang soon: look for the next one before it parks again, since to be
- * woken costs more. It is given up as soon as it has not paid, until parking was short once more. The lock is let go of
- * meanwhile.
- */
-static void look(struct plane *p)
-{
-	uint64_t end = nanoseconds() + p->look;
-
-	pthread_mutex_unlock(&p->lock);
-	while (!__atomic_load_n(&p->due, __ATOMIC_RELAXED) && nanoseconds() < end)
-		sched_yield(); /* to whoever brings the event, where processors are few */
-	pthread_mutex_lock(&p->lock);
-	if (!p->events.used)
-		p->look = 0;
 }
 
 int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
@@ -412,8 +389,6 @@ int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes)
 
 	if (!p)
 		return -EBADF;
-	if (!p->events.used && p->look)
-		look(p);
 	n = take(p, buffer, bytes);
 	plane_leave(p);
 	return n;
@@ -458,7 +433,6 @@ int csvn_events_park(int plane)
 		rc = p->events.used == 0;
 		if (rc) {
 			p->parked = true;
-			p->parked_at = nanoseconds();
 			p->counters.parks++;
 		}
 	}

@@ -23,9 +23,6 @@
 #define SESSIONS_MAX 4096u
 #define DEVICES_MAX 4096u
 
-/* How long TypeScript looks for events before it parks, when the bell rang sooner than that the last time. */
-#define LOOK_NS 100000u
-
 #define HOST_ARENAS_MAX 65536u
 #define HOST_CIRCUITS_MAX (1u << 20)
 
@@ -52,11 +49,8 @@ struct plane {
 	int bell; /* unix socket to TypeScript, or -1 */
 	bool closing;
 	bool parked; /* TypeScript waits for the bell */
-	uint64_t parked_at; /* ns */
 	bool stalled; /* something waits for room in events */
 	int incomplete; /* sessions in the middle of a message */
-	bool due; /* there are events; atomic, for who looks without the lock */
-	uint64_t look; /* ns that csvn_events_take() looks for events: LOOK_NS or 0 */
 	uint32_t epoch; /* of events: one more at each take */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 	struct event_queue events;

@@ -159,10 +159,7 @@ CSVN_EXPORT int csvn_plane_open(uint32_t event_bytes);
 CSVN_EXPORT int csvn_plane_close(int plane);
 CSVN_EXPORT int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes);
 
-/*
- * Copy whole events to buffer: their bytes, 0 when there are none. It may look for some for a tenth of a millisecond, when that is
- * likely to pay.
- */
+/* Copy whole events to buffer: their bytes, 0 when there are none. */
 CSVN_EXPORT int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes);
 /* Connect to a listening unix socket: the plane's bell, of which there is one. */
 CSVN_EXPORT int csvn_events_bell(int plane, const uint8_t *path, uint32_t path_bytes);

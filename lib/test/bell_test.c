@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The bell, and looking for events before parking: only after the bell rang soon, given up when it does not pay. Whatever comes meanwhile is
- * found.
- */
+/* The bell: it rings for who is parked, once, and whatever comes meanwhile is found. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -33,15 +30,6 @@ static void *make_event_later(void *microseconds)
 	usleep(*(useconds_t *)microseconds);
 	make_event();
 	return NULL;
-}
-
-static uint64_t looks(int handle)
-{
-	struct plane *p = plane_enter(handle);
-	uint64_t found = p->look;
-
-	plane_leave(p);
-	return found;
 }
 
 /* Take events until there are none. */
@@ -81,22 +69,6 @@ static uint32_t await_events(int plane)
 	return (uint32_t)n;
 }
 
-/* Park for a moment, until one was short enough to look the next time. */
-static void park_shortly(int plane)
-{
-	uint64_t found = 0;
-
-	for (uint32_t i = 0; i < 1000 && !found; i++) {
-		drain(plane);
-		CHECK(csvn_events_park(plane) == 1);
-		make_event();
-		CHECK(rings(10000));
-		found = looks(plane);
-		CHECK(found == 0 || found == LOOK_NS);
-	}
-	CHECK(found);
-}
-
 static void hang_bell(int plane)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -127,39 +99,28 @@ int main(int argc, char **argv)
 	CHECK(plane >= 0 && mkdtemp(directory));
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/s", directory);
 	listener = csvn_listen(plane, (const uint8_t *)address.sun_path, (uint32_t)strlen(address.sun_path), 0600);
-	CHECK(listener >= 0 && looks(plane) == 0 && drain(plane) == 0);
+	CHECK(listener >= 0 && drain(plane) == 0);
 	hang_bell(plane);
 
 	make_event();
 	CHECK(!rings(50)); /* nobody is parked */
-	while (csvn_events_park(plane))
-		CHECK(rings(10000)); /* there is an event: or it comes */
+	CHECK(await_events(plane));
 	drain(plane);
-
-	park_shortly(plane);
-	drain(plane);
-	CHECK(looks(plane) == 0); /* it has not paid */
-	CHECK(csvn_events_park(plane) == 1 && !rings(10) && looks(plane) == 0); /* nothing came */
+	CHECK(csvn_events_park(plane) == 1 && !rings(10)); /* nothing came */
 	CHECK(csvn_events_wake(plane) == 0 && rings(10000) && !rings(10));
-	park_shortly(plane);
-	drain(plane);
-	CHECK(csvn_events_park(plane) == 1 && csvn_events_wake(plane) == 0 && rings(10000));
-	CHECK(looks(plane) == 0); /* no event, soon as it was */
+	CHECK(csvn_events_wake(plane) == 0 && !rings(10)); /* nobody is parked any more */
 
-	/* Whenever an event comes, before a look, while it lasts or after it, it is found. */
-	for (uint32_t i = 0; i < 100; i++) {
+	/* Whenever an event comes, before parking or after it, the bell rings once. */
+	for (uint32_t i = 0; i < 200; i++) {
 		pthread_t thread;
-		uint32_t found;
 
-		park_shortly(plane);
-		CHECK(csvn_events_take(plane, events, sizeof(events)) > 0);
 		CHECK(pthread_create(&thread, NULL, make_event_later, &delays[i % 5]) == 0);
-		found = drain(plane);
+		usleep(delays[i % 3]);
+		CHECK(await_events(plane));
 		pthread_join(thread, NULL);
-		if (!found)
-			await_events(plane);
 		usleep(1000);
 		drain(plane);
+		CHECK(!rings(0));
 	}
 	CHECK(csvn_plane_close(plane) == 0);
 	CHECK(recv(bell, events, 1, 0) == 0); /* and the bell with it */
