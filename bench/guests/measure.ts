@@ -72,6 +72,8 @@ async function* measureNetwork(who: string, network: Network, talk: string, seco
   if (!toHost) return;
   await stop?.();
   stop = undefined;
+  // It has no part in this: its servers' timers would be the host's work.
+  await server.qmp("stop");
   await serveOnHost(host, toHost, talk);
   yield* figures(GUEST_TO_HOST, who, {
     client,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -158,7 +159,16 @@ static int open_socket(const struct csvn_host_setup *s, enum host_state *state)
 	return fd;
 }
 
-static int open_circuit(struct plane *p, const struct csvn_host_setup *s)
+/* Is connecting over already? On this host it is: a loopback's handshake happens within connect(). */
+static bool is_decided(int fd)
+{
+	struct pollfd poller = { .fd = fd, .events = POLLOUT };
+
+	return poll(&poller, 1, 0) == 1;
+}
+
+/* The socket becomes the circuit's, unless there is an error. */
+static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd, enum host_state state)
 {
 	struct host_circuit *h = calloc(1, sizeof(*h));
 	int rc;
@@ -168,6 +178,7 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s)
 	h->fd = -1;
 	h->device = s->device;
 	h->id = s->id;
+	h->state = state;
 	rc = h->handle = handle_add(&p->host_circuits, h);
 	if (rc < 0) {
 		free(h);
@@ -176,34 +187,44 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s)
 	rc = host_map_end(p, &h->end, s);
 	if (rc == 0)
 		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_STREAM, h->handle);
-	if (rc == 0)
-		rc = h->fd = open_socket(s, &h->state);
-	if (rc >= 0) {
-		h->watched = h->state == HOST_CONNECTING ? EPOLLOUT : EPOLLIN;
-		rc = plane_watch(p, h->fd, WATCH_HOST, h->handle, 0);
+	if (rc == 0) {
+		h->watched = state == HOST_CONNECTING ? EPOLLOUT : EPOLLIN;
+		rc = plane_watch(p, fd, WATCH_HOST, h->handle, 0);
 	}
-	if (rc >= 0) {
-		plane_rewatch(p, h->fd, WATCH_HOST, h->handle, h->watched);
-		return h->handle;
+	if (rc < 0) {
+		host_circuit_destroy(p, h);
+		return rc;
 	}
-	/* The accepted connection stays the caller's when it was not taken over. */
-	if (h->fd == s->fd)
-		h->fd = -1;
-	host_circuit_destroy(p, h);
+	h->fd = fd;
+	plane_rewatch(p, fd, WATCH_HOST, h->handle, h->watched);
+	rc = h->handle;
+	if (state == HOST_OPEN)
+		pump(p, h);
+	else if (is_decided(fd))
+		connected(p, h);
 	return rc;
 }
 
 int csvn_host_open(int plane, const struct csvn_host_setup *setup)
 {
-	struct plane *p = plane_enter(plane);
-	int rc = p ? open_circuit(p, setup) : -EBADF;
+	enum host_state state;
+	/* Before the lock is taken: connect() may take as long as all the rest of a set-up. */
+	int fd = open_socket(setup, &state);
+	struct plane *p;
+	int rc;
 
-	if (rc < 0 && setup->fd >= 0)
-		(void)csvn_host_refuse(setup->fd);
-	if (rc >= 0 && setup->fd >= 0)
-		pump(p, handle_get(&p->host_circuits, rc));
+	if (fd < 0)
+		return fd;
+	p = plane_enter(plane);
+	rc = p ? open_circuit(p, setup, fd, state) : -EBADF;
 	if (p)
 		plane_leave(p);
+	if (rc >= 0)
+		return rc;
+	if (setup->fd >= 0)
+		(void)csvn_host_refuse(fd);
+	else
+		close(fd);
 	return rc;
 }
 

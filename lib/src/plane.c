@@ -87,12 +87,18 @@ static void ring_bell(struct plane *p)
 	(void)send(p->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
-		 struct event_part b)
+void plane_event_quiet(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
+		       struct event_part b)
 {
 	/* Without memory for a few bytes there is nothing left to say it with. */
 	if (event_queue_put(&p->events, kind, handle, aux, a, b) < 0)
 		abort();
+}
+
+void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
+		 struct event_part b)
+{
+	plane_event_quiet(p, kind, handle, aux, a, b);
 	if (p->parked)
 		ring_bell(p);
 }

@@ -72,6 +72,9 @@ struct burst {
 bool plane_admits(struct plane *p, struct burst *b, uint32_t bytes);
 void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
 		 struct event_part b);
+/* One that can wait for the next event. */
+void plane_event_quiet(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
+		       struct event_part b);
 void plane_event_text(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, const char *text);
 int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux);
 void plane_unwatch(struct plane *p, int fd);

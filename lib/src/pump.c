@@ -67,8 +67,10 @@ void pump_done(struct plane *p, struct host_circuit *h, int error)
 	plane_unwatch(p, h->fd);
 	close(h->fd);
 	h->fd = -1;
-	plane_event(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
-		    (struct event_part){ NULL, 0 });
+	/* The CLOSE of a guest that has closed is as good as here, and nothing can be given up before it. */
+	(error || !(guest_state(h) & CSVN_STATE_CLOSED) ? plane_event : plane_event_quiet)(
+		p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
+		(struct event_part){ NULL, 0 });
 }
 
 static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *error)
