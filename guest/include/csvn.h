@@ -49,7 +49,7 @@
 #define CSVN_READABLE POLLIN
 #define CSVN_WRITABLE POLLOUT
 
-#define CSVN_SPIN_NS 200000u /* longest look before csvn_wait() sleeps */
+#define CSVN_SPIN_NS 500000u /* longest look before csvn_wait() sleeps */
 
 /* A mapped connection. Its fields are for the functions below, but for fd and end.size (bytes of a ring). */
 struct csvn {
@@ -238,18 +238,19 @@ static inline int csvn_wait(struct csvn *c, int events, int timeout_ms)
 	socklen_t bytes = sizeof(int);
 	int ready = csvn_ready(c, events), n, err = 0;
 	__u32 look = ready || !timeout_ms ? 0 : csvn_spin_begin(&c->spin, CSVN_SPIN_NS);
+	__u64 began = csvn_now(), took = 0;
 
 	if (look) {
-		__u64 end = csvn_now() + look;
-
-		while (!(ready = csvn_ready(c, events)) && csvn_now() < end)
-			;
-		csvn_spin_end(&c->spin, look, ready);
+		while (!(ready = csvn_ready(c, events)) && took < look)
+			took = csvn_now() - began;
+		csvn_spin_end(&c->spin, (__u32)took, ready);
 	}
 	if (ready)
 		return ready;
 	/* The kernel arms, looks again, and sleeps. */
 	n = poll(&p, 1, timeout_ms);
+	if (timeout_ms)
+		csvn_spin_slept(&c->spin, csvn_now() - began - took, CSVN_SPIN_NS);
 	if (n < 0)
 		return -errno;
 	if (!n)

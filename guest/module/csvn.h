@@ -293,7 +293,7 @@ struct csvn_sock {
 	bool told_end; /* lock: a wake has told of the end of file, or of a break */
 	bool told_break;
 	bool edge; /* somebody polls edge-triggered: arm after each transfer */
-	struct csvn_spin spin_rx; /* rx */
+	struct csvn_spin spin_rx; /* rx; hints, that a wait without it may change */
 	struct csvn_spin spin_tx; /* tx */
 };
 
@@ -418,13 +418,14 @@ static inline void csvn_take_rx(struct csvn_circuit *c)
 	bool due_ = (due);						\
 	u32 ns_ = due_ ? 0 : csvn_spin_begin(spin, csvn_spin_most());	\
 	if (ns_) {							\
-		u64 end_ = local_clock() + ns_;				\
+		u64 began_ = local_clock(), took_;			\
 		do {							\
 			cpu_relax();					\
 			due_ = (due);					\
-		} while (!due_ && !need_resched() && !signal_pending(current) && \
-			 local_clock() < end_);				\
-		csvn_spin_end(spin, ns_, due_);				\
+			took_ = local_clock() - began_;			\
+		} while (!due_ && took_ < ns_ && !need_resched() &&	\
+			 !signal_pending(current));			\
+		csvn_spin_end(spin, took_, due_);			\
 	}								\
 	due_; })
 

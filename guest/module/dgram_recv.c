@@ -197,6 +197,7 @@ static void csvn_dgram_spin(struct csvn_dsock *ds)
 static void csvn_dgram_wait(struct csvn_dsock *ds, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	u64 began = local_clock();
 	struct sock *sk = ds->sk;
 
 	add_wait_queue(sk_sleep(sk), &wait);
@@ -204,6 +205,7 @@ static void csvn_dgram_wait(struct csvn_dsock *ds, long *timeo)
 	       !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) && *timeo && !signal_pending(current))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	remove_wait_queue(sk_sleep(sk), &wait);
+	csvn_spin_slept(&ds->spin_rx, local_clock() - began, csvn_spin_most());
 }
 
 /* From the native queue, if there is something. */

@@ -17,7 +17,7 @@
 #include "csvn.h"
 #include "dgram.h"
 
-unsigned int csvn_spin_us = 200;
+unsigned int csvn_spin_us = 500;
 module_param_named(spin_us, csvn_spin_us, uint, 0644);
 MODULE_PARM_DESC(spin_us, "longest look before sleeping, in microseconds, up to 1000; 0: none");
 

@@ -105,21 +105,25 @@ bool csvn_arm_room(struct csvn_sock *cs)
 void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	u64 began = local_clock();
 
 	add_wait_queue(sk_sleep(cs->sk), &wait);
 	while (!csvn_arm_readable(cs, beyond) && *timeo && !signal_pending(current))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	remove_wait_queue(sk_sleep(cs->sk), &wait);
+	csvn_spin_slept(&cs->spin_rx, local_clock() - began, csvn_spin_most());
 }
 
 void csvn_wait_room(struct csvn_sock *cs, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	u64 began = local_clock();
 
 	add_wait_queue(sk_sleep(cs->sk), &wait);
 	while (!csvn_arm_room(cs) && *timeo && !signal_pending(current))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	remove_wait_queue(sk_sleep(cs->sk), &wait);
+	csvn_spin_slept(&cs->spin_tx, local_clock() - began, csvn_spin_most());
 }
 
 /*

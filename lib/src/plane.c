@@ -210,18 +210,26 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
  */
 static int wait_ready(struct plane *p, struct look *look, struct epoll_event *ready, int timeout)
 {
-	uint32_t length = look->due ? csvn_spin_begin(&look->spin, SPIN_MAX_NS) : 0;
+	uint32_t length;
+	uint64_t began, took = 0;
 	int n = 0;
 
+	if (!look->due)
+		return epoll_wait(p->epoll, ready, BATCH, timeout);
+	began = nanoseconds();
+	length = csvn_spin_begin(&look->spin, SPIN_MAX_NS);
 	if (length) {
-		uint64_t end = nanoseconds() + length;
-
-		do
+		do {
 			n = epoll_wait(p->epoll, ready, BATCH, 0);
-		while (n == 0 && nanoseconds() < end);
-		csvn_spin_end(&look->spin, length, n != 0);
+			took = nanoseconds() - began;
+		} while (n == 0 && took < length);
+		csvn_spin_end(&look->spin, (uint32_t)took, n != 0);
 	}
-	return n ? n : epoll_wait(p->epoll, ready, BATCH, timeout);
+	if (n)
+		return n;
+	n = epoll_wait(p->epoll, ready, BATCH, timeout);
+	csvn_spin_slept(&look->spin, nanoseconds() - began - took, SPIN_MAX_NS);
+	return n;
 }
 
 static void *run(void *arg)
