@@ -14,7 +14,7 @@ import { type Network, type NetworkKind, PORTS } from "./network.ts";
 import { NETWORKS } from "./networks.ts";
 import { GUEST_TO_GUEST, GUEST_TO_HOST } from "./parts.ts";
 import { iperfServer, serveInGuest, serveOnHost } from "./servers.ts";
-import { type Bench, ipWorkloads, streamWorkloads } from "./workloads.ts";
+import { type Bench, ipWorkloads, streamWorkloads, warmUp } from "./workloads.ts";
 
 const SECONDS = 3;
 const QUICK_SECONDS = 1;
@@ -31,6 +31,7 @@ export async function guestVersions(): Promise<{ qemu: string; guests: string }>
 }
 
 async function* figures(part: string, who: string, bench: Bench, mapped: boolean): AsyncIterable<Figure> {
+  await warmUp(bench);
   for await (const { way, ...measured } of streamWorkloads(bench, mapped)) {
     yield { part, who: way === undefined ? who : `${who} ${way}`, ...measured };
   }

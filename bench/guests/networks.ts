@@ -15,8 +15,8 @@ const mod = fromFileUrl(new URL("../../mod.ts", import.meta.url));
 const NET = { gateway: "10.88.0.1", client: "10.88.0.2", server: "10.88.0.3" } as const;
 /** vsock's ids of the guests, and of the host. */
 const CID = { host: 2, client: 43, server: 44 } as const;
-/** vhost-device-vsock 0.3.0 stalls or loses bytes when siblings write 4 KiB and more at once. */
-const VSOCK_PIECE = 2048;
+/** vhost-device-vsock 0.3.0 stalls or loses bytes when 4 KiB and more are written at once. */
+const VSOCK_PIECE = 3584;
 /** passt listens on the host for its guest's ports, beside the host's own. */
 const PASST_SHIFT = 20_000;
 /** What every guest has beside the usual programs. */
@@ -216,6 +216,7 @@ const vsock: NetworkKind = {
         toHost: (host) => ({
           talk: `vsock:${CID.host}:${PORTS.talk}`,
           talkServer: `unix:${host.path(`client.vsock_${PORTS.talk}`)}`,
+          piece: VSOCK_PIECE,
         }),
       },
       async (guest) => {

@@ -78,6 +78,12 @@ export async function* ipWorkloads(bench: Bench): AsyncIterable<Measured> {
   }
 }
 
+/** Until what is emulated was translated, and what is compiled as it runs was compiled: the same for all, and not measured. */
+export async function warmUp(bench: Bench): Promise<void> {
+  await talk(bench, "rate", 16, bench.seconds);
+  await talk(bench, "round-trips", bench.seconds / 2);
+}
+
 /** Over everything that has streams. */
 export async function* streamWorkloads(bench: Bench, mapped: boolean): AsyncIterable<Measured & { way?: string }> {
   const { p50, p99 } = await talk(bench, "round-trips", bench.seconds) as { p50: number; p99: number };
