@@ -6,6 +6,7 @@
 // deno-lint-ignore-file no-console -- a program's own output
 
 import { median, moreIsBetter, type Series } from "./figures.ts";
+import { GUEST_TO_GUEST, GUEST_TO_HOST } from "./guests/parts.ts";
 import { formatNumber, formatSize, isOurs } from "./table.ts";
 
 const WIDTH = 760;
@@ -17,12 +18,23 @@ const ROOM = 130; // for the value behind the longest bar
 
 interface Results {
   readonly machine: Readonly<Record<string, string | number>>;
-  readonly repeat: number;
+  readonly repeats: Readonly<Record<string, number>>;
   readonly series: readonly Series[];
 }
 
 /** What is drawn: a measure, and its size. */
 export const DRAWN: readonly (readonly [part: string, measure: string, size?: number])[] = [
+  [GUEST_TO_GUEST, "iperf3, 1 stream"],
+  [GUEST_TO_GUEST, "bulk, written and read"],
+  [GUEST_TO_GUEST, "round trip, median"],
+  [GUEST_TO_GUEST, "connections, one at a time"],
+  [GUEST_TO_GUEST, "connections, 16 at once"],
+  [GUEST_TO_GUEST, "HTTP, keep-alive"],
+  [GUEST_TO_GUEST, "HTTP, a connection each"],
+  [GUEST_TO_GUEST, "UDP, 8 KiB"],
+  [GUEST_TO_HOST, "iperf3, 1 stream"],
+  [GUEST_TO_HOST, "round trip, median"],
+  [GUEST_TO_HOST, "connections, 16 at once"],
   ["native", "copied", 65_536],
   ["native", "read", 65_536],
   ["native", "round trip, sleeping", 1],
@@ -52,7 +64,7 @@ function bar(series: Series, y: number, scale: number): string {
 }
 
 /** The chart of results, as SVG. */
-export function drawChart({ machine, repeat, series }: Results): string {
+export function drawChart({ machine, repeats, series }: Results): string {
   const parts: string[] = [];
   let y = 10;
   for (const [part, measure, size] of DRAWN) {
@@ -72,8 +84,11 @@ export function drawChart({ machine, repeat, series }: Results): string {
     }
     y += 8;
   }
+  const counts = Object.values(repeats);
+  const [least, greatest] = [Math.min(...counts), Math.max(...counts)];
+  const most = least === greatest ? `${least}` : `${least} to ${greatest}`;
   const note =
-    `medians of ${repeat} repeats, in turns; lines from the least to the most; ${machine.cores} cores of ${machine.cpu}, Linux ${machine.kernel}`;
+    `medians of ${most} repeats, in turns; lines from the least to the most; ${machine.cores} cores of ${machine.cpu}, Linux ${machine.kernel}`;
   parts.push(`<text x="10" y="${y + 14}" fill="#666">${escape(note)}</text>`);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${
     y + 26

@@ -23,7 +23,8 @@ const lib = join(dirname(dirname(fromFileUrl(import.meta.url))), "lib");
 /** A result file. */
 export interface Results {
   readonly machine: Readonly<Record<string, string | number>>;
-  readonly repeat: number;
+  /** How often each part was measured. */
+  readonly repeats: Readonly<Record<string, number>>;
   readonly quick: boolean;
   readonly series: readonly Series[];
 }
@@ -34,7 +35,7 @@ const HELP = `Usage: deno task bench [native|pump|setup|guests|all] [options]
   pump     circuits to the host's stack, beside loopback TCP
   setup    connections per second through the switch, beside loopback TCP
   guests   two QEMU guests, and a guest with its host: circuits, beside tap and bridge, passt, QEMU's stream netdev and
-           vsock, and beside lo in one guest (about 8 minutes for each repeat)
+           vsock, and beside lo in one guest (about 7 minutes for each repeat)
   all      all of them (default)
 
 Options:
@@ -65,7 +66,7 @@ const parts: Readonly<Record<string, (quick: boolean, networks: readonly string[
     const { measureSetup } = await import("./setup.ts");
     yield* measureSetup(quick);
   },
-  guests: measureGuests,
+  guests: (quick, networks) => measureGuests(quick ? 1 : 3, networks),
 };
 
 class BenchError extends Error {}
@@ -123,7 +124,12 @@ async function main(): Promise<void> {
     }
   }
   const series = collect(figures);
-  const results: Results = { machine: await machine(wanted.includes("guests")), repeat, quick: args.quick, series };
+  const results: Results = {
+    machine: await machine(wanted.includes("guests")),
+    repeats: Object.fromEntries(wanted.map((part) => [part, repeats(part)])),
+    quick: args.quick,
+    series,
+  };
   console.log(Object.entries(results.machine).map(([name, value]) => `${name}: ${value}`).join("\n"));
   console.log(
     `medians of ${

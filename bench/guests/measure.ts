@@ -16,9 +16,6 @@ import { GUEST_TO_GUEST, GUEST_TO_HOST } from "./parts.ts";
 import { iperfServer, serveInGuest, serveOnHost } from "./servers.ts";
 import { type Bench, ipWorkloads, streamWorkloads, warmUp } from "./workloads.ts";
 
-const SECONDS = 3;
-const QUICK_SECONDS = 1;
-
 /** The networks' names. */
 export function networkNames(): string[] {
   return NETWORKS.map(({ who }) => who);
@@ -97,15 +94,16 @@ async function* measureKind({ who, make }: NetworkKind, talk: string, seconds: n
  * One repeat of these networks, one after the other: each has the machine to itself. One that fails is reported and left out from there on; csvn's own failure
  * ends the run.
  *
+ * @param seconds Of each measurement.
  * @param names Of {@linkcode networkNames}.
  */
-export async function* measureGuests(quick: boolean, names: readonly string[]): AsyncIterable<Figure> {
+export async function* measureGuests(seconds: number, names: readonly string[]): AsyncIterable<Figure> {
   const talk = await buildProgram(fromFileUrl(new URL("../../guest/bench/talk", import.meta.url)), stderrProgress);
   for (const kind of NETWORKS) {
     if (!names.includes(kind.who)) continue;
     stderrProgress(`guests: ${kind.who}`);
     try {
-      yield* measureKind(kind, talk, quick ? QUICK_SECONDS : SECONDS);
+      yield* measureKind(kind, talk, seconds);
     } catch (error) {
       if (kind.who === "csvn" || !(error instanceof Error)) throw error;
       stderrProgress(`guests: ${kind.who} FAILED, and the rest of it is left out of this repeat: ${error.message}`);

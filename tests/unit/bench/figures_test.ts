@@ -54,6 +54,16 @@ Deno.test("judge() holds a figure against another, or a value", () => {
   );
 });
 
+Deno.test("judge() takes the best of several others, of those that were measured", () => {
+  const target = { part: "native", measure: "copied", who: "ring", versus: ["TCP", "pipe", "vsock"], ratio: 2 };
+  const rates = collect([figure("ring", 8, "1/s"), figure("TCP", 2, "1/s"), figure("pipe", 5, "1/s")]);
+  const times = collect([figure("ring", 8, "us"), figure("TCP", 2, "us"), figure("pipe", 5, "us")]);
+  const [rate, time] = [judge(target, rates), judge(target, times)];
+  assertEquals([rate?.versus, rate?.measured, rate?.met], ["pipe", 1.6, false]);
+  assertEquals([time?.versus, time?.measured, time?.met], ["TCP", 4, false]);
+  assertEquals(judge(target, collect([figure("ring", 8)])), undefined);
+});
+
 Deno.test("formatFigures() and formatTargets() say by how much, and what was missed", () => {
   const series = collect([
     figure("ring", 8, "GB/s", 65_536),
@@ -78,11 +88,11 @@ what is aimed at
 
 Deno.test("drawChart() draws a bar for each, the longest for the most", () => {
   const series = collect([figure("ring", 8, "GB/s", 65_536), figure("T<P", 4, "GB/s", 65_536)]);
-  const svg = drawChart({ machine: { cores: 2, cpu: "x", kernel: "y" }, repeat: 1, series });
+  const svg = drawChart({ machine: { cores: 2, cpu: "x", kernel: "y" }, repeats: { native: 1 }, series });
   assertEquals([...svg.matchAll(/<rect x="150" y="\d+" width="([\d.]+)"/g)].map(([, width]) => Number(width)), [
     480,
     240,
   ]);
   assertMatch(svg, /T&lt;P/);
-  assertEquals(drawChart({ machine: {}, repeat: 1, series: [] }).includes("<rect x="), false);
+  assertEquals(drawChart({ machine: {}, repeats: { native: 1 }, series: [] }).includes("<rect x="), false);
 });
