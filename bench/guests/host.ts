@@ -12,6 +12,15 @@ import { stderrProgress } from "../../tools/testbed/progress.ts";
 /** Something on the host or in a guest went wrong: what, and where to look. */
 export class BenchFailure extends Error {}
 
+/** Namespaces of runs that were killed. */
+async function removeStale(): Promise<void> {
+  const { stdout } = await capture(["ip", "netns", "list"]);
+  for (const [name, pid] of stdout.matchAll(/^csvn-bench-\w+-(\d+)/gm)) {
+    const lives = await Deno.stat(`/proc/${pid}`).then(() => true, () => false);
+    if (!lives) await capture(["ip", "netns", "del", name]);
+  }
+}
+
 /** A network namespace with nothing but lo in it, and a directory for sockets and logs. Disposing it ends its programs. */
 export class HostSide implements AsyncDisposable {
   readonly #children = new AsyncDisposableStack();
@@ -21,6 +30,7 @@ export class HostSide implements AsyncDisposable {
   /** Make one. */
   static async make(name: string): Promise<HostSide> {
     await ensureHostTools(["ip", "iperf3", "setpriv"], stderrProgress);
+    await removeStale();
     const host = new HostSide(`csvn-bench-${name}-${Deno.pid}`, await Deno.makeTempDir({ prefix: "csvn-bench-" }));
     await host.ip(["netns", "add", host.namespace]);
     await host.run("ip link set lo up");
