@@ -54,6 +54,7 @@ void pump_done(struct plane *p, struct host_circuit *h, int error)
 {
 	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };
 	uint32_t state = CSVN_STATE_CLOSED | (error ? CSVN_STATE_RESET : CSVN_STATE_FIN);
+	bool closing;
 
 	if (h->state == HOST_DONE)
 		return;
@@ -67,8 +68,9 @@ void pump_done(struct plane *p, struct host_circuit *h, int error)
 	plane_unwatch(p, h->fd);
 	close(h->fd);
 	h->fd = -1;
-	/* The CLOSE of a guest that has closed is as good as here, and nothing can be given up before it. */
-	(error || !(guest_state(h) & CSVN_STATE_CLOSED) ? plane_event : plane_event_quiet)(
+	/* The CLOSE of a guest that has closed is as good as here, and nothing can be given up before it; once it came, nothing else may come. */
+	closing = !error && !h->guest_closed && csvn_peer_state(&h->end) & CSVN_STATE_CLOSED;
+	(closing ? plane_event_quiet : plane_event)(
 		p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
 		(struct event_part){ NULL, 0 });
 }

@@ -320,3 +320,30 @@ Deno.test("a peer that does not read stalls its own circuit, and no other", asyn
   resolve();
   await stalled.close();
 });
+
+Deno.test("a guest that has closed before all was sent is given up as soon as it is, though nothing else happens", async () => {
+  const { promise: release, resolve } = Promise.withResolvers<void>();
+  let received = 0;
+  await using server = serve(async (connection) => {
+    await release;
+    const buffer = new Uint8Array(65536);
+    for (let n; (n = await connection.read(buffer)) !== null;) received += n;
+    connection.close();
+  });
+  await using net = await startTestSwitch(allow(server.port));
+  await using vm = await FakeDriver.boot(net.socket);
+  const circuit = await vm.mustConnect(GATEWAY, server.port);
+  let sent = 0;
+  for (let full = 0; full < 100;) {
+    const n = circuit.write(new Uint8Array(65536));
+    sent += n;
+    full = n === 0 ? full + 1 : 0;
+    circuit.ring();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await circuit.close();
+  assertEquals(net.csvn.status().circuits.open, 1);
+  resolve();
+  await until("all of it", () => received === sent);
+  await until("its end", () => net.csvn.status().circuits.open === 0);
+});
