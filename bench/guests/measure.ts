@@ -13,7 +13,7 @@ import { BenchFailure } from "./host.ts";
 import { type Network, type NetworkKind, PORTS } from "./network.ts";
 import { NETWORKS } from "./networks.ts";
 import { GUEST_TO_GUEST, GUEST_TO_HOST } from "./parts.ts";
-import { iperfServer, serveInGuest, serveOnHost } from "./servers.ts";
+import { installTalk, iperfServer, serveInGuest, serveOnHost } from "./servers.ts";
 import { type Bench, ipWorkloads, streamWorkloads, warmUp } from "./workloads.ts";
 
 /** The networks' names. */
@@ -47,10 +47,8 @@ async function untilIperfListens(run: (command: string) => Promise<{ stdout: str
 async function* measureNetwork(who: string, network: Network, talk: string, seconds: number): AsyncIterable<Figure> {
   const { client, server, host, toGuest, toHost, mapped = false } = network;
   const bytes = await Deno.readFile(talk);
-  await serveInGuest(server, toGuest, bytes);
-  if (client !== server) {
-    await client.run("cat >/usr/local/bin/talk && chmod +x /usr/local/bin/talk", { stdin: bytes, check: true });
-  }
+  for (const guest of new Set([client, server])) await installTalk(guest, bytes);
+  await serveInGuest(server, toGuest);
   // A server whose client has given up would keep the next one from its port.
   let stop: (() => Promise<void>) | undefined;
   yield* figures(GUEST_TO_GUEST, who, {

@@ -36,9 +36,13 @@ export function iperfServer(): string[] {
   return ["iperf3", "--server", "--one-off", "--port", `${PORTS.iperf}`, "--idle-timeout", `${IPERF_IDLE}`];
 }
 
-/** Start all servers in a guest. `talk` is its program's path on the host. */
-export async function serveInGuest(guest: Guest, route: Route, talk: Uint8Array): Promise<void> {
+/** Put `talk` into a guest. @param talk The program's bytes. */
+export async function installTalk(guest: Guest, talk: Uint8Array): Promise<void> {
   await guest.run("cat >/usr/local/bin/talk && chmod +x /usr/local/bin/talk", { stdin: talk, check: true });
+}
+
+/** Start all servers in a guest that has `talk`. */
+export async function serveInGuest(guest: Guest, route: Route): Promise<void> {
   guest.spawn(`exec talk serve ${route.talkServer} >/tmp/talk.log 2>&1`, { stdin: false });
   if (!route.ip) return;
   await guest.run("mkdir -p /tmp/nginx/www && head -c 1024 /dev/zero | tr '\\0' x >/tmp/nginx/www/index.html", {
