@@ -35,6 +35,9 @@ struct host_circuit {
 	bool guest_closed; /* TypeScript said so */
 	bool write_ended; /* the guest's FIN went out */
 	bool read_ended; /* end of file came, and our FIN is set */
+	bool looks_rx; /* waits for bytes without having armed: see look.h */
+	bool looks_tx; /* the same for room */
+	bool listed; /* in the plane's looking */
 	struct csvn_end end;
 };
 
@@ -103,8 +106,8 @@ void host_drop_route(struct plane *p, int device, uint32_t id, int handle);
 /* Let the guest look at a circuit. */
 void host_wake(struct plane *p, int device, uint32_t id);
 
-/* pump.c: move what can be moved, within a turn's budget. */
-void pump(struct plane *p, struct host_circuit *h);
+/* pump.c: move what can be moved, within a turn's budget. readable: epoll says so of the socket. */
+void pump(struct plane *p, struct host_circuit *h, bool readable);
 /* Tell TypeScript that a host circuit is over, once. */
 void pump_done(struct plane *p, struct host_circuit *h, int error);
 

@@ -18,16 +18,19 @@ void host_doorbell(struct plane *p, int handle)
 	struct host_circuit *h = handle_get(&p->host_circuits, handle);
 
 	if (h)
-		pump(p, h);
+		pump(p, h, false);
 }
 
-static void connected(struct plane *p, struct host_circuit *h)
+static int socket_error(int fd)
 {
 	socklen_t bytes = sizeof(int);
 	int error = 0;
 
-	if (getsockopt(h->fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0)
-		error = errno;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0 ? errno : error;
+}
+
+static void connected(struct plane *p, struct host_circuit *h, int error)
+{
 	plane_event(p, CSVN_EVENT_HOST_CONNECTED, h->handle, (uint32_t)error, (struct event_part){ NULL, 0 },
 		    (struct event_part){ NULL, 0 });
 	if (error) {
@@ -36,21 +39,19 @@ static void connected(struct plane *p, struct host_circuit *h)
 		return;
 	}
 	h->state = HOST_OPEN;
-	pump(p, h);
+	pump(p, h, false);
 }
 
 void host_ready(struct plane *p, struct host_circuit *h, uint32_t events)
 {
 	if (h->state == HOST_CONNECTING) {
-		connected(p, h);
+		connected(p, h, socket_error(h->fd));
 		return;
 	}
 	/* An error or a hang-up that no direction would look at by itself. */
 	if ((events & (EPOLLERR | EPOLLHUP)) && !(h->watched & (EPOLLIN | EPOLLOUT))) {
-		socklen_t bytes = sizeof(int);
-		int error = 0;
+		int error = socket_error(h->fd);
 
-		(void)getsockopt(h->fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
 		if (error) {
 			pump_done(p, h, error);
 			return;
@@ -58,7 +59,7 @@ void host_ready(struct plane *p, struct host_circuit *h, uint32_t events)
 		/* Both halves of the connection are over, but the guest has bytes to read yet: it will ring. */
 		plane_unwatch(p, h->fd);
 	}
-	pump(p, h);
+	pump(p, h, events & (EPOLLIN | EPOLLERR | EPOLLHUP));
 }
 
 void host_circuit_destroy(struct plane *p, struct host_circuit *h)
@@ -69,7 +70,6 @@ void host_circuit_destroy(struct plane *p, struct host_circuit *h)
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
 		(void)setsockopt(h->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		plane_unwatch(p, h->fd);
 		close(h->fd);
 	}
 	free(h);
@@ -159,17 +159,20 @@ static int open_socket(const struct csvn_host_setup *s, enum host_state *state)
 	return fd;
 }
 
-/* Is connecting over already? On this host it is: a loopback's handshake happens within connect(). */
-static bool is_decided(int fd)
+/* How connecting has ended, or -EINPROGRESS. On this host it has: a loopback's handshake happens within connect(). */
+static int outcome(int fd)
 {
 	struct pollfd poller = { .fd = fd, .events = POLLOUT };
 
-	return poll(&poller, 1, 0) == 1;
+	if (poll(&poller, 1, 0) != 1)
+		return -EINPROGRESS;
+	return poller.revents & (POLLERR | POLLHUP) ? socket_error(fd) : 0;
 }
 
 /* The socket becomes the circuit's, unless there is an error. */
 static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd, enum host_state state)
 {
+	int error = state == HOST_CONNECTING ? outcome(fd) : 0;
 	struct host_circuit *h = calloc(1, sizeof(*h));
 	int rc;
 
@@ -188,20 +191,19 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd
 	if (rc == 0)
 		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_STREAM, h->handle);
 	if (rc == 0) {
-		h->watched = state == HOST_CONNECTING ? EPOLLOUT : EPOLLIN;
-		rc = plane_watch(p, fd, WATCH_HOST, h->handle, 0);
+		h->watched = error == -EINPROGRESS ? EPOLLOUT : EPOLLIN;
+		rc = plane_watch_for(p, fd, WATCH_HOST, h->handle, h->watched);
 	}
 	if (rc < 0) {
 		host_circuit_destroy(p, h);
 		return rc;
 	}
 	h->fd = fd;
-	plane_rewatch(p, fd, WATCH_HOST, h->handle, h->watched);
 	rc = h->handle;
 	if (state == HOST_OPEN)
-		pump(p, h);
-	else if (is_decided(fd))
-		connected(p, h);
+		pump(p, h, false);
+	else if (error != -EINPROGRESS)
+		connected(p, h, error);
 	return rc;
 }
 
@@ -238,7 +240,7 @@ int csvn_host_finish(int plane, int circuit)
 	h = handle_get(&p->host_circuits, circuit);
 	if (h) {
 		h->guest_closed = true;
-		pump(p, h);
+		pump(p, h, false);
 	}
 	plane_leave(p);
 	return h ? 0 : -EBADF;

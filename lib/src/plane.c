@@ -8,24 +8,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "csvn/spin.h"
 #include "device.h"
 #include "host.h"
+#include "look.h"
 #include "session.h"
 
 #define TICK_MS 1000
-#define SPIN_MAX_NS 50000u
 #define BATCH 64 /* descriptors handled under one hold of the lock */
-
-/* When the thread looks before it sleeps. */
-struct look {
-	struct csvn_spin spin;
-	uint64_t turns; /* of the pump, up to the last batch */
-	bool due; /* the pump had a turn in the last batch */
-};
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t registry_idle = PTHREAD_COND_INITIALIZER;
@@ -54,24 +45,26 @@ void plane_leave(struct plane *p)
 	pthread_mutex_unlock(&registry_lock);
 }
 
-static uint64_t nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static uint64_t watch_data(enum watch what, int handle, uint32_t aux)
 {
 	return (uint64_t)what << 56 | (uint64_t)(aux & 0xff) << 48 | (uint32_t)handle;
 }
 
+static int control_epoll(struct plane *p, int operation, int fd, uint64_t data, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.u64 = data };
+
+	return epoll_ctl(p->epoll, operation, fd, &e) < 0 ? -errno : 0;
+}
+
 int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux)
 {
-	struct epoll_event e = { .events = EPOLLIN, .data.u64 = watch_data(what, handle, aux) };
+	return control_epoll(p, EPOLL_CTL_ADD, fd, watch_data(what, handle, aux), EPOLLIN);
+}
 
-	return epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+int plane_watch_for(struct plane *p, int fd, enum watch what, int handle, uint32_t events)
+{
+	return control_epoll(p, EPOLL_CTL_ADD, fd, watch_data(what, handle, 0), events);
 }
 
 void plane_unwatch(struct plane *p, int fd)
@@ -81,9 +74,7 @@ void plane_unwatch(struct plane *p, int fd)
 
 void plane_rewatch(struct plane *p, int fd, enum watch what, int handle, uint32_t events)
 {
-	struct epoll_event e = { .events = events, .data.u64 = watch_data(what, handle, 0) };
-
-	(void)epoll_ctl(p->epoll, EPOLL_CTL_MOD, fd, &e);
+	(void)control_epoll(p, EPOLL_CTL_MOD, fd, watch_data(what, handle, 0), events);
 }
 
 void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause)
@@ -157,55 +148,28 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 	}
 }
 
-/*
- * Wait for descriptors. After a turn of the pump, look for a moment before sleeping: whoever is talked to often
- * answers sooner than a thread is woken (spin.h).
- */
-static int wait_ready(struct plane *p, struct look *look, struct epoll_event *ready, int timeout)
-{
-	uint32_t length;
-	uint64_t began, took = 0;
-	int n = 0;
-
-	if (!look->due)
-		return epoll_wait(p->epoll, ready, BATCH, timeout);
-	began = nanoseconds();
-	length = csvn_spin_begin(&look->spin, SPIN_MAX_NS);
-	if (length) {
-		do {
-			n = epoll_wait(p->epoll, ready, BATCH, 0);
-			took = nanoseconds() - began;
-		} while (n == 0 && took < length);
-		csvn_spin_end(&look->spin, (uint32_t)took, n != 0);
-	}
-	if (n)
-		return n;
-	n = epoll_wait(p->epoll, ready, BATCH, timeout);
-	csvn_spin_slept(&look->spin, nanoseconds() - began - took, SPIN_MAX_NS);
-	return n;
-}
-
 static void *run(void *arg)
 {
 	struct plane *p = arg;
 	struct epoll_event ready[BATCH];
-	struct look look = { .due = false };
+	struct look look;
 	bool closing = false;
 	int timeout = -1;
 
-	csvn_spin_init(&look.spin);
+	look_init(&look);
 	while (!closing) {
-		int n = wait_ready(p, &look, ready, timeout);
+		int n = look_wait(p, &look, ready, BATCH, timeout);
 
 		pthread_mutex_lock(&p->lock);
+		p->looks = true;
 		for (int i = 0; i < n; i++)
 			dispatch(p, ready[i].data.u64, ready[i].events);
 		if (p->incomplete)
 			session_tick(p);
 		timeout = p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
-		look.due = p->counters.host_turns != look.turns;
-		look.turns = p->counters.host_turns;
+		look_batch(p, &look);
+		p->looks = false;
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;

@@ -23,6 +23,7 @@
 #define SESSIONS_MAX 4096u
 #define DEVICES_MAX 4096u
 
+#define LOOKED_MAX 16u
 #define HOST_ARENAS_MAX 65536u
 #define HOST_CIRCUITS_MAX (1u << 20)
 
@@ -58,6 +59,9 @@ struct plane {
 	bool holding; /* interrupts of the devices in held wait for csvn_signals() */
 	uint32_t held_count;
 	int held[DEVICES_MAX];
+	bool looks; /* the thread is at work, and looks at what is in looked before it sleeps */
+	uint32_t looked_count;
+	int looked[LOOKED_MAX]; /* host circuits; see look.h */
 	struct handle_table listeners, sessions, devices;
 	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners;
 };
@@ -77,6 +81,8 @@ void plane_event_quiet(struct plane *p, enum csvn_event_kind kind, int handle, u
 		       struct event_part b);
 void plane_event_text(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, const char *text);
 int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux);
+/* The same, for these epoll events. */
+int plane_watch_for(struct plane *p, int fd, enum watch what, int handle, uint32_t events);
 void plane_unwatch(struct plane *p, int fd);
 /* Ask for these epoll events of a watched descriptor. */
 void plane_rewatch(struct plane *p, int fd, enum watch what, int handle, uint32_t events);

@@ -21,12 +21,13 @@
 
 #include "device.h"
 #include "host.h"
+#include "look.h"
 
 #define TURN_BYTES (1u << 20)
 
 /* How a direction ended its turn. */
 enum outcome {
-	IDLE, /* the guest must move: armed */
+	IDLE, /* the guest must move: armed, or looked at again before the thread sleeps */
 	BLOCKED, /* the socket must move */
 	MORE, /* the budget is used up */
 	ENDED, /* for good */
@@ -65,8 +66,7 @@ void pump_done(struct plane *p, struct host_circuit *h, int error)
 
 		(void)setsockopt(h->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	}
-	plane_unwatch(p, h->fd);
-	close(h->fd);
+	close(h->fd); /* and epoll forgets it */
 	h->fd = -1;
 	/* The CLOSE of a guest that has closed is as good as here, and nothing can be given up before it; once it came, nothing else may come. */
 	closing = !error && !h->guest_closed && csvn_peer_state(&h->end) & CSVN_STATE_CLOSED;
@@ -85,7 +85,7 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 		/* The state before the tail: with FIN seen, the tail that is loaded next is final. */
 		uint32_t state = guest_state(h);
 		struct iovec iov[2];
-		uint32_t ready;
+		uint32_t ready, wanted;
 		struct msghdr msg = { .msg_iov = iov };
 		ssize_t n;
 
@@ -107,11 +107,16 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 			}
 			if (armed)
 				return IDLE;
+			if (look_again(p, h)) {
+				h->looks_rx = true;
+				return IDLE;
+			}
 			csvn_arm_rx(e);
 			armed = true;
 			continue;
 		}
-		msg.msg_iovlen = (size_t)ring_pieces(e->rx, e->size, e->head, ready < budget ? ready : budget, iov);
+		wanted = ready < budget ? ready : budget;
+		msg.msg_iovlen = (size_t)ring_pieces(e->rx, e->size, e->head, wanted, iov);
 		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EAGAIN)
 			return BLOCKED;
@@ -123,20 +128,25 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 		p->counters.host_received += (uint64_t)n;
 		if (csvn_wants_tx(e))
 			wake_guest(p, h);
+		if ((uint32_t)n < wanted)
+			return BLOCKED;
 		budget -= (uint32_t)n;
 	}
 	return MORE;
 }
 
-static enum outcome from_socket(struct plane *p, struct host_circuit *h, int *error)
+/* readable: epoll says that the socket has something, or was not asked. */
+static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool readable, int *error)
 {
 	struct csvn_end *e = &h->end;
 	uint32_t budget = TURN_BYTES;
 	bool armed = false;
 
+	if (!readable && !(guest_state(h) & CSVN_STATE_CLOSED))
+		return BLOCKED;
 	while (budget) {
 		struct iovec iov[2];
-		uint32_t room;
+		uint32_t room, wanted;
 		ssize_t n;
 
 		/* The guest's socket is gone: nobody reads what comes now. */
@@ -149,11 +159,16 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, int *er
 		if (!room) {
 			if (armed)
 				return IDLE;
+			if (look_again(p, h)) {
+				h->looks_tx = true;
+				return IDLE;
+			}
 			csvn_arm_tx(e);
 			armed = true;
 			continue;
 		}
-		n = readv(h->fd, iov, ring_pieces(e->tx, e->size, e->tail, room < budget ? room : budget, iov));
+		wanted = room < budget ? room : budget;
+		n = readv(h->fd, iov, ring_pieces(e->tx, e->size, e->tail, wanted, iov));
 		if (n < 0 && errno == EAGAIN)
 			return BLOCKED;
 		if (n < 0) {
@@ -168,6 +183,8 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, int *er
 		p->counters.host_sent += (uint64_t)n;
 		if (csvn_wants_rx(e))
 			wake_guest(p, h);
+		if ((uint32_t)n < wanted)
+			return BLOCKED;
 		budget -= (uint32_t)n;
 	}
 	return MORE;
@@ -181,7 +198,7 @@ static void watch(struct plane *p, struct host_circuit *h, uint32_t events)
 	plane_rewatch(p, h->fd, WATCH_HOST, h->handle, events);
 }
 
-void pump(struct plane *p, struct host_circuit *h)
+void pump(struct plane *p, struct host_circuit *h, bool readable)
 {
 	enum outcome out = ENDED, in = ENDED;
 	uint32_t events = 0;
@@ -190,10 +207,11 @@ void pump(struct plane *p, struct host_circuit *h)
 	if (h->state != HOST_OPEN)
 		return;
 	p->counters.host_turns++;
+	h->looks_rx = h->looks_tx = false;
 	if (!h->write_ended)
 		out = to_socket(p, h, &error);
 	if (out != FAILED && !h->read_ended)
-		in = from_socket(p, h, &error);
+		in = from_socket(p, h, readable || !(h->watched & EPOLLIN), &error);
 	if (out == FAILED || in == FAILED) {
 		pump_done(p, h, error);
 		return;

@@ -347,3 +347,29 @@ Deno.test("a guest that has closed before all was sent is given up as soon as it
   await until("all of it", () => received === sent);
   await until("its end", () => net.csvn.status().circuits.open === 0);
 });
+
+Deno.test("circuits that ring only when they are asked to are heard, whether the data plane looks or sleeps", async (t) => {
+  await using server = serve(async (connection) => {
+    await connection.readable.pipeTo(connection.writable).catch(() => {});
+  });
+  await using net = await startTestSwitch({ ...allow(server.port), limits: { ringBytes: 16 << 10 } });
+  await using vm = await FakeDriver.boot(net.socket);
+  // One, which nobody else wakes the data plane for, and more than it looks at (LOOKED_MAX).
+  for (const count of [1, 40]) {
+    await t.step(`${count}`, async () => {
+      const circuits = await Promise.all(Array.from({ length: count }, () => vm.mustConnect(GATEWAY, server.port)));
+      for (let round = 0; round < 100; round++) {
+        for (const circuit of circuits) {
+          assertEquals(circuit.write(Uint8Array.of(round)), 1);
+          circuit.ringIfAsked();
+        }
+        for (const circuit of circuits) {
+          assertEquals(await until(`circuit ${circuit.id}'s echo`, () => circuit.read()[0] === round), true);
+        }
+        if (round % 10 === 9) await until("all to be asleep", () => circuits.every((circuit) => circuit.asked));
+      }
+      await Promise.all(circuits.map((circuit) => circuit.close()));
+      await until("nothing left", () => net.csvn.status().circuits.open === 0);
+    });
+  }
+});

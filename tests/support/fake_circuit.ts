@@ -22,6 +22,7 @@ export class FakeCircuit {
   readonly rx: Uint8Array;
   #tail = 0n;
   #head = 0n;
+  #rung = 0;
 
   constructor(
     readonly driver: FakeDriver,
@@ -131,6 +132,19 @@ export class FakeCircuit {
   /** Ring for the peer. */
   ring(): void {
     this.driver.ring(this.id);
+  }
+
+  /** Has the peer asked to be rung for, since it last was by {@linkcode ringIfAsked}? */
+  get asked(): boolean {
+    Atomics.exchange(new Int32Array(1), 0, 0); // a fence: what was written comes before what is read now
+    return this.peer.getUint32(128, true) !== this.#rung;
+  }
+
+  /** Ring for the peer if it has asked for that, as drivers do after writing. */
+  ringIfAsked(): void {
+    if (!this.asked) return;
+    this.#rung = this.peer.getUint32(128, true);
+    this.ring();
   }
 
   /** Set state bits. */
