@@ -21,6 +21,9 @@
 
 #include "csvn.h"
 
+/* How long connect() looks for the switch's answer before it sleeps: hints, which calls may change at the same time. */
+static struct csvn_spin csvn_connect_spin = { .ns = CSVN_SPIN_FIRST };
+
 static void csvn_attempt_put(struct csvn_attempt *a)
 {
 	if (!refcount_dec_and_test(&a->ref))
@@ -163,8 +166,21 @@ static void csvn_attempt_late(struct work_struct *work)
 	csvn_attempt_put(mine);
 }
 
-/* Takes over the caller's count of dev, on an error as well. The socket is locked. */
-static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev)
+/* Look for the answer for a moment, and then ask for an interrupt. */
+static void csvn_attempt_look(struct csvn_sock *cs, struct csvn_attempt *a)
+{
+	bool decided = csvn_spin(&csvn_connect_spin, ({ csvn_control_look(a->dev);
+							csvn_state(cs) != CSVN_CONNECTING; }));
+
+	if (!decided)
+		csvn_request_await(a->dev, &a->req);
+}
+
+/*
+ * Takes over the caller's count of dev, on an error as well. The socket is locked. waits: the caller will wait for the
+ * outcome, which may be there already when this returns.
+ */
+static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, bool waits)
 {
 	struct csvn_attempt *a = kzalloc(sizeof(*a), GFP_KERNEL);
 	struct csvn_connect *out;
@@ -200,7 +216,14 @@ static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev)
 	csvn_sock_set(cs, CSVN_CONNECTING);
 	spin_unlock_irqrestore(&cs->lock, flags);
 	queue_delayed_work(csvn_workqueue, &a->deadline, msecs_to_jiffies(CSVN_CONNECT_MS));
+	a->req.quiet = waits;
+	if (waits)
+		refcount_inc(&a->ref);
 	csvn_request_send(dev, &a->req);
+	if (waits) {
+		csvn_attempt_look(cs, a);
+		csvn_attempt_put(a);
+	}
 	return 0;
 }
 
@@ -233,6 +256,7 @@ static long csvn_wait_attempt(struct csvn_sock *cs, long timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	struct sock *sk = cs->sk;
+	u64 began = local_clock();
 
 	add_wait_queue(sk_sleep(sk), &wait);
 	while (csvn_state(cs) == CSVN_CONNECTING) {
@@ -243,6 +267,7 @@ static long csvn_wait_attempt(struct csvn_sock *cs, long timeo)
 			break;
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
+	csvn_spin_slept(&csvn_connect_spin, local_clock() - began, csvn_spin_most());
 	return timeo;
 }
 
@@ -283,8 +308,8 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 	struct csvn_sock *cs = csvn_sk(sock);
 	struct sock *sk = sock->sk;
 	struct csvn_device *dev;
+	long timeo = sock_sndtimeo(sk, flags & O_NONBLOCK);
 	int err, disconnects;
-	long timeo;
 
 	switch (csvn_state(cs)) {
 	case CSVN_CONNECTING:
@@ -320,7 +345,7 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 		cs->remote = remote;
 		WRITE_ONCE(sk->sk_err, 0);
 		sock_reset_flag(sk, SOCK_DONE);
-		err = csvn_attempt_start(cs, dev);
+		err = csvn_attempt_start(cs, dev, timeo);
 		if (err) {
 			csvn_forget_port(sk);
 			return err;
@@ -329,7 +354,6 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 		err = -EINPROGRESS;
 	}
 
-	timeo = sock_sndtimeo(sk, flags & O_NONBLOCK);
 	if (!timeo)
 		return err; /* even if the answer is there already: as with TCP, the next call tells */
 	if (csvn_state(cs) == CSVN_CONNECTING) {

@@ -9,8 +9,9 @@
  * whoever waits and gives up leaves the request behind, and done() frees it.
  *
  * An interrupt costs more than all the rest of a request. So the queue's interrupt is off while nobody waits for an answer: those
- * that nobody looks at (`quiet`) are taken back when the next request is sent, or with the next interrupt. And a request that is in
- * no hurry (`lazy`) does not notify the device: the next one does, or a timer.
+ * that nobody looks at (`quiet`) are taken back when the next request is sent, or with the next interrupt. Whoever looks for an
+ * answer instead of sleeping sends a quiet request, looks (csvn_control_look()), and says so when it gives up looking
+ * (csvn_request_await()). And a request that is in no hurry (`lazy`) does not notify the device: the next one does, or a timer.
  *
  * Before HELLO and after BYE requests fail with ENETDOWN at once. A queue that is going away is told by `dead`: under
  * control_lock, and readers of RCU may notify it until synchronize_rcu() has returned.
@@ -29,6 +30,7 @@ void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
 	req->sent = false;
 	req->quiet = false;
 	req->lazy = false;
+	req->answered = false;
 	req->out.header.type = type;
 	req->out.header.version = CSVN_VERSION;
 	req->out.header.length = size;
@@ -102,6 +104,7 @@ static void csvn_control_reap(struct csvn_device *dev, struct list_head *done)
 
 	while ((req = virtqueue_get_buf(dev->vq[CSVN_QUEUE_CONTROL], &got))) {
 		req->got = min_t(u32, got, sizeof(req->in));
+		req->answered = true;
 		if (req->out.header.type == CSVN_REQ_CONNECT)
 			dev->connecting--;
 		if (!req->quiet)
@@ -179,6 +182,45 @@ void csvn_request_send(struct csvn_device *dev, struct csvn_request *req)
 		req->done(req, ENETDOWN);
 }
 
+/* Take back what was answered, without an interrupt. */
+void csvn_control_look(struct csvn_device *dev)
+{
+	unsigned long flags;
+	bool kick = false;
+	LIST_HEAD(done);
+
+	rcu_read_lock(); /* as in csvn_request_send() */
+	spin_lock_irqsave(&dev->control_lock, flags);
+	if (!dev->dead) {
+		csvn_control_reap(dev, &done);
+		if (!list_empty(&done)) {
+			csvn_control_fill(dev);
+			kick = csvn_control_kick(dev);
+		}
+	}
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	if (kick)
+		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
+	rcu_read_unlock();
+	csvn_control_answered(&done);
+}
+
+/* A quiet request's answer is waited for from now on. The caller counts req. */
+void csvn_request_await(struct csvn_device *dev, struct csvn_request *req)
+{
+	unsigned long flags;
+	LIST_HEAD(done);
+
+	spin_lock_irqsave(&dev->control_lock, flags);
+	if (req->quiet && !req->answered && !dev->dead) {
+		req->quiet = false;
+		dev->awaited++;
+		csvn_control_listen(dev, &done);
+	}
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	csvn_control_answered(&done);
+}
+
 /* Nothing urgent has come along. */
 static void csvn_control_lazy(struct timer_list *timer)
 {
@@ -208,6 +250,8 @@ void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req)
 	spin_lock_irqsave(&dev->control_lock, flags);
 	if (!req->sent && !list_empty(&req->node)) {
 		list_del_init(&req->node);
+		if (!req->quiet)
+			dev->awaited--;
 		unsent = true;
 	}
 	spin_unlock_irqrestore(&dev->control_lock, flags);

@@ -95,8 +95,9 @@ struct csvn_request {
 	u32 size; /* of out, bytes */
 	u32 got; /* bytes that the device wrote into in */
 	bool sent; /* given to the queue; control_lock */
-	bool quiet; /* nobody waits for the answer: done() may come late */
+	bool quiet; /* nobody waits for the answer, or looks for it: done() may come late */
 	bool lazy; /* the device may learn of it late */
+	bool answered; /* taken back; control_lock */
 	union csvn_record out;
 	union csvn_record in;
 };
@@ -499,6 +500,8 @@ void csvn_control_done(struct virtqueue *vq);
 void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
 		       void (*done)(struct csvn_request *req, int error));
 void csvn_request_send(struct csvn_device *dev, struct csvn_request *req);
+void csvn_request_await(struct csvn_device *dev, struct csvn_request *req);
+void csvn_control_look(struct csvn_device *dev);
 void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req);
 int csvn_request_call(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
 		      union csvn_record *in, u32 in_size, unsigned int ms);
