@@ -255,7 +255,7 @@ void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c)
 	cs->remote = c->remote;
 	cs->armed_rx = cs->armed_tx = false;
 	cs->told_end = cs->told_break = false;
-	csvn_spin_init(&cs->spin_rx);
+	cs->waited = false;
 	csvn_spin_init(&cs->spin_tx);
 	rcu_assign_pointer(cs->circuit, c);
 	smp_store_release(&c->cs, cs); /* pairs with csvn_circuit_wake(), csvn_circuits_lost() */

@@ -166,10 +166,10 @@ static void csvn_attempt_late(struct work_struct *work)
 	csvn_attempt_put(mine);
 }
 
-/* Look for the answer for a moment, and then ask for an interrupt. */
+/* Look for the answer for a moment, unless others are interrupted for theirs anyway; and then ask for an interrupt. */
 static void csvn_attempt_look(struct csvn_sock *cs, struct csvn_attempt *a)
 {
-	bool decided = csvn_spin(&csvn_connect_spin, ({ csvn_control_look(a->dev);
+	bool decided = !READ_ONCE(a->dev->awaited) && csvn_spin(&csvn_connect_spin, ({ csvn_control_look(a->dev);
 							csvn_state(cs) != CSVN_CONNECTING; }));
 
 	if (!decided)

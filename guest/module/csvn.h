@@ -294,6 +294,7 @@ struct csvn_sock {
 	bool told_end; /* lock: a wake has told of the end of file, or of a break */
 	bool told_break;
 	bool edge; /* somebody polls edge-triggered: arm after each transfer */
+	bool waited; /* a wait for bytes was had on this circuit: spin_rx is its own */
 	struct csvn_spin spin_rx; /* rx; hints, that a wait without it may change */
 	struct csvn_spin spin_tx; /* tx */
 };

@@ -36,10 +36,37 @@ static bool csvn_tx_due(struct csvn_sock *cs, struct csvn_circuit *c)
 	       READ_ONCE(c->reset) || (READ_ONCE(cs->sk->sk_shutdown) & SEND_SHUTDOWN);
 }
 
+/*
+ * What the first wait for bytes on a circuit goes by: how those of the circuits before it went. A short connection has no other, and
+ * would otherwise never learn. Hints, that any socket may change.
+ */
+static struct csvn_spin csvn_first_rx = { .ns = CSVN_SPIN_FIRST };
+
+static struct csvn_spin *csvn_spin_rx(struct csvn_sock *cs)
+{
+	return READ_ONCE(cs->waited) ? &cs->spin_rx : &csvn_first_rx;
+}
+
+/* A wait for bytes has ended. */
+static void csvn_waited(struct csvn_sock *cs)
+{
+	if (READ_ONCE(cs->waited))
+		return;
+	cs->spin_rx = csvn_first_rx;
+	WRITE_ONCE(cs->waited, true);
+}
+
 /* The receiving lock is held. */
 bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond)
 {
-	return csvn_spin(&cs->spin_rx, csvn_rx_due(cs, c, beyond));
+	bool due = csvn_rx_due(cs, c, beyond);
+
+	if (!due) {
+		due = csvn_spin(csvn_spin_rx(cs), csvn_rx_due(cs, c, beyond));
+		if (due)
+			csvn_waited(cs);
+	}
+	return due;
 }
 
 /* The sending lock is held. */
@@ -111,7 +138,8 @@ void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo)
 	while (!csvn_arm_readable(cs, beyond) && *timeo && !signal_pending(current))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	remove_wait_queue(sk_sleep(cs->sk), &wait);
-	csvn_spin_slept(&cs->spin_rx, local_clock() - began, csvn_spin_most());
+	csvn_spin_slept(csvn_spin_rx(cs), local_clock() - began, csvn_spin_most());
+	csvn_waited(cs);
 }
 
 void csvn_wait_room(struct csvn_sock *cs, long *timeo)

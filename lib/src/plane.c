@@ -156,6 +156,7 @@ static void *run(void *arg)
 	bool closing = false;
 	int timeout = -1;
 
+	(void)pthread_setname_np(pthread_self(), "csvn-plane");
 	look_init(&look);
 	while (!closing) {
 		int n = look_wait(p, &look, ready, BATCH, timeout);
