@@ -169,9 +169,13 @@ static void csvn_attempt_late(struct work_struct *work)
 /* Look for the answer for a moment, unless others are interrupted for theirs anyway; and then ask for an interrupt. */
 static void csvn_attempt_look(struct csvn_sock *cs, struct csvn_attempt *a)
 {
-	bool decided = !READ_ONCE(a->dev->awaited) && csvn_spin(&csvn_connect_spin, ({ csvn_control_look(a->dev);
-							csvn_state(cs) != CSVN_CONNECTING; }));
+	bool decided = false;
 
+	if (!READ_ONCE(a->dev->awaited))
+		decided = csvn_spin(&csvn_connect_spin, ({
+			csvn_control_look(a->dev);
+			csvn_state(cs) != CSVN_CONNECTING;
+		}));
 	if (!decided)
 		csvn_request_await(a->dev, &a->req);
 }

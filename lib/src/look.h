@@ -3,9 +3,9 @@
  * Looking before the data plane's thread sleeps.
  *
  * Theory of operation. Whoever is talked to often is answered sooner by looking than by sleeping (spin.h); and a guest rings
- * for an end that has armed, which costs it more than a copy of many kilobytes. So a host circuit that has nothing to do, and that had its
- * turn in this thread, does not arm: it is put on the list of those that are looked at. When the look is over they all have a turn
- * in which they arm, before the thread sleeps. State changes ring in any case: the ends watch.
+ * for an end that has armed, which costs it more than a copy of many kilobytes. So a host circuit that has nothing to do, and that
+ * had its turn in this thread, does not arm: it is put on the list of those that are looked at. When the look is over they all have
+ * a turn in which they arm, before the thread sleeps. State changes ring in any case: the ends watch.
  */
 #ifndef CSVN_LOOK_H
 #define CSVN_LOOK_H

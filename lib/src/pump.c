@@ -60,6 +60,7 @@ void pump_done(struct plane *p, struct host_circuit *h, int error)
 	if (h->state == HOST_DONE)
 		return;
 	h->state = HOST_DONE;
+	h->looks_rx = h->looks_tx = false;
 	tell_state(p, h, state | (h->read_ended ? CSVN_STATE_FIN : 0));
 	if (error) {
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
