@@ -15,7 +15,6 @@
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <net/inet_connection_sock.h>
 #include <net/inet_sock.h>
 #include <net/tcp.h>
 
@@ -229,30 +228,6 @@ static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, boo
 		csvn_attempt_put(a);
 	}
 	return 0;
-}
-
-/* Take a local port, as bind() to port 0 does. */
-int csvn_take_port(struct sock *sk, struct csvn_endpoint *local)
-{
-	struct inet_sock *inet = inet_sk(sk);
-
-	if (!inet->inet_num) {
-		if (sk->sk_prot->get_port(sk, 0))
-			return -EADDRNOTAVAIL;
-		inet->inet_sport = htons(inet->inet_num);
-	}
-	local->port = inet->inet_num;
-	return 0;
-}
-
-/* Give a port back that the program did not ask for, as TCP does on its way to TCP_CLOSE. */
-void csvn_forget_port(struct sock *sk)
-{
-	if (inet_csk(sk)->icsk_bind_hash && !(sk->sk_userlocks & SOCK_BINDPORT_LOCK) &&
-	    sk->sk_prot->put_port) {
-		sk->sk_prot->put_port(sk);
-		inet_sk(sk)->inet_sport = 0;
-	}
 }
 
 /* Wait for the end of the attempt, with the socket locked. */

@@ -156,6 +156,8 @@ struct csvn_device {
 	u32 unnotified; /* requests in the queue that the device was not told of */
 	bool urgent; /* one of them is not lazy */
 	struct timer_list lazy; /* to tell it at last */
+
+	/* call.c */
 	struct csvn_spare *spares;
 	DECLARE_BITMAP(spares_used, CSVN_SPARE_CLOSES);
 
@@ -334,8 +336,6 @@ static inline enum csvn_state csvn_state(const struct csvn_sock *cs)
 int csvn_connect(struct socket *sock, csvn_sockaddr *addr, int addr_len, int flags);
 int csvn_wait_connected(struct csvn_sock *cs, long *timeo);
 void csvn_attempt_cancel(struct csvn_sock *cs, enum csvn_state state);
-int csvn_take_port(struct sock *sk, struct csvn_endpoint *local);
-void csvn_forget_port(struct sock *sk);
 
 /* listen.c */
 int csvn_listen(struct socket *sock, int backlog);
@@ -458,6 +458,8 @@ int csvn_shutdown(struct socket *sock, int how);
 void csvn_disconnect(struct csvn_sock *cs);
 
 /* names.c */
+int csvn_take_port(struct sock *sk, struct csvn_endpoint *local);
+void csvn_forget_port(struct sock *sk);
 int csvn_getname(struct socket *sock, struct sockaddr *addr, int peer);
 int csvn_name(struct sockaddr *addr, const struct csvn_endpoint *e, bool six);
 void csvn_endpoint4(struct csvn_endpoint *e, __be32 ip, __be16 port);
@@ -492,8 +494,7 @@ void csvn_heartbeat_exit(void);
 
 /* control.c */
 void csvn_control_init(struct csvn_device *dev);
-int csvn_control_alloc(struct csvn_device *dev);
-void csvn_control_free(struct csvn_device *dev);
+void csvn_control_start(struct csvn_device *dev);
 void csvn_control_up(struct csvn_device *dev, bool up);
 void csvn_control_stop(struct csvn_device *dev);
 void csvn_control_drop(struct csvn_device *dev);
@@ -504,6 +505,10 @@ void csvn_request_send(struct csvn_device *dev, struct csvn_request *req);
 void csvn_request_await(struct csvn_device *dev, struct csvn_request *req);
 void csvn_control_look(struct csvn_device *dev);
 void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req);
+
+/* call.c */
+int csvn_spares_alloc(struct csvn_device *dev);
+void csvn_spares_free(struct csvn_device *dev);
 int csvn_request_call(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
 		      union csvn_record *in, u32 in_size, unsigned int ms);
 int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,

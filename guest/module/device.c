@@ -207,7 +207,7 @@ static void csvn_device_stop(struct csvn_device *dev, bool started)
 	}
 	csvn_events_free(dev);
 	csvn_bells_free(dev);
-	csvn_control_free(dev);
+	csvn_spares_free(dev);
 	vdev->priv = NULL;
 	csvn_device_put(dev);
 	atomic_set(&csvn_devices, 0);
@@ -235,7 +235,7 @@ static int csvn_probe(struct virtio_device *vdev)
 	if (!err)
 		err = csvn_device_queues(dev);
 	if (!err)
-		err = csvn_control_alloc(dev);
+		err = csvn_spares_alloc(dev);
 	if (!err)
 		err = csvn_bells_alloc(dev);
 	if (!err)
@@ -246,6 +246,7 @@ static int csvn_probe(struct virtio_device *vdev)
 		err = csvn_wakes_post(dev);
 	if (err)
 		goto fail;
+	csvn_control_start(dev);
 	virtio_device_ready(vdev);
 	virtqueue_kick(dev->vq[CSVN_QUEUE_EVENT]);
 	virtqueue_kick(dev->vq[CSVN_QUEUE_WAKE]);

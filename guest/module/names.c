@@ -1,16 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Names: endpoints as the switch knows them, and getsockname() and getpeername().
+ * Names: endpoints as the switch knows them, local ports, and getsockname() and getpeername().
  *
  * The names of circuits are kept in struct csvn_sock. The inner socket's own addresses stay as bind() set them, for
  * they are keys of the native port tables.
  */
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <net/inet_connection_sock.h>
 #include <net/ipv6.h>
 #include <net/tcp_states.h>
 
 #include "csvn.h"
+
+/* Take a local port, as bind() to port 0 does. */
+int csvn_take_port(struct sock *sk, struct csvn_endpoint *local)
+{
+	struct inet_sock *inet = inet_sk(sk);
+
+	if (!inet->inet_num) {
+		if (sk->sk_prot->get_port(sk, 0))
+			return -EADDRNOTAVAIL;
+		inet->inet_sport = htons(inet->inet_num);
+	}
+	local->port = inet->inet_num;
+	return 0;
+}
+
+/* Give a port back that the program did not ask for, as TCP does on its way to TCP_CLOSE. */
+void csvn_forget_port(struct sock *sk)
+{
+	if (inet_csk(sk)->icsk_bind_hash && !(sk->sk_userlocks & SOCK_BINDPORT_LOCK) &&
+	    sk->sk_prot->put_port) {
+		sk->sk_prot->put_port(sk);
+		inet_sk(sk)->inet_sport = 0;
+	}
+}
 
 void csvn_endpoint4(struct csvn_endpoint *e, __be32 ip, __be16 port)
 {
