@@ -180,10 +180,10 @@ static void csvn_attempt_look(struct csvn_sock *cs, struct csvn_attempt *a)
 }
 
 /*
- * Takes over the caller's count of dev, on an error as well. The socket is locked. waits: the caller will wait for the
- * outcome, which may be there already when this returns.
+ * Takes over the caller's count of dev, on an error as well. The socket is locked. look: for the answer, for a moment; the
+ * outcome may be there already when this returns.
  */
-static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, bool waits)
+static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, bool look)
 {
 	struct csvn_attempt *a = kzalloc(sizeof(*a), GFP_KERNEL);
 	struct csvn_connect *out;
@@ -219,11 +219,11 @@ static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, boo
 	csvn_sock_set(cs, CSVN_CONNECTING);
 	spin_unlock_irqrestore(&cs->lock, flags);
 	queue_delayed_work(csvn_workqueue, &a->deadline, msecs_to_jiffies(CSVN_CONNECT_MS));
-	a->req.quiet = waits;
-	if (waits)
+	a->req.quiet = look;
+	if (look)
 		refcount_inc(&a->ref);
 	csvn_request_send(dev, &a->req);
-	if (waits) {
+	if (look) {
 		csvn_attempt_look(cs, a);
 		csvn_attempt_put(a);
 	}
@@ -324,7 +324,8 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 		cs->remote = remote;
 		WRITE_ONCE(sk->sk_err, 0);
 		sock_reset_flag(sk, SOCK_DONE);
-		err = csvn_attempt_start(cs, dev, timeo);
+		/* With both ends here the listener learns of it by the same interrupt, and is to have done so when this returns. */
+		err = csvn_attempt_start(cs, dev, timeo && memcmp(local.ip, remote.ip, sizeof(local.ip)));
 		if (err) {
 			csvn_forget_port(sk);
 			return err;
