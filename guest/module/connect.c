@@ -3,8 +3,8 @@
  * connect().
  *
  * Theory of operation. connect() to what csvn_route() says is a circuit's makes an attempt: a CONNECT request, with the
- * circuit's structure made beforehand. The answer comes in an interrupt, which maps the circuit, attaches it to the
- * socket and wakes it (or notes the error). Blocking and non-blocking calls differ only in whether they wait; an
+ * circuit's structure made beforehand. The answer comes in an interrupt, or is found by a caller that looks for it before it
+ * sleeps; that maps the circuit, attaches it to the socket and wakes it (or notes the error). Blocking and non-blocking calls differ only in whether they wait; an
  * interrupted or timed-out connect() goes on in the background. The results are inet_stream_connect()'s, step by
  * step: sock->state stays SS_CONNECTING until a connect() call has told the outcome.
  *
