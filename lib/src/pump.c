@@ -4,7 +4,8 @@
  *
  * Theory of operation. The host's end of the circuit is an end like a guest's: it produces into its own ring what it reads from
  * the socket, and consumes the guest's ring by writing to it. Each direction goes on until it cannot, and leaves behind
- * what will bring it back: an armed sleep sequence where the guest must move, an epoll event where the socket must.
+ * what will bring it back: an armed sleep sequence where the guest must move (or a look at its ring: look.h), an epoll event where
+ * the socket must.
  *
  *   guest -> socket: ring empty: armed for bytes; socket full: EPOLLOUT; guest's FIN and ring empty: shutdown(SHUT_WR);
  *                    guest's RESET: the connection is reset; guest CLOSED: the same as FIN, and nothing is read any more
