@@ -37,6 +37,7 @@ export const RequestType = {
   ARENA_VISIBLE: 10,
   ARENA_RETIRED: 11,
   PING: 12,
+  OPTIONS: 13,
 } as const;
 
 /** Event types, by name. */
@@ -66,6 +67,22 @@ export const PROTOCOL_STREAM = 6;
 export const PROTOCOL_DATAGRAM = 17;
 /** Response to CONNECT: the circuit leads to the host's stack. */
 export const CONNECT_HOST = 1;
+/** CONNECT and OPTIONS: what a socket's options may tell. */
+export const Option = {
+  KEEPALIVE: 0x1,
+  KEEP_TIMES: 0x2,
+  USER_TIMEOUT: 0x4,
+  SYN_COUNT: 0x8,
+  SERVICE: 0x10,
+  HOPS: 0x20,
+  SEND_BUFFER: 0x40,
+  RECEIVE_BUFFER: 0x80,
+  CONGESTION: 0x100,
+} as const;
+/** All of them. */
+const OPTIONS = Object.values(Option).reduce((all, bit) => all | bit, 0);
+/** Bytes of the name of a congestion control algorithm, the terminating zero included. */
+export const CONGESTION_MAX = 16;
 
 /** Offsets and sizes of the structures, in bytes; the names are those of records.h without their prefix. */
 export const Layout = {
@@ -78,7 +95,23 @@ export const Layout = {
   listen: { size: 56, local: 16, listener: 40, backlog: 44, flags: 48, protocol: 52 },
   unlisten: { size: 24, listener: 16 },
   credit: { size: 24, listener: 16, count: 20 },
-  connect: { size: 72, local: 16, remote: 40, protocol: 64 },
+  options: {
+    size: 52,
+    set: 0,
+    keep_idle: 4,
+    keep_interval: 8,
+    keep_count: 12,
+    user_timeout: 16,
+    syn_count: 20,
+    send_buffer: 24,
+    receive_buffer: 28,
+    keepalive: 32,
+    service: 33,
+    hops: 34,
+    congestion: 36,
+  },
+  connect: { size: 120, local: 16, remote: 40, protocol: 64, options: 68 },
+  set_options: { size: 72, circuit: 16, options: 20 },
   connect_response: { size: 96, circuit: 24, flags: 28, extents: 32, local: 72 },
   cancel: { size: 24, connect: 16 },
   close: { size: 40, circuit: 16, flags: 20, sent: 24, received: 32 },
@@ -117,6 +150,9 @@ export interface Extents {
   readonly rxRing: number;
 }
 
+/** A `csvn_options`, as the driver sent it: the host's stack takes what it can of it. */
+export type SocketOptions = Uint8Array<ArrayBuffer>;
+
 /** A request of a driver, decoded. */
 export type ControlRequest =
   | { type: "HELLO"; features: bigint; driver: string }
@@ -125,7 +161,8 @@ export type ControlRequest =
   | { type: "LISTEN"; local: Endpoint; listener: number; backlog: number; v6only: boolean; protocol: number }
   | { type: "UNLISTEN"; listener: number }
   | { type: "CREDIT"; listener: number; count: number }
-  | { type: "CONNECT"; local: Endpoint; remote: Endpoint; protocol: number }
+  | { type: "CONNECT"; local: Endpoint; remote: Endpoint; protocol: number; options: SocketOptions | undefined }
+  | { type: "OPTIONS"; circuit: number; options: SocketOptions | undefined }
   | { type: "CANCEL"; connect: bigint }
   | { type: "CLOSE"; circuit: number; violation: boolean; sent: bigint; received: bigint }
   | { type: "ARENA_PREPARED" | "ARENA_VISIBLE" | "ARENA_RETIRED"; arena: number; error: number };
@@ -163,6 +200,7 @@ const sizes: Record<keyof typeof RequestType, number> = {
   ARENA_VISIBLE: Layout.arena_request.size,
   ARENA_RETIRED: Layout.arena_request.size,
   PING: Layout.header.size,
+  OPTIONS: Layout.set_options.size,
 };
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -196,6 +234,14 @@ function decodeEndpoint(view: DataView, at: number, what: string): Endpoint {
     address: addressOf(family === 4 ? ip.subarray(0, 4) : ip),
     port: view.getUint16(at + Layout.endpoint.port, true),
   };
+}
+
+/** A copy of a socket's options; undefined: none is told. */
+function decodeOptions(view: DataView, at: number, what: string): SocketOptions | undefined {
+  const set = view.getUint32(at + Layout.options.set, true);
+  if (set === 0) return undefined;
+  if (set & ~OPTIONS) throw new RecordError("EINVAL", `${what}: unknown options ${set}`);
+  return Uint8Array.from(new Uint8Array(view.buffer, view.byteOffset + at, Layout.options.size));
 }
 
 /**
@@ -253,6 +299,13 @@ function decodeBody(type: keyof typeof RequestType, view: DataView): ControlRequ
         local: decodeEndpoint(view, Layout.connect.local, "CONNECT: local"),
         remote: decodeEndpoint(view, Layout.connect.remote, "CONNECT: remote"),
         protocol: u32(Layout.connect.protocol),
+        options: decodeOptions(view, Layout.connect.options, "CONNECT"),
+      };
+    case "OPTIONS":
+      return {
+        type,
+        circuit: u32(Layout.set_options.circuit),
+        options: decodeOptions(view, Layout.set_options.options, "OPTIONS"),
       };
     case "CANCEL":
       return { type, connect: u64(Layout.cancel.connect) };

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { RequestType } from "../../src/circuit/records.ts";
+import { Layout, RequestType } from "../../src/circuit/records.ts";
 import { Errno } from "../../src/errno.ts";
 import { encodeEndpoint, FakeDriver } from "../support/fake_driver.ts";
 import { FakeFrontEnd, u64s } from "../support/fake_front_end.ts";
@@ -61,28 +61,28 @@ Deno.test("malformed control records are answered with an errno, and logged", as
       "CONNECT from port 0",
       RequestType.CONNECT,
       [[16, encodeEndpoint("0.0.0.0", 0)], [40, encodeEndpoint(b.address, 80)], [64, u32(6)]],
-      72,
+      Layout.connect.size,
       Errno.EINVAL,
     ],
     [
       "CONNECT from another's address",
       RequestType.CONNECT,
       [[16, encodeEndpoint(b.address, 1000)], [40, encodeEndpoint(b.address, 80)], [64, u32(6)]],
-      72,
+      Layout.connect.size,
       Errno.EADDRNOTAVAIL,
     ],
     [
       "CONNECT of protocol 1",
       RequestType.CONNECT,
       [[16, encodeEndpoint("0.0.0.0", 1000)], [40, encodeEndpoint(b.address, 80)], [64, u32(1)]],
-      72,
+      Layout.connect.size,
       Errno.EOPNOTSUPP,
     ],
     [
       "CONNECT to 0.0.0.0",
       RequestType.CONNECT,
       [[16, encodeEndpoint("0.0.0.0", 1000)], [40, encodeEndpoint("0.0.0.0", 80)], [64, u32(6)]],
-      72,
+      Layout.connect.size,
       Errno.EINVAL,
     ],
   ];
@@ -122,7 +122,7 @@ Deno.test("two CONNECTs with one token: the second is refused", async () => {
     [40, encodeEndpoint(b.address, 80)],
     [64, u32(6)],
   ];
-  a.post(RequestType.CONNECT, fields, 72);
+  a.post(RequestType.CONNECT, fields, Layout.connect.size);
   assertEquals((await a.answer(waiting)).error, Errno.EEXIST);
 });
 

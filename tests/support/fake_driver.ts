@@ -220,7 +220,7 @@ export class FakeDriver implements AsyncDisposable {
       [16, encodeEndpoint(from?.address ?? any, from?.port ?? this.#port++)],
       [40, encodeEndpoint(address, port)],
       [64, new Uint8Array(Uint32Array.of(from?.protocol ?? 6).buffer)],
-    ], 72);
+    ], Layout.connect.size);
   }
 
   /** Connect: the circuit, or an errno. */

@@ -207,7 +207,7 @@ export class FakeVm implements Device, Mapper {
         [40, encodeEndpoint(address, port)],
         [64, u32s(change.protocol ?? 6)],
       ],
-      72,
+      Layout.connect.size,
       change.token,
       change.room,
     );

@@ -74,6 +74,7 @@ enum csvn_request_type {
 	CSVN_REQ_ARENA_VISIBLE = 10,
 	CSVN_REQ_ARENA_RETIRED = 11,
 	CSVN_REQ_PING = 12, /* header alone: is the switch there? Any answer says so */
+	CSVN_REQ_OPTIONS = 13,
 };
 
 enum csvn_event_type {
@@ -164,12 +165,46 @@ CSVN_ASSERT(sizeof(struct csvn_listen) == 56, "listen size");
 CSVN_ASSERT(sizeof(struct csvn_unlisten) == 24, "unlisten size");
 CSVN_ASSERT(sizeof(struct csvn_credit) == 24, "credit size");
 
+/*
+ * A socket's options that mean something to the host's stack. `set` says which of the fields are told; the others are as that
+ * stack's defaults have them. For circuits between VMs nobody looks at them.
+ */
+#define CSVN_OPTION_KEEPALIVE 0x1u /* keepalive: SO_KEEPALIVE */
+#define CSVN_OPTION_KEEP_TIMES 0x2u /* keep_idle, keep_interval, keep_count: TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT */
+#define CSVN_OPTION_USER_TIMEOUT 0x4u /* user_timeout: TCP_USER_TIMEOUT */
+#define CSVN_OPTION_SYN_COUNT 0x8u /* syn_count: TCP_SYNCNT */
+#define CSVN_OPTION_SERVICE 0x10u /* service: IP_TOS, IPV6_TCLASS */
+#define CSVN_OPTION_HOPS 0x20u /* hops: IP_TTL, IPV6_UNICAST_HOPS */
+#define CSVN_OPTION_SEND_BUFFER 0x40u /* send_buffer: SO_SNDBUF */
+#define CSVN_OPTION_RECEIVE_BUFFER 0x80u /* receive_buffer: SO_RCVBUF */
+#define CSVN_OPTION_CONGESTION 0x100u /* congestion: TCP_CONGESTION */
+
+#define CSVN_CONGESTION_MAX 16 /* bytes of an algorithm's name, the terminating zero included */
+
+struct csvn_options {
+	__u32 set; /* CSVN_OPTION_* */
+	__u32 keep_idle; /* seconds */
+	__u32 keep_interval; /* seconds */
+	__u32 keep_count; /* probes */
+	__u32 user_timeout; /* milliseconds; 0: the stack's own */
+	__u32 syn_count; /* retries */
+	__u32 send_buffer; /* bytes, as setsockopt() takes it; the host may take less */
+	__u32 receive_buffer;
+	__u8 keepalive; /* 0 or 1 */
+	__u8 service;
+	__u8 hops;
+	__u8 reserved;
+	char congestion[CSVN_CONGESTION_MAX]; /* zero-terminated */
+};
+
+CSVN_ASSERT(sizeof(struct csvn_options) == 52, "options size");
+
 struct csvn_connect {
 	struct csvn_header header;
 	struct csvn_endpoint local; /* the port is the driver's choice and never 0; any address: the VM's own */
 	struct csvn_endpoint remote;
 	__u32 protocol; /* CSVN_PROTOCOL_* */
-	__u32 reserved;
+	struct csvn_options options; /* before the connection is made */
 };
 
 /*
@@ -186,7 +221,7 @@ struct csvn_connect_response {
 	struct csvn_endpoint local; /* as it is seen by the remote side */
 };
 
-CSVN_ASSERT(sizeof(struct csvn_connect) == 72, "connect size");
+CSVN_ASSERT(sizeof(struct csvn_connect) == 120, "connect size");
 CSVN_ASSERT(sizeof(struct csvn_connect_response) == 96, "connect response size");
 
 /* Give up a CONNECT that has not been answered; it is then answered with ECANCELED, unless it was answered before. */
@@ -209,6 +244,15 @@ struct csvn_close {
 };
 
 CSVN_ASSERT(sizeof(struct csvn_close) == 40, "close size");
+
+/* The socket's options are others now: of a stream circuit, once it is known. */
+struct csvn_set_options {
+	struct csvn_header header;
+	__u32 circuit;
+	struct csvn_options options;
+};
+
+CSVN_ASSERT(sizeof(struct csvn_set_options) == 72, "set options size");
 
 /* ARENA_PREPARED, ARENA_VISIBLE, ARENA_RETIRED. */
 struct csvn_arena_request {

@@ -15,7 +15,9 @@ import {
   encodeResponse,
   EventType,
   Layout,
+  Option,
   Queue,
+  RECORD_MAX,
   RecordError,
   RequestType,
 } from "../../../src/circuit/records.ts";
@@ -31,9 +33,19 @@ function ours(): Map<string, number> {
   }
   for (const [name, type] of Object.entries(RequestType)) found.set(`REQ_${name}`, type);
   for (const [name, type] of Object.entries(EventType)) found.set(`EV_${name}`, type);
+  for (const [name, bit] of Object.entries(Option)) found.set(`OPTION_${name}`, bit);
   for (const [name, queue] of Object.entries(Queue)) found.set(`QUEUE_${name}`, queue);
   for (
-    const name of ["MAGIC", "VERSION", "RECORD_MAX", "NAME_MAX", "QUEUES", "LISTEN_V6ONLY", "CLOSE_VIOLATION"] as const
+    const name of [
+      "MAGIC",
+      "VERSION",
+      "RECORD_MAX",
+      "NAME_MAX",
+      "QUEUES",
+      "LISTEN_V6ONLY",
+      "CLOSE_VIOLATION",
+      "CONGESTION_MAX",
+    ] as const
   ) {
     found.set(name, records[name]);
   }
@@ -75,6 +87,15 @@ const endpoint: fc.Arbitrary<Endpoint> = fc.record({
   port: fc.integer({ min: 0, max: 65535 }),
 });
 
+/** Some are told, or none. */
+const options = fc.option(
+  fc.uint8Array({ minLength: Layout.options.size, maxLength: Layout.options.size }).map((bytes) => {
+    new DataView(bytes.buffer).setUint32(0, 1 + new DataView(bytes.buffer).getUint32(0, true) % 0x1ff, true);
+    return Uint8Array.from(bytes);
+  }),
+  { nil: undefined },
+);
+
 interface Encoded {
   readonly bytes: Uint8Array;
   readonly request: ControlRequest;
@@ -82,7 +103,11 @@ interface Encoded {
 
 /** Encodes a request by hand, as a driver does. */
 function encode(request: ControlRequest): Uint8Array {
-  const name = request.type.startsWith("ARENA") ? "arena_request" : request.type.toLowerCase() as keyof typeof Layout;
+  const name = request.type.startsWith("ARENA")
+    ? "arena_request"
+    : request.type === "OPTIONS"
+    ? "set_options"
+    : request.type.toLowerCase() as keyof typeof Layout;
   const layout =
     (request.type === "BYE" || request.type === "PING"
       ? Layout.header
@@ -102,6 +127,8 @@ function encode(request: ControlRequest): Uint8Array {
     else if (at === undefined || field === "type") continue;
     else if (typeof value === "bigint") view.setBigUint64(at, value, true);
     else if (typeof value === "number") view.setUint32(at, value, true);
+    else if (value === undefined) continue;
+    else if (value instanceof Uint8Array) bytes.set(value, at);
     else if (typeof value === "string") bytes.set(new TextEncoder().encode(value), at);
     else {
       view.setUint16(at, value.address.family, true);
@@ -129,7 +156,8 @@ const request: fc.Arbitrary<ControlRequest> = fc.oneof(
   }),
   fc.record({ type: fc.constant("UNLISTEN" as const), listener: u32 }),
   fc.record({ type: fc.constant("CREDIT" as const), listener: u32, count: u32 }),
-  fc.record({ type: fc.constant("CONNECT" as const), local: endpoint, remote: endpoint, protocol: u32 }),
+  fc.record({ type: fc.constant("CONNECT" as const), local: endpoint, remote: endpoint, protocol: u32, options }),
+  fc.record({ type: fc.constant("OPTIONS" as const), circuit: u32, options }),
   fc.record({ type: fc.constant("CANCEL" as const), connect: u64 }),
   fc.record({ type: fc.constant("CLOSE" as const), circuit: u32, violation: fc.boolean(), sent: u64, received: u64 }),
   fc.record({
@@ -143,7 +171,7 @@ const encoded: fc.Arbitrary<Encoded> = request.map((request) => ({ request, byte
 
 Deno.test("decodeRequest() gives back what a driver encoded, whatever lies behind it", () => {
   property(
-    fc.property(encoded, fc.uint8Array({ maxLength: 56 }), ({ bytes, request }, more) => {
+    fc.property(encoded, fc.uint8Array({ maxLength: RECORD_MAX - Layout.connect.size }), ({ bytes, request }, more) => {
       const longer = new Uint8Array([...bytes, ...more]);
       new DataView(longer.buffer).setUint32(4, longer.length, true);
       assertEquals(decodeRequest(longer, longer.length), request);
@@ -214,7 +242,7 @@ Deno.test("decodeRequest() says what is wrong, by errno and text", () => {
     [good, 23, "EINVAL", "says 24 bytes, was sent with 23"],
     [changed(good, 4, 129), 129, "EINVAL", "and may have 128"],
     [changed(good, 0, 0), 24, "EOPNOTSUPP", "unknown request type 0"],
-    [changed(good, 0, 13), 24, "EOPNOTSUPP", "unknown request type 13"],
+    [changed(good, 0, 14), 24, "EOPNOTSUPP", "unknown request type 14"],
     [changed(good.subarray(0, 23), 4, 23), 23, "EINVAL", "UNLISTEN of 23 bytes, not 24"],
     [changed(listen, 16, 5), 56, "EAFNOSUPPORT", "LISTEN: address family 5"],
     [changed(listen, 39, 1), 56, "EINVAL", "LISTEN: bytes behind an IPv4 address"],
