@@ -59,7 +59,8 @@ async function work(guest: Guest, exec: string | undefined): Promise<number> {
     });
   using _terminal = terminal ? attachTerminal(command) : undefined;
   if (terminal || !Deno.stdin.isTerminal()) forwardInput(command);
-  const keep = { preventClose: true };
+  // Neither end nor error of the command takes our own output away: there is something to be said still.
+  const keep = { preventClose: true, preventAbort: true };
   try {
     await Promise.all([
       command.stdout.pipeTo(Deno.stdout.writable, keep),

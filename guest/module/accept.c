@@ -112,8 +112,9 @@ static int csvn_accept_circuit(struct csvn_sock *cs, struct socket *newsock,
 	else
 		csvn_break(child, ECONNRESET);
 	spin_unlock_irq(&child->lock);
+	csvn_host_options_tell(child);
 	atomic64_inc(&dev->count.accepts);
-	csvn_credit(cs, dev, true, GFP_KERNEL);
+	csvn_credit(cs, dev, true);
 	csvn_device_put(dev);
 	return 0;
 }

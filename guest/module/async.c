@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * SIGIO: learning that a program wants signals.
+ * SIGIO and SO_KEEPALIVE: learning of what the socket layer does without a call of ours.
  *
  * Theory of operation. Somebody must have armed the circuit for a signal to be sent (wait.c), and who sets O_ASYNC
- * calls nothing of ours. But the socket layer notes it in the socket with the socket locked, and what a protocol wants
- * to be done when the lock is given up, its release_cb, is done then. So a socket with a circuit has a copy of its
- * protocol, in which that is ours: it arms where signals are wanted. The copy is given back before the socket goes its own
- * way again; everything else in it is the native protocol's.
+ * calls nothing of ours; nor does who sets an option of SOL_SOCKET. But the socket layer notes it in the socket with the socket locked, and
+ * what a protocol wants to be done when the lock is given up, its release_cb, is done then. So a socket with a circuit has a copy of its
+ * protocol, in which that is ours: it arms where signals are wanted, and has options told that have changed. The copy is given back
+ * before the socket goes its own way again; everything else in it is the native protocol's.
  */
 #include <net/tcp.h>
 
@@ -28,10 +28,11 @@ static void csvn_async_look(struct sock *sk)
 	struct csvn_sock *cs;
 	unsigned long flags;
 
-	if (likely(!sock_flag(sk, SOCK_FASYNC)) || !sk->sk_socket)
+	cs = sk->sk_socket ? csvn_sk(sk->sk_socket) : NULL;
+	if (csvn_state(cs) != CSVN_CONNECTED)
 		return;
-	cs = csvn_sk(sk->sk_socket);
-	if (!cs)
+	csvn_host_options_tell(cs);
+	if (likely(!sock_flag(sk, SOCK_FASYNC)))
 		return;
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));

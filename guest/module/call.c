@@ -64,9 +64,7 @@ static void csvn_told(struct csvn_request *req, int error)
 	kfree(req);
 }
 
-/* Send a request whose answer does not matter. */
-int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
-		      gfp_t gfp)
+static int csvn_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size, bool lazy, gfp_t gfp)
 {
 	struct csvn_request *req = kzalloc(sizeof(*req), gfp);
 
@@ -75,8 +73,22 @@ int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16
 	req->out = *out;
 	csvn_request_init(req, type, size, csvn_told);
 	req->quiet = type != CSVN_REQ_PING; /* that there is an answer matters */
+	req->lazy = lazy;
 	csvn_request_send(dev, req);
 	return 0;
+}
+
+/* Send a request whose answer does not matter. */
+int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
+		      gfp_t gfp)
+{
+	return csvn_tell(dev, out, type, size, false, gfp);
+}
+
+/* The same for one that is in no hurry. */
+int csvn_request_mention(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size, gfp_t gfp)
+{
+	return csvn_tell(dev, out, type, size, true, gfp);
 }
 
 /* CLOSE for circuits that there is no memory for, from a few requests that are kept for that. */

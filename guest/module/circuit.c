@@ -112,7 +112,7 @@ static void csvn_circuit_reset_by(struct csvn_circuit *c, u32 error)
 
 /*
  * The switch has reset a circuit. Its answer to CONNECT may be on its way through the other queue still: then the reset is
- * remembered, until csvn_circuit_map(). Returns the circuit if it is known; caller holds RCU.
+ * remembered, for CONNECTs that have been sent by now. Later ones may be granted a circuit with the same id, which is another. Returns the circuit if it is known; caller holds RCU.
  */
 struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error)
 {
@@ -124,28 +124,33 @@ struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 err
 	if (c)
 		csvn_circuit_reset_by(c, error);
 	else
-		dev->early[dev->early_next++ % CSVN_EARLY] = (struct csvn_early){ id, error, true };
+		dev->early[dev->early_next++ % CSVN_EARLY] =
+			(struct csvn_early){ id, error, READ_ONCE(dev->token) };
 	spin_unlock_irqrestore(&dev->circuits_lock, flags);
 	return c;
 }
 
-/* circuits_lock is held. */
-static void csvn_circuit_reset_early(struct csvn_circuit *c)
+/* connect: the token of the CONNECT that the circuit was granted to; 0: none. circuits_lock is held. */
+static void csvn_circuit_reset_early(struct csvn_circuit *c, u64 connect)
 {
 	struct csvn_early *early;
 	unsigned int i;
 
 	for (i = 0; i < CSVN_EARLY; i++) {
 		early = &c->dev->early[i];
-		if (early->used && early->id == c->id) {
-			early->used = false;
+		if (!early->until || early->id != c->id)
+			continue;
+		if (connect && connect <= early->until)
 			csvn_circuit_reset_by(c, early->error);
-		}
+		early->until = 0;
 	}
 }
 
-/* Give a new circuit its memory and its id. On an error it is as it was. Any context. */
-int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x)
+/*
+ * Give a new circuit its memory and its id. connect: the token of the CONNECT that it was granted to, or 0. On an error it is as it was.
+ * Any context.
+ */
+int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x, u64 connect)
 {
 	struct csvn_device *dev = c->dev;
 	unsigned long flags;
@@ -164,7 +169,7 @@ int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *
 		err = -ENETDOWN;
 	} else {
 		refcount_inc(&c->ref);
-		csvn_circuit_reset_early(c);
+		csvn_circuit_reset_early(c, connect);
 		hlist_add_head_rcu(&c->node, csvn_bucket(dev, id));
 	}
 	spin_unlock_irqrestore(&dev->circuits_lock, flags);
@@ -398,4 +403,13 @@ bool csvn_circuits_lost(struct csvn_device *dev)
 	}
 	synchronize_rcu(); /* pairs with csvn_circuit_close() */
 	return drained;
+}
+
+/* The circuits of another switch may come, with the same ids. */
+void csvn_circuits_open(struct csvn_device *dev)
+{
+	spin_lock_irq(&dev->circuits_lock);
+	memset(dev->early, 0, sizeof(dev->early));
+	dev->closing = false;
+	spin_unlock_irq(&dev->circuits_lock);
 }

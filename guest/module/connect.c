@@ -68,7 +68,7 @@ static void csvn_attempt_done(struct csvn_request *req, int error)
 		c = a->circuit;
 		a->circuit = NULL;
 		c->host = in->flags & CSVN_CONNECT_HOST;
-		error = -csvn_circuit_map(c, in->circuit, &in->extents);
+		error = -csvn_circuit_map(c, in->circuit, &in->extents, req->out.header.token);
 		if (error) {
 			csvn_circuit_put(c);
 			c = NULL;
@@ -88,7 +88,11 @@ static void csvn_attempt_done(struct csvn_request *req, int error)
 		if (c) {
 			csvn_attach(cs, c);
 			csvn_sock_set(cs, CSVN_CONNECTED);
-			csvn_look(cs, c);
+			smp_mb(); /* the device may be going: pairs with csvn_circuits_lost() */
+			if (!READ_ONCE(c->lost))
+				csvn_look(cs, c);
+			else
+				csvn_break(cs, ECONNRESET);
 			c = NULL;
 		} else {
 			csvn_attempt_failed(cs, error);
@@ -96,6 +100,8 @@ static void csvn_attempt_done(struct csvn_request *req, int error)
 	}
 	spin_unlock_irqrestore(&cs->lock, flags);
 	if (sock) {
+		if (!error)
+			csvn_host_options_tell(cs); /* that were set meanwhile */
 		csvn_notify(sock, EPOLLOUT | (error ? EPOLLIN | EPOLLERR | EPOLLHUP : 0));
 		if (READ_ONCE(sock->wq.fasync_list))
 			sock_wake_async(&sock->wq, SOCK_WAKE_IO, POLL_OUT);
@@ -210,6 +216,9 @@ static int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, boo
 	out->local = cs->local;
 	out->remote = cs->remote;
 	out->protocol = CSVN_PROTOCOL_STREAM;
+	memset(&cs->told, 0, sizeof(cs->told));
+	csvn_host_options_get(cs->sk, &cs->told, &out->options);
+	cs->told = out->options;
 	csvn_request_init(&a->req, CSVN_REQ_CONNECT, sizeof(*out), csvn_attempt_done);
 
 	spin_lock_irqsave(&cs->lock, flags);

@@ -5,8 +5,9 @@
  * Theory of operation. A request is one buffer pair in the queue. While the queue has no place, requests wait in a
  * list, in order; a CONNECT may stay in the queue for minutes, so CONNECTs wait in a list of their own and never take
  * the last CSVN_CONTROL_RESERVE places. The answer arrives in an interrupt, which calls the request's done().
- * A request belongs to the queue from csvn_request_send() to done(): the device may write into its answer all that time, so
- * whoever waits and gives up leaves the request behind, and done() frees it.
+ * A request belongs to the queue from csvn_request_send() to done(): whoever waits and gives up leaves the request behind, and done()
+ * frees it. What the device reads and writes is a copy (struct csvn_wire), which is the device's until it gives it back. So a switch that
+ * was given up (csvn_control_lose()) may still write into its wires, and harms nobody: they have no request any more.
  *
  * An interrupt costs more than all the rest of a request. So the queue's interrupt is off while nobody waits for an answer: those
  * that nobody looks at (`quiet`) are taken back when the next request is sent, or with the next interrupt. Whoever looks for an
@@ -27,7 +28,7 @@ void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
 	req->done = done;
 	req->size = size;
 	req->got = 0;
-	req->sent = false;
+	req->wire = NULL;
 	req->quiet = false;
 	req->lazy = false;
 	req->answered = false;
@@ -49,15 +50,53 @@ static int csvn_answer(const struct csvn_request *req)
 	return error <= MAX_ERRNO ? error : EIO;
 }
 
+/* What is in the queue of a request, or of one whose requester was told that the switch is lost. */
+struct csvn_wire {
+	struct list_head node; /* of spare ones */
+	struct csvn_request *req; /* NULL: nobody wants the answer */
+	union csvn_record out;
+	union csvn_record in;
+};
+
+/* control_lock is held, or nobody else has the queue. */
+static void csvn_wire_free(struct csvn_device *dev, struct csvn_wire *wire)
+{
+	if (dev->wires_spare >= CSVN_WIRES) {
+		kfree(wire);
+		return;
+	}
+	list_add(&wire->node, &dev->wires);
+	dev->wires_spare++;
+}
+
+static struct csvn_wire *csvn_wire_take(struct csvn_device *dev)
+{
+	struct csvn_wire *wire = list_first_entry_or_null(&dev->wires, struct csvn_wire, node);
+
+	if (!wire)
+		return kmalloc(sizeof(*wire), GFP_ATOMIC | __GFP_NOWARN);
+	list_del(&wire->node);
+	dev->wires_spare--;
+	return wire;
+}
+
+/* False: the queue has no place, or there is no memory. Since some wires are kept, others are under way then, and come back. */
 static bool csvn_control_place(struct csvn_device *dev, struct csvn_request *req)
 {
 	struct scatterlist out, in, *sgs[] = { &out, &in };
+	struct csvn_wire *wire = csvn_wire_take(dev);
 
-	sg_init_one(&out, &req->out, req->size);
-	sg_init_one(&in, &req->in, sizeof(req->in));
-	if (virtqueue_add_sgs(dev->vq[CSVN_QUEUE_CONTROL], sgs, 1, 1, req, GFP_ATOMIC))
+	if (!wire)
 		return false;
-	req->sent = true;
+	memcpy(&wire->out, &req->out, req->size);
+	sg_init_one(&out, &wire->out, req->size);
+	sg_init_one(&in, &wire->in, sizeof(wire->in));
+	if (virtqueue_add_sgs(dev->vq[CSVN_QUEUE_CONTROL], sgs, 1, 1, wire, GFP_ATOMIC)) {
+		csvn_wire_free(dev, wire);
+		return false;
+	}
+	wire->req = req;
+	req->wire = wire;
 	list_move_tail(&req->node, &dev->flying);
 	dev->unnotified++;
 	if (!req->lazy)
@@ -100,10 +139,19 @@ static bool csvn_control_kick(struct csvn_device *dev)
 static void csvn_control_reap(struct csvn_device *dev, struct list_head *done)
 {
 	struct csvn_request *req;
+	struct csvn_wire *wire;
 	unsigned int got;
 
-	while ((req = virtqueue_get_buf(dev->vq[CSVN_QUEUE_CONTROL], &got))) {
-		req->got = min_t(u32, got, sizeof(req->in));
+	while ((wire = virtqueue_get_buf(dev->vq[CSVN_QUEUE_CONTROL], &got))) {
+		req = wire->req;
+		if (req) {
+			req->got = min_t(u32, got, sizeof(req->in));
+			memcpy(&req->in, &wire->in, req->got);
+			req->wire = NULL;
+		}
+		csvn_wire_free(dev, wire);
+		if (!req)
+			continue;
 		req->answered = true;
 		if (req->out.header.type == CSVN_REQ_CONNECT)
 			dev->connecting--;
@@ -140,10 +188,12 @@ static void csvn_control_answered(struct list_head *done)
 {
 	struct csvn_request *req, *next;
 
+	rcu_read_lock(); /* pairs with csvn_circuits_lost(): what is answered now is of the switch that is given up there */
 	list_for_each_entry_safe(req, next, done, node) {
 		list_del_init(&req->node);
 		req->done(req, csvn_answer(req));
 	}
+	rcu_read_unlock();
 }
 
 void csvn_request_send(struct csvn_device *dev, struct csvn_request *req)
@@ -248,7 +298,7 @@ void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req)
 	unsigned long flags;
 
 	spin_lock_irqsave(&dev->control_lock, flags);
-	if (!req->sent && !list_empty(&req->node)) {
+	if (!req->wire && !req->answered && !list_empty(&req->node)) {
 		list_del_init(&req->node);
 		if (!req->quiet)
 			dev->awaited--;
@@ -292,8 +342,32 @@ void csvn_control_init(struct csvn_device *dev)
 	INIT_LIST_HEAD(&dev->requests);
 	INIT_LIST_HEAD(&dev->connects);
 	INIT_LIST_HEAD(&dev->flying);
+	INIT_LIST_HEAD(&dev->wires);
 	timer_setup(&dev->lazy, csvn_control_lazy, 0);
 	dev->dead = true;
+}
+
+int csvn_control_alloc(struct csvn_device *dev)
+{
+	struct csvn_wire *wire;
+
+	while (dev->wires_spare < CSVN_WIRES) {
+		wire = kmalloc(sizeof(*wire), GFP_KERNEL);
+		if (!wire)
+			return -ENOMEM;
+		csvn_wire_free(dev, wire);
+	}
+	return 0;
+}
+
+void csvn_control_free(struct csvn_device *dev)
+{
+	struct csvn_wire *wire, *next;
+
+	list_for_each_entry_safe(wire, next, &dev->wires, node)
+		kfree(wire);
+	INIT_LIST_HEAD(&dev->wires);
+	dev->wires_spare = 0;
 }
 
 /* After the queues were found. */
@@ -330,22 +404,42 @@ void csvn_control_stop(struct csvn_device *dev)
 	synchronize_rcu();
 }
 
-/* The device does not own any buffer any more: every request fails. */
-void csvn_control_drop(struct csvn_device *dev)
+/* Every request fails, those in the queue leave their wires behind. */
+void csvn_control_lose(struct csvn_device *dev)
 {
 	struct csvn_request *req, *next;
 	unsigned long flags;
 	LIST_HEAD(done);
 
 	spin_lock_irqsave(&dev->control_lock, flags);
+	dev->up = false;
 	list_splice_init(&dev->flying, &done);
 	list_splice_tail_init(&dev->requests, &done);
 	list_splice_tail_init(&dev->connects, &done);
-	while (virtqueue_detach_unused_buf(dev->vq[CSVN_QUEUE_CONTROL]))
-		;
+	list_for_each_entry(req, &done, node) {
+		req->answered = true;
+		if (req->wire)
+			req->wire->req = NULL;
+		req->wire = NULL;
+	}
+	dev->awaited = 0;
+	dev->connecting = 0;
 	spin_unlock_irqrestore(&dev->control_lock, flags);
 	list_for_each_entry_safe(req, next, &done, node) {
 		list_del_init(&req->node);
 		req->done(req, ENETDOWN);
 	}
+}
+
+/* The device does not own any buffer any more. */
+void csvn_control_drop(struct csvn_device *dev)
+{
+	struct csvn_wire *wire;
+	unsigned long flags;
+
+	csvn_control_lose(dev);
+	spin_lock_irqsave(&dev->control_lock, flags);
+	while ((wire = virtqueue_detach_unused_buf(dev->vq[CSVN_QUEUE_CONTROL])))
+		csvn_wire_free(dev, wire);
+	spin_unlock_irqrestore(&dev->control_lock, flags);
 }

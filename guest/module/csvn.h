@@ -40,7 +40,7 @@
 
 /* Limits and times. */
 #define CSVN_ANSWER_MS 30000 /* for any request but CONNECT */
-#define CSVN_BYE_MS 2000
+#define CSVN_BYE_MS 10000 /* who does not answer in that time is dead */
 #define CSVN_CONNECT_MS 130000 /* the device gives up after 127 s */
 #define CSVN_VISIBLE_MS 2000 /* for an arena's nonce to appear */
 #define CSVN_DRAIN_MS 30000 /* for copies under way, when the device goes */
@@ -51,10 +51,13 @@
 #define CSVN_CONTROL_RESERVE 16u /* control queue entries that CONNECT may not use */
 #define CSVN_LAZY_MAX 32u /* lazy requests that the device is not told of, */
 #define CSVN_LAZY_JIFFIES 1 /* and for how long */
+#define CSVN_CREDIT_JIFFIES 1 /* that credit is gathered for */
 #define CSVN_HASH_BITS 12
 #define CSVN_COPY_CHUNK (64u << 10) /* bytes copied between two looks at the peer */
 #define CSVN_SPARE_CLOSES 64u
 #define CSVN_EARLY 64u
+#define CSVN_WIRES 16u /* kept for requests when there is no memory */
+#define CSVN_HELLO_MS 5000 /* that a probe waits for the switch */
 #define CSVN_MTU 65535
 #define CSVN_TRIES 16 /* looks in vain at cursors that were about to move, before "would block" */
 
@@ -73,6 +76,7 @@ union csvn_record {
 	struct csvn_connect connect;
 	struct csvn_cancel cancel;
 	struct csvn_close close;
+	struct csvn_set_options options;
 	struct csvn_arena_request arena;
 	struct csvn_response response;
 	struct csvn_hello_response hello_response;
@@ -94,7 +98,7 @@ struct csvn_request {
 	void (*done)(struct csvn_request *req, int error);
 	u32 size; /* of out, bytes */
 	u32 got; /* bytes that the device wrote into in */
-	bool sent; /* given to the queue; control_lock */
+	struct csvn_wire *wire; /* while it is in the queue; control_lock */
 	bool quiet; /* nobody waits for the answer, or looks for it: done() may come late */
 	bool lazy; /* the device may learn of it late */
 	bool answered; /* taken back; control_lock */
@@ -103,6 +107,7 @@ struct csvn_request {
 };
 
 struct csvn_spare;
+struct csvn_wire;
 
 struct csvn_bell {
 	u32 ids[CSVN_IDS];
@@ -126,11 +131,21 @@ struct csvn_counters {
 	atomic_t circuits; /* open now */
 };
 
+/*
+ * What the switch is to the driver. csvn_presence_set() changes it.
+ */
+enum csvn_presence {
+	CSVN_CALLING, /* HELLO is not answered: there is no interface, and nothing goes by circuits */
+	CSVN_MET, /* it was: everything is up */
+	CSVN_REFUSED, /* it was, but the two have no business with each other */
+	CSVN_LEFT, /* the device goes */
+};
+
 struct csvn_device {
 	struct kref ref;
 	struct virtio_device *vdev;
 	struct virtqueue *vq[CSVN_QUEUES];
-	struct csvn_config config; /* read once, at probe */
+	struct csvn_identity identity; /* as the answer to HELLO had it */
 	struct net_device *netdev;
 	int ifindex; /* of netdev */
 
@@ -156,6 +171,8 @@ struct csvn_device {
 	u32 unnotified; /* requests in the queue that the device was not told of */
 	bool urgent; /* one of them is not lazy */
 	struct timer_list lazy; /* to tell it at last */
+	struct list_head wires; /* spare ones */
+	u32 wires_spare;
 
 	/* call.c */
 	struct csvn_spare *spares;
@@ -171,6 +188,7 @@ struct csvn_device {
 
 	/* event.c */
 	union csvn_record *events; /* buffers of queue 1 */
+	bool heeds; /* events are the present switch's: the first of them has come */
 
 	/* arena.c */
 	struct xarray arenas;
@@ -181,15 +199,23 @@ struct csvn_device {
 	struct csvn_early {
 		u32 id;
 		u32 error;
-		bool used;
+		u64 until; /* the last request that had been sent by then: 0, unused */
 	} early[CSVN_EARLY]; /* RESET events of circuits that are not known (yet) */
 	u32 early_next;
 	struct hlist_head circuits[1 << CSVN_HASH_BITS];
 
-	/* heartbeat.c */
+	/* presence.c */
+	enum csvn_presence presence; /* the work's */
+	struct work_struct presence_work;
+	struct completion decided; /* the switch has answered HELLO for the first time */
+	struct csvn_request hello;
+	int hello_error; /* with hello_answered */
+	bool hello_answered;
+	int refusal; /* negative errno, when REFUSED */
+	bool silent; /* the switch is taken for dead */
 	struct delayed_work beat;
 	atomic_t heard; /* something came from the switch since the last beat */
-	unsigned int beats; /* without an answer; the work's */
+	unsigned int beats; /* without an answer; the beat's */
 
 	struct csvn_counters count;
 };
@@ -268,6 +294,7 @@ struct csvn_listener {
 	u32 backlog;
 	u32 waiting; /* length of pending */
 	u32 gathered; /* accepted, but not yet told by CREDIT */
+	struct timer_list late; /* to tell it all the same; streams */
 	bool native_next; /* whose turn it is, when both queues have something */
 };
 
@@ -285,6 +312,7 @@ struct csvn_sock {
 	struct csvn_circuit __rcu *circuit; /* tx and rx and lock to change, any of them to read */
 	struct csvn_attempt *attempt; /* lock */
 	struct csvn_listener *listener; /* constant while CSVN_LISTENING */
+	struct csvn_options told; /* lock: what the host's stack knows of the socket's options */
 
 	struct csvn_endpoint local; /* names: constant once connecting or connected */
 	struct csvn_endpoint remote;
@@ -346,7 +374,11 @@ void csvn_listener_retract(struct csvn_listener *l);
 void csvn_listeners_register(struct csvn_device *dev);
 void csvn_listeners_exit(void);
 void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev);
-void csvn_credit(struct csvn_sock *cs, struct csvn_device *dev, bool accepted, gfp_t gfp);
+
+/* credit.c */
+void csvn_credit_init(struct csvn_listener *l);
+void csvn_credit_end(struct csvn_listener *l);
+void csvn_credit(struct csvn_sock *cs, struct csvn_device *dev, bool accepted);
 
 /* async.c */
 void csvn_async_init(struct proto *native4, struct proto *native6);
@@ -359,7 +391,7 @@ bool csvn_accept_ready(struct csvn_sock *cs);
 
 /* circuit.c */
 struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp);
-int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x);
+int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x, u64 connect);
 struct csvn_circuit *csvn_circuit_find(struct csvn_device *dev, u32 id);
 struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error);
 void csvn_circuit_put(struct csvn_circuit *c);
@@ -368,6 +400,7 @@ void csvn_circuit_close(struct csvn_circuit *c, u32 bits);
 void csvn_circuit_refuse(struct csvn_device *dev, u32 id, const struct csvn_extents *x);
 bool csvn_lock_by(struct mutex *m, unsigned long deadline);
 bool csvn_circuits_lost(struct csvn_device *dev);
+void csvn_circuits_open(struct csvn_device *dev);
 void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c);
 struct csvn_circuit *csvn_detach(struct csvn_sock *cs);
 
@@ -474,6 +507,10 @@ int csvn_getsockopt(struct socket *sock, int level, int name, char __user *val, 
 int csvn_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
 void csvn_inherit(struct socket *sock, const struct sock *listener);
 
+/* host_options.c */
+void csvn_host_options_get(const struct sock *sk, const struct csvn_options *told, struct csvn_options *o);
+void csvn_host_options_tell(struct csvn_sock *cs);
+
 /* route.c */
 struct csvn_device *csvn_route(struct sock *sk, const void *addr, int addr_len,
 			       struct csvn_endpoint *local, struct csvn_endpoint *remote);
@@ -483,20 +520,31 @@ bool csvn_is_mine(struct csvn_device *dev, const struct csvn_endpoint *local);
 /* device.c */
 struct csvn_device *csvn_device_get(void);
 void csvn_device_put(struct csvn_device *dev);
+void csvn_device_activate(struct csvn_device *dev);
 int csvn_device_init(void);
 void csvn_device_exit(void);
 
-/* heartbeat.c */
-void csvn_heartbeat_init(struct csvn_device *dev);
-void csvn_heartbeat_start(struct csvn_device *dev);
-void csvn_heartbeat_stop(struct csvn_device *dev);
-void csvn_heartbeat_exit(void);
+/* presence.c */
+void csvn_presence_init(struct csvn_device *dev);
+int csvn_presence_begin(struct csvn_device *dev, unsigned int ms);
+bool csvn_presence_end(struct csvn_device *dev);
+void csvn_presence_exit(struct csvn_device *dev);
+
+/* grave.c */
+bool csvn_grave_find(struct virtio_device *vdev);
+void csvn_grave_dig(struct virtio_device *vdev);
+void csvn_grave_fill(struct virtio_device *vdev);
+int csvn_grave_init(void);
+void csvn_grave_exit(void);
 
 /* control.c */
 void csvn_control_init(struct csvn_device *dev);
+int csvn_control_alloc(struct csvn_device *dev);
+void csvn_control_free(struct csvn_device *dev);
 void csvn_control_start(struct csvn_device *dev);
 void csvn_control_up(struct csvn_device *dev, bool up);
 void csvn_control_stop(struct csvn_device *dev);
+void csvn_control_lose(struct csvn_device *dev);
 void csvn_control_drop(struct csvn_device *dev);
 void csvn_control_done(struct virtqueue *vq);
 void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
@@ -513,11 +561,13 @@ int csvn_request_call(struct csvn_device *dev, const union csvn_record *out, u16
 		      union csvn_record *in, u32 in_size, unsigned int ms);
 int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
 		      gfp_t gfp);
+int csvn_request_mention(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size, gfp_t gfp);
 void csvn_close_unseen(struct csvn_device *dev, u32 id);
 
 /* doorbell.c */
 int csvn_bells_alloc(struct csvn_device *dev);
 void csvn_bells_free(struct csvn_device *dev);
+void csvn_bells_forget(struct csvn_device *dev);
 void csvn_bells_drop(struct csvn_device *dev);
 void csvn_ring(struct csvn_circuit *c);
 void csvn_bells_done(struct virtqueue *vq);
@@ -543,11 +593,14 @@ int csvn_netdev_add(struct csvn_device *dev);
 void csvn_netdev_remove(struct csvn_device *dev);
 struct csvn_device *csvn_netdev_device(struct net_device *netdev);
 
+/* dgram_flow.c */
+void csvn_dgram_drain(void);
+
 /* debug.c */
 void csvn_debug_init(void);
 void csvn_debug_exit(void);
 
 /* rtnl.c */
-int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_config *config);
+int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_identity *identity);
 
 #endif

@@ -2,11 +2,10 @@
 /*
  * The virtio-circuit device: probe, removal, reboot.
  *
- * Theory of operation. Probe reads the configuration space once, maps the window, starts the queues, says HELLO, makes the
- * interface, and registers the sockets that are listening already. Removal goes the other way: no new circuit, every
- * open one is lost to its socket (copies under way are waited for), BYE, reset, and only then the window is
- * unmapped. BYE before every reset matters: the back-end must not map anything into a device that is not started. So it
- * is said before a reboot as well.
+ * Theory of operation. Probe maps the window, starts the queues, and has presence.c call the switch: what comes and goes with that is done
+ * there. Removal: no new circuit, every open one is lost to its socket (copies under way are waited for), BYE, reset, and only then the
+ * window is unmapped. BYE before every reset matters: the back-end must not map anything into a device that is not started. So it
+ * is said before a reboot as well. Nothing here may depend on there being a back-end.
  *
  * The structure lives on while circuits, requests or the interface count it; the queues and the window do not.
  * There is one device at a time.
@@ -50,7 +49,8 @@ void csvn_device_put(struct csvn_device *dev)
 	kref_put(&dev->ref, csvn_device_release);
 }
 
-static void csvn_activate(struct csvn_device *dev)
+/* Sockets use this device from now on, or none (NULL). */
+void csvn_device_activate(struct csvn_device *dev)
 {
 	unsigned long flags;
 
@@ -72,38 +72,8 @@ static struct csvn_device *csvn_device_new(struct virtio_device *vdev)
 	INIT_LIST_HEAD(&dev->ringing);
 	csvn_control_init(dev);
 	csvn_arenas_init(dev);
-	csvn_heartbeat_init(dev);
+	csvn_presence_init(dev);
 	return dev;
-}
-
-/*
- * Each access costs a message to the switch, whatever its width. The beginning comes first: another device with this
- * id may have a shorter configuration, and reading past it is fatal.
- */
-static int csvn_device_config(struct csvn_device *dev)
-{
-	struct virtio_device *vdev = dev->vdev;
-	struct csvn_config *config = &dev->config;
-
-	if (!vdev->config->get)
-		return -ENODEV;
-	vdev->config->get(vdev, 0, config, 8);
-	if (config->magic != CSVN_MAGIC) {
-		dev_info(&vdev->dev, "not a circuit device (magic %#x)\n", config->magic);
-		return -ENODEV;
-	}
-	if (config->version != CSVN_VERSION || config->size < sizeof(*config)) {
-		dev_err(&vdev->dev, "version %u of %u bytes is not supported, only version %u\n",
-			config->version, config->size, CSVN_VERSION);
-		return -ENODEV;
-	}
-	__virtio_cread_many(vdev, 8, (u8 *)config + 8, (sizeof(*config) - 8) / 8, 8);
-	config->name[CSVN_NAME_MAX] = 0;
-	if (!(config->features & CSVN_FEATURE_STREAM)) {
-		dev_err(&vdev->dev, "the switch offers no stream circuits\n");
-		return -ENODEV;
-	}
-	return 0;
 }
 
 static int csvn_device_queues(struct csvn_device *dev)
@@ -144,26 +114,6 @@ static int csvn_device_window(struct csvn_device *dev)
 	return 0;
 }
 
-static int csvn_device_hello(struct csvn_device *dev)
-{
-	union csvn_record out = {}, in;
-	int err;
-
-	out.hello.features = dev->config.features &
-			     (CSVN_FEATURE_STREAM | CSVN_FEATURE_HOST | CSVN_FEATURE_DATAGRAM);
-	strscpy(out.hello.driver, CSVN_DRIVER, sizeof(out.hello.driver));
-	/* What the answer brings about (arenas) may come before we have seen it. */
-	csvn_control_up(dev, true);
-	err = csvn_request_call(dev, &out, CSVN_REQ_HELLO, sizeof(out.hello), &in,
-				sizeof(in.hello_response), CSVN_ANSWER_MS);
-	if (err) {
-		dev_err(&dev->vdev->dev, "HELLO failed (%d)\n", err);
-		return err;
-	}
-	dev->features = in.hello_response.features;
-	return 0;
-}
-
 static void csvn_device_bye(struct csvn_device *dev)
 {
 	union csvn_record out = {};
@@ -173,19 +123,21 @@ static void csvn_device_bye(struct csvn_device *dev)
 	err = csvn_request_call(dev, &out, CSVN_REQ_BYE, sizeof(out.header), NULL, 0, CSVN_BYE_MS);
 	if (err)
 		dev_warn(&dev->vdev->dev, "BYE failed (%d)\n", err);
+	if (err == -ETIMEDOUT)
+		csvn_grave_dig(dev->vdev);
 }
 
 /* Undo what probe has done so far. Nothing of the device is touched when this returns. */
-static void csvn_device_stop(struct csvn_device *dev, bool started)
+static void csvn_device_stop(struct csvn_device *dev)
 {
 	struct virtio_device *vdev = dev->vdev;
-	bool drained = true;
+	bool drained = true, met;
 
-	csvn_activate(NULL);
-	csvn_heartbeat_stop(dev);
+	csvn_dgram_drain();
+	met = csvn_presence_end(dev);
 	csvn_netdev_remove(dev);
-	if (started) {
-		csvn_control_up(dev, false);
+	csvn_control_up(dev, false);
+	if (met) {
 		drained = csvn_circuits_lost(dev);
 		csvn_device_bye(dev);
 	}
@@ -196,6 +148,7 @@ static void csvn_device_stop(struct csvn_device *dev, bool started)
 		csvn_bells_drop(dev);
 		drained &= csvn_circuits_lost(dev); /* of answers that came meanwhile */
 		csvn_arenas_drop(dev);
+		csvn_presence_exit(dev);
 		vdev->config->del_vqs(vdev);
 	}
 	if (dev->window) {
@@ -208,6 +161,7 @@ static void csvn_device_stop(struct csvn_device *dev, bool started)
 	csvn_events_free(dev);
 	csvn_bells_free(dev);
 	csvn_spares_free(dev);
+	csvn_control_free(dev);
 	vdev->priv = NULL;
 	csvn_device_put(dev);
 	atomic_set(&csvn_devices, 0);
@@ -215,25 +169,28 @@ static void csvn_device_stop(struct csvn_device *dev, bool started)
 
 static int csvn_probe(struct virtio_device *vdev)
 {
-	struct csvn_device *dev = csvn_device_new(vdev);
-	bool started = false;
+	struct csvn_device *dev;
 	int err;
 
-	if (!dev)
-		return -ENOMEM;
-	err = csvn_device_config(dev);
-	if (!err && atomic_cmpxchg(&csvn_devices, 0, 1)) {
-		dev_err(&vdev->dev, "there is a circuit device already\n");
-		err = -EBUSY;
+	if (csvn_grave_find(vdev)) {
+		dev_err(&vdev->dev, "its switch was lost: it must be plugged in anew\n");
+		return -ENODEV;
 	}
-	if (err) {
-		csvn_device_put(dev);
-		return err;
+	if (atomic_cmpxchg(&csvn_devices, 0, 1)) {
+		dev_err(&vdev->dev, "there is a circuit device already\n");
+		return -EBUSY;
+	}
+	dev = csvn_device_new(vdev);
+	if (!dev) {
+		atomic_set(&csvn_devices, 0);
+		return -ENOMEM;
 	}
 	vdev->priv = dev;
 	err = csvn_device_window(dev);
 	if (!err)
 		err = csvn_device_queues(dev);
+	if (!err)
+		err = csvn_control_alloc(dev);
 	if (!err)
 		err = csvn_spares_alloc(dev);
 	if (!err)
@@ -244,34 +201,23 @@ static int csvn_probe(struct virtio_device *vdev)
 		err = csvn_events_post(dev);
 	if (!err)
 		err = csvn_wakes_post(dev);
-	if (err)
-		goto fail;
-	csvn_control_start(dev);
-	virtio_device_ready(vdev);
-	virtqueue_kick(dev->vq[CSVN_QUEUE_EVENT]);
-	virtqueue_kick(dev->vq[CSVN_QUEUE_WAKE]);
-	started = true;
-	err = csvn_device_hello(dev);
-	if (!err)
-		err = csvn_netdev_add(dev);
-	if (err)
-		goto fail;
-	csvn_activate(dev);
-	csvn_listeners_register(dev);
-	csvn_heartbeat_start(dev);
-	dev_info(&vdev->dev, "circuits of VM %s, IPv4 %pI4/%u, IPv6 %pI6c/%u, window %llu MiB\n",
-		 dev->config.name, dev->config.ipv4, dev->config.prefix4, dev->config.ipv6,
-		 dev->config.prefix6, dev->window_length >> 20);
-	return 0;
-fail:
-	dev_err(&vdev->dev, "probe failed (%d)\n", err);
-	csvn_device_stop(dev, started);
+	if (!err) {
+		csvn_control_start(dev);
+		virtio_device_ready(vdev);
+		virtqueue_kick(dev->vq[CSVN_QUEUE_EVENT]);
+		virtqueue_kick(dev->vq[CSVN_QUEUE_WAKE]);
+		err = csvn_presence_begin(dev, CSVN_HELLO_MS);
+	}
+	if (err) {
+		dev_err(&vdev->dev, "probe failed (%d)\n", err);
+		csvn_device_stop(dev);
+	}
 	return err;
 }
 
 static void csvn_remove(struct virtio_device *vdev)
 {
-	csvn_device_stop(vdev->priv, true);
+	csvn_device_stop(vdev->priv);
 }
 
 static int csvn_reboot(struct notifier_block *nb, unsigned long action, void *data)
@@ -279,6 +225,7 @@ static int csvn_reboot(struct notifier_block *nb, unsigned long action, void *da
 	struct csvn_device *dev = csvn_device_get();
 
 	if (dev) {
+		csvn_dgram_drain();
 		csvn_device_bye(dev);
 		csvn_device_put(dev);
 	}
@@ -302,19 +249,24 @@ static struct virtio_driver csvn_driver = {
 
 int csvn_device_init(void)
 {
-	int err = register_reboot_notifier(&csvn_reboot_notifier);
+	int err = csvn_grave_init();
 
 	if (err)
 		return err;
-	err = register_virtio_driver(&csvn_driver);
-	if (err)
+	err = register_reboot_notifier(&csvn_reboot_notifier);
+	if (!err) {
+		err = register_virtio_driver(&csvn_driver);
+		if (!err)
+			return 0;
 		unregister_reboot_notifier(&csvn_reboot_notifier);
+	}
+	csvn_grave_exit();
 	return err;
 }
 
 void csvn_device_exit(void)
 {
 	unregister_virtio_driver(&csvn_driver);
-	csvn_heartbeat_exit();
 	unregister_reboot_notifier(&csvn_reboot_notifier);
+	csvn_grave_exit();
 }

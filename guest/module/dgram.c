@@ -249,9 +249,9 @@ static int csvn_dgram_release_sock(struct socket *sock)
 	spin_unlock_irq(&ds->lock);
 	if (cancel_delayed_work_sync(&ds->work))
 		csvn_dsock_put(ds);
-	/* What waits for answers, the last of these does. */
-	csvn_dgram_sweep(ds);
 	csvn_cork_free(ds);
+	csvn_dgram_linger(ds);
+	csvn_dgram_sweep(ds);
 	SOCK_INODE(sock)->i_private = NULL;
 	csvn_dsock_put(ds);
 	return native->release(sock);

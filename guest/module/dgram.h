@@ -14,6 +14,9 @@
 #define CSVN_WAITING_MAX 256u /* datagrams of a socket that wait for a circuit */
 #define CSVN_DGRAM_BACKLOG 1024u /* circuits of others that a socket takes */
 #define CSVN_REACH_MS 10000u /* datagrams do not wait longer for a circuit */
+#define CSVN_AGAIN_MS 2u /* between two CONNECTs for a circuit that a closed socket still has */
+#define CSVN_LINGER_BYTES (16l << 20) /* that outlive their sockets, of all sockets */
+#define CSVN_LINGER_MS 1000u /* that removal waits for them */
 #define CSVN_BIND_MS 2000u /* bind() waits for the switch at most */
 #define CSVN_SEGMENTS_MAX 128u /* datagrams in one send with UDP_SEGMENT */
 
@@ -39,7 +42,7 @@ struct csvn_reach {
 	struct csvn_dsock *ds; /* counted */
 	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
 	struct csvn_flow *flow; /* NULL: given up; csvn_dsock.lock */
-	unsigned long since; /* jiffies */
+	unsigned long since; /* jiffies, when the oldest datagram that waits began to */
 };
 
 /* A remote endpoint. Freed by holders of tx and lock alone. */
@@ -51,6 +54,8 @@ struct csvn_flow {
 	struct csvn_reach *reach; /* an attempt is under way */
 	struct list_head waiting; /* oldest first; with a circuit, tx sends them */
 	unsigned long used; /* jiffies */
+	bool again; /* a socket that is closed still has the circuit of our port: ask again, */
+	struct csvn_endpoint local; /* from here */
 };
 
 /* How and where datagrams are sent. */
@@ -87,6 +92,7 @@ struct csvn_dsock {
 	u32 waiting; /* datagrams in all flows */
 	u32 waiting_bytes;
 	u32 reaching; /* CONNECTs that were not answered */
+	u32 lingering; /* bytes that outlive the socket, counted for all sockets too */
 	bool connected; /* over a circuit */
 	struct csvn_endpoint peer;
 
@@ -126,6 +132,7 @@ void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct
 int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
 		    const struct csvn_endpoint *local);
 bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
+void csvn_dgram_linger(struct csvn_dsock *ds);
 void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
 void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c);
 bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);

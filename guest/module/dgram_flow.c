@@ -13,16 +13,21 @@
  * find nothing, after arming. So nobody looks at idle circuits, however many there are, and no wake-up is lost.
  *
  * Circuits are closed, and flows freed, by the socket's work alone (csvn_dgram_sweep()): those that the other end has
- * left, once they are read; that broke a rule; on which nothing has passed for a time; and all, after close(). The
+ * left, once they are read; that broke a rule; on which nothing has passed for a time; and all, after close(). What was sent
+ * outlives the socket, though: flows with datagrams that wait for an answer are kept until they have it, or for CSVN_REACH_MS. The
  * circuit to the host is not closed while CONNECTs are under way, whose answers may name it; and CLOSE is sent with tx
  * held, so that no later CONNECT overtakes it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/delay.h>
 #include <linux/jhash.h>
 #include <linux/slab.h>
 
 #include "dgram.h"
+
+/* Bytes of closed sockets that wait for an answer. */
+static atomic_long_t csvn_lingering = ATOMIC_LONG_INIT(0);
 
 static struct hlist_head *csvn_flow_bucket(struct csvn_dsock *ds, const struct csvn_endpoint *e)
 {
@@ -376,30 +381,55 @@ static void csvn_reach_put(struct csvn_reach *a)
 	kfree(a);
 }
 
+/* The circuit of this id that there is already, counted, or NULL. */
+static struct csvn_circuit *csvn_reach_known(struct csvn_reach *a, u32 id)
+{
+	struct csvn_circuit *c;
+
+	rcu_read_lock();
+	c = csvn_circuit_find(a->dev, id);
+	if (c && !refcount_inc_not_zero(&c->ref))
+		c = NULL;
+	rcu_read_unlock();
+	return c;
+}
+
+/* Another socket has the circuit of this port: EAGAIN when that socket is closed, and the circuit about to be. */
+static int csvn_reach_taken(struct csvn_circuit *c)
+{
+	struct csvn_dsock *other;
+	bool released;
+
+	rcu_read_lock();
+	other = READ_ONCE(c->ds);
+	released = !other || READ_ONCE(other->released);
+	rcu_read_unlock();
+	return released ? EAGAIN : EADDRINUSE;
+}
+
 /*
- * The circuit that was granted; *known when it is one of the socket's already: that to the host. NULL, and *error,
- * when it cannot be used.
+ * The circuit that was granted, counted; *known when it is one of the socket's already, or was when this looked: that to the
+ * host. NULL, and *error, when it cannot be used.
  */
 static struct csvn_circuit *csvn_reach_circuit(struct csvn_reach *a, bool *known, int *error)
 {
 	const struct csvn_connect_response *in = &a->req.in.connect_response;
-	struct csvn_circuit *c = a->circuit;
+	struct csvn_circuit *c;
 
 	if (in->flags & CSVN_CONNECT_HOST) {
-		rcu_read_lock();
-		c = csvn_circuit_find(a->dev, in->circuit);
+		c = csvn_reach_known(a, in->circuit);
 		*known = c && READ_ONCE(c->ds) == a->ds;
-		rcu_read_unlock();
 		if (*known)
-			return c; /* a->ds counts it, and keeps it while CONNECTs are under way */
-		if (c) { /* another socket has the same port */
-			*error = EADDRINUSE;
+			return c;
+		if (c) {
+			*error = csvn_reach_taken(c);
+			csvn_circuit_put(c);
 			return NULL;
 		}
-		c = a->circuit;
 	}
+	c = a->circuit;
 	c->host = in->flags & CSVN_CONNECT_HOST;
-	*error = -csvn_circuit_map(c, in->circuit, &in->extents);
+	*error = -csvn_circuit_map(c, in->circuit, &in->extents, a->req.out.header.token);
 	if (*error) {
 		if (*error != EEXIST)
 			csvn_close_unseen(a->dev, in->circuit);
@@ -421,7 +451,7 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	struct csvn_circuit *c = NULL;
 	struct csvn_flow *flow;
 	struct socket *sock = NULL;
-	bool known = false, report = false, readable = false;
+	bool known = false, has = false, report = false, readable = false, again = false;
 	unsigned long flags;
 
 	if (!error && req->got < sizeof(req->in.connect_response))
@@ -436,14 +466,19 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	if (flow)
 		flow->reach = NULL;
 	/* That to the host is kept even if nobody wants it now: the next answer may name it. */
-	if (c && !known && (flow || c->host) && csvn_dgram_attach(ds, c)) {
-		known = true;
+	if (known)
+		has = READ_ONCE(c->ds) == ds; /* still */
+	else if (c && (flow || c->host))
+		has = csvn_dgram_attach(ds, c);
+	if (has && !known)
 		readable = csvn_readable(c);
-	} else if (c && !known && flow) {
+	else if (c && !has && flow)
 		error = ENETDOWN;
-	}
-	if (flow && c && known) {
+	if (flow && has) {
 		csvn_flow_attach(ds, flow, c);
+	} else if (flow && !flow->circuit && error == EAGAIN && !list_empty(&flow->waiting)) {
+		again = flow->again = true;
+		flow->local = req->out.connect.local;
 	} else if (flow && !flow->circuit) {
 		/* As with ICMP: nobody is told who has sent nothing, and what is only full is no error. */
 		if (error != ENOBUFS && error != EAGAIN)
@@ -453,14 +488,16 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	ds->reaching--;
 	if (!ds->released)
 		sock = ds->sock;
-	csvn_dgram_kick(ds, ds->released || error ? 0 : CSVN_REACH_MS);
+	csvn_dgram_kick(ds, again ? CSVN_AGAIN_MS : ds->released || error ? 0 : CSVN_REACH_MS);
 	spin_unlock_irqrestore(&ds->lock, flags);
 	if (sock && (report || readable))
 		csvn_notify(sock, EPOLLIN | (report ? EPOLLOUT | EPOLLERR : 0));
 	rcu_read_unlock();
 
 	atomic64_inc(error ? &dev->count.connects_failed : &dev->count.connects);
-	if (c && !known) /* nobody wants it any more */
+	if (known)
+		csvn_circuit_put(c);
+	else if (c && !has) /* nobody wants it any more */
 		csvn_circuit_close(c, CSVN_STATE_FIN | CSVN_STATE_CLOSED);
 	if (flow)
 		csvn_reach_put(a); /* the flow's */
@@ -488,7 +525,7 @@ int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_d
 	a->ds = ds;
 	refcount_inc(&ds->ref);
 	refcount_set(&a->ref, 2); /* the request's and the flow's */
-	a->since = jiffies;
+	a->since = flow->again ? flow->used : jiffies;
 	out = &a->req.out.connect;
 	out->local = *local;
 	out->remote = flow->remote;
@@ -498,6 +535,8 @@ int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_d
 	spin_lock_irq(&ds->lock);
 	a->flow = flow;
 	flow->reach = a;
+	flow->again = false;
+	flow->used = a->since;
 	ds->reaching++;
 	spin_unlock_irq(&ds->lock);
 	csvn_dgram_kick(ds, CSVN_REACH_MS);
@@ -537,8 +576,10 @@ static bool csvn_dgram_useless(struct csvn_dsock *ds, struct csvn_circuit *c)
 {
 	if (c->host && ds->reaching)
 		return false;
-	if (ds->released || c->dropped)
+	if (c->dropped)
 		return true;
+	if (ds->released)
+		return !ds->waiting; /* what waits may have got this circuit just now */
 	if (csvn_readable(c))
 		return false;
 	/* That of a published port is the switch's to close. */
@@ -578,6 +619,25 @@ static void csvn_dgram_close_some(struct csvn_dsock *ds)
 	}
 }
 
+/* A closed socket had the circuit of the port: ask for it again. tx is held. */
+static void csvn_flow_again(struct csvn_dsock *ds, struct csvn_flow *flow, unsigned long late)
+{
+	struct csvn_device *dev = csvn_device_get();
+	bool ask;
+
+	spin_lock_irq(&ds->lock);
+	ask = flow->again && dev && !time_before_eq(flow->used, late);
+	if (flow->again && !ask) {
+		flow->again = false;
+		csvn_flow_drop(ds, flow, dev);
+	}
+	spin_unlock_irq(&ds->lock);
+	if (ask)
+		csvn_flow_reach(ds, flow, dev, &flow->local); /* without memory: the work comes again */
+	else if (dev)
+		csvn_device_put(dev);
+}
+
 /* Send what waits for flows that have got a circuit, and give up what waits for too long. tx is held. */
 static void csvn_dgram_flush(struct csvn_dsock *ds)
 {
@@ -595,10 +655,13 @@ static void csvn_dgram_flush(struct csvn_dsock *ds)
 			csvn_flow_flush(ds, flow);
 			spin_lock_irq(&ds->lock);
 			a = flow->reach;
-			give_up = a && (ds->released || time_before_eq(a->since, late));
+			give_up = a && ((ds->released && list_empty(&flow->waiting)) ||
+					time_before_eq(a->since, late));
 			spin_unlock_irq(&ds->lock);
 			if (give_up)
 				csvn_flow_give_up(ds, flow);
+			if (READ_ONCE(flow->again))
+				csvn_flow_again(ds, flow, late);
 		}
 	}
 }
@@ -612,10 +675,11 @@ static void csvn_dgram_free_flows(struct csvn_dsock *ds)
 	spin_lock_irq(&ds->lock);
 	for (i = 0; i < ARRAY_SIZE(ds->flows); i++) {
 		hlist_for_each_entry_safe(flow, next, &ds->flows[i], node) {
-			if (flow->reach)
+			if (flow->reach || flow->again)
 				continue;
-			if (!ds->released && (!list_empty(&flow->waiting) ||
-					      (flow->circuit && !(flow->circuit->host && csvn_idle(flow->used)))))
+			if (!list_empty(&flow->waiting) && (flow->circuit || !ds->released))
+				continue;
+			if (!ds->released && flow->circuit && !(flow->circuit->host && csvn_idle(flow->used)))
 				continue;
 			csvn_flow_drop(ds, flow, NULL);
 			hlist_del(&flow->node);
@@ -647,11 +711,50 @@ void csvn_dgram_work(struct work_struct *work)
 
 	csvn_dgram_sweep(ds);
 	spin_lock_irq(&ds->lock);
-	more = !ds->released && (!list_empty(&ds->circuits) || ds->reaching);
+	more = ds->waiting || (!ds->released && (!list_empty(&ds->circuits) || ds->reaching));
 	if (more)
-		csvn_dgram_kick(ds, min(ms, CSVN_REACH_MS));
+		csvn_dgram_kick(ds, ds->waiting ? min(ms, 250u) : min(ms, CSVN_REACH_MS));
+	if (ds->lingering && !ds->waiting) {
+		atomic_long_sub(ds->lingering, &csvn_lingering);
+		ds->lingering = 0;
+	}
 	spin_unlock_irq(&ds->lock);
 	csvn_dsock_put(ds);
+}
+
+/*
+ * The socket is closed. What it sent and what still waits goes on without it, if that is not too much already; the work sees to it. Nobody
+ * else has the socket.
+ */
+void csvn_dgram_linger(struct csvn_dsock *ds)
+{
+	struct csvn_flow *flow;
+	unsigned int i;
+
+	spin_lock_irq(&ds->lock);
+	if (ds->waiting) {
+		/* Each has a head, too. */
+		ds->lingering = ds->waiting_bytes + ds->waiting * sizeof(struct csvn_waiting);
+		if (atomic_long_add_return(ds->lingering, &csvn_lingering) <= CSVN_LINGER_BYTES) {
+			csvn_dgram_kick(ds, 0);
+		} else {
+			atomic_long_sub(ds->lingering, &csvn_lingering);
+			ds->lingering = 0;
+			for (i = 0; i < ARRAY_SIZE(ds->flows); i++)
+				hlist_for_each_entry(flow, &ds->flows[i], node)
+					csvn_flow_drop(ds, flow, flow->reach ? flow->reach->dev : NULL);
+		}
+	}
+	spin_unlock_irq(&ds->lock);
+}
+
+/* Let what outlives its socket be sent, before the device goes. */
+void csvn_dgram_drain(void)
+{
+	unsigned long deadline = jiffies + msecs_to_jiffies(CSVN_LINGER_MS);
+
+	while (atomic_long_read(&csvn_lingering) && time_before(jiffies, deadline))
+		msleep(5);
 }
 
 /* Give up every flow and circuit but that of keep, or all. Their circuits are closed by the work. */
@@ -665,7 +768,8 @@ void csvn_dgram_forget(struct csvn_dsock *ds, const struct csvn_endpoint *keep)
 	mutex_lock(&ds->tx);
 	for (i = 0; i < ARRAY_SIZE(ds->flows); i++)
 		hlist_for_each_entry_safe(flow, next, &ds->flows[i], node)
-			if (!keep || !csvn_same(&flow->remote, keep))
+			/* What was sent is on its way. */
+			if (list_empty(&flow->waiting) && (!keep || !csvn_same(&flow->remote, keep)))
 				csvn_flow_give_up(ds, flow);
 	spin_lock_irq(&ds->lock);
 	list_for_each_entry(c, &ds->circuits, member) {

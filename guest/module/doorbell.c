@@ -131,8 +131,8 @@ void csvn_bells_done(struct virtqueue *vq)
 		virtqueue_notify(vq);
 }
 
-/* The device is reset: nothing will ring any more. */
-void csvn_bells_drop(struct csvn_device *dev)
+/* All circuits are lost: none of them rings any more. */
+void csvn_bells_forget(struct csvn_device *dev)
 {
 	struct csvn_circuit *c, *next;
 	unsigned long flags;
@@ -142,6 +142,16 @@ void csvn_bells_drop(struct csvn_device *dev)
 		list_del_init(&c->ringing);
 		csvn_circuit_put(c);
 	}
+	spin_unlock_irqrestore(&dev->bell_lock, flags);
+}
+
+/* The device is reset: nothing will ring any more. */
+void csvn_bells_drop(struct csvn_device *dev)
+{
+	unsigned long flags;
+
+	csvn_bells_forget(dev);
+	spin_lock_irqsave(&dev->bell_lock, flags);
 	while (virtqueue_detach_unused_buf(dev->vq[CSVN_QUEUE_DOORBELL]))
 		;
 	while (virtqueue_detach_unused_buf(dev->vq[CSVN_QUEUE_WAKE]))

@@ -34,6 +34,12 @@ static void csvn_event(struct csvn_device *dev, const union csvn_record *ev, u32
 		dev_warn_ratelimited(&dev->vdev->dev, "malformed event of %u bytes\n", len);
 		return;
 	}
+	/* The switch numbers them from 0 after each HELLO: what another switch said before is nobody's business any more. */
+	if (!READ_ONCE(dev->heeds)) {
+		if (h->token)
+			return;
+		WRITE_ONCE(dev->heeds, true);
+	}
 	row = h->type < ARRAY_SIZE(csvn_event_rows) ? &csvn_event_rows[h->type] : NULL;
 	if (!row || !row->handle) {
 		dev_warn_ratelimited(&dev->vdev->dev, "unknown event %u\n", h->type);
@@ -86,6 +92,7 @@ void csvn_events_done(struct virtqueue *vq)
 	union csvn_record *ev;
 	unsigned int len;
 
+	atomic_set(&dev->heard, 1);
 	do {
 		virtqueue_disable_cb(vq);
 		while ((ev = virtqueue_get_buf(vq, &len))) {

@@ -7,8 +7,7 @@
  * device, the listener waits in csvn_listeners, and is registered when one comes (and again after a change of devices).
  *
  * INCOMING brings an established circuit, in an interrupt: it goes into the listener's queue, until accept() makes a
- * socket for it. The switch may send as many as the listener has credit for: the backlog, plus one. Credit is given
- * back after accept(), gathered while less than half of the backlog is outstanding.
+ * socket for it. The switch may send as many as the listener has credit for (credit.c).
  */
 #include <linux/rculist.h>
 #include <linux/slab.h>
@@ -142,6 +141,7 @@ static int csvn_listener_add(struct csvn_sock *cs, u32 backlog)
 	l->backlog = backlog;
 	l->cs = cs;
 	INIT_LIST_HEAD(&l->pending);
+	csvn_credit_init(l);
 	refcount_inc(&cs->ref);
 	spin_lock_irq(&cs->lock);
 	cs->listener = l;
@@ -177,6 +177,7 @@ static void csvn_listener_remove(struct csvn_sock *cs)
 	if (!l)
 		return;
 
+	csvn_credit_end(l);
 	csvn_listener_retract(l);
 	list_for_each_entry_safe(c, next, &pending, pending) {
 		list_del_init(&c->pending);
@@ -224,39 +225,6 @@ out:
 	return err;
 }
 
-/*
- * Credit: one more connection was accepted, or just see whether what was gathered should go. Any context.
- * The switch counts waiting and gathered connections alike as outstanding, so both count for the half.
- */
-void csvn_credit(struct csvn_sock *cs, struct csvn_device *dev, bool accepted, gfp_t gfp)
-{
-	union csvn_record out = {};
-	struct csvn_listener *l;
-	unsigned long flags;
-	u32 count = 0;
-
-	spin_lock_irqsave(&cs->lock, flags);
-	l = cs->listener;
-	if (l) {
-		l->gathered += accepted;
-		if (2 * (l->waiting + l->gathered) >= READ_ONCE(l->backlog)) {
-			count = l->gathered;
-			l->gathered = 0;
-			out.credit.listener = l->id;
-		}
-	}
-	spin_unlock_irqrestore(&cs->lock, flags);
-	if (!count)
-		return;
-	out.credit.count = count;
-	if (!csvn_request_tell(dev, &out, CSVN_REQ_CREDIT, sizeof(out.credit), gfp))
-		return;
-	spin_lock_irqsave(&cs->lock, flags);
-	if (cs->listener)
-		cs->listener->gathered += count;
-	spin_unlock_irqrestore(&cs->lock, flags);
-}
-
 static bool csvn_endpoint_valid(const struct csvn_endpoint *e)
 {
 	return e->family == 4 || e->family == 6;
@@ -276,7 +244,7 @@ void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev)
 		csvn_circuit_refuse(dev, in->circuit, &in->extents);
 		goto refused;
 	}
-	err = csvn_circuit_map(c, in->circuit, &in->extents);
+	err = csvn_circuit_map(c, in->circuit, &in->extents, 0);
 	if (err) {
 		csvn_circuit_put(c);
 		if (err != -EEXIST)
@@ -285,6 +253,7 @@ void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev)
 	}
 	c->local = in->local;
 	c->remote = in->remote;
+	c->host = in->flags & CSVN_CONNECT_HOST;
 	rcu_read_lock();
 	l = csvn_endpoint_valid(&c->local) && csvn_endpoint_valid(&c->remote) ?
 		    xa_load(&csvn_listener_ids, in->listener) : NULL;
@@ -305,7 +274,7 @@ void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev)
 		spin_unlock_irqrestore(&cs->lock, flags);
 	}
 	if (l) {
-		csvn_credit(cs, dev, false, GFP_ATOMIC);
+		csvn_credit(cs, dev, false);
 		csvn_notify(cs->sock, EPOLLIN);
 		rcu_read_unlock();
 		return;

@@ -86,7 +86,7 @@ static struct csvn_device *csvn_of(struct device *d)
 
 static ssize_t vm_name_show(struct device *d, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%s\n", csvn_of(d)->config.name);
+	return sysfs_emit(buf, "%s\n", csvn_of(d)->identity.name);
 }
 static DEVICE_ATTR_RO(vm_name);
 
@@ -192,7 +192,7 @@ int csvn_netdev_add(struct csvn_device *dev)
 	}
 	dev->netdev = netdev;
 	dev->ifindex = netdev->ifindex;
-	err = csvn_rtnl_configure(netdev, &dev->config);
+	err = csvn_rtnl_configure(netdev, &dev->identity);
 	if (err)
 		netdev_warn(netdev, "addresses could not be set (%d)\n", err);
 	return 0;

@@ -34,6 +34,7 @@ static void csvn_ops_changed(struct socket *sock)
 
 int csvn_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len)
 {
+	struct csvn_sock *cs;
 	int err;
 
 	/* The inner socket is closed in its own eyes, and would take what is too late. */
@@ -53,6 +54,9 @@ int csvn_setsockopt(struct socket *sock, int level, int name, sockptr_t val, uns
 		return -ENOMEM;
 	err = csvn_native(sock)->setsockopt(sock, level, name, val, len);
 	csvn_ops_changed(sock);
+	cs = csvn_sk(sock);
+	if (!err && csvn_state(cs) == CSVN_CONNECTED)
+		csvn_host_options_tell(cs); /* SOL_SOCKET's: see async.c */
 	return err;
 }
 

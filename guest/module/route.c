@@ -29,7 +29,7 @@ static struct csvn_device *csvn_hairpin_device(int family, const void *saddr, co
 	dev = csvn_device_get();
 	if (!dev)
 		return NULL;
-	own = family == 4 ? dev->config.ipv4 : dev->config.ipv6;
+	own = family == 4 ? dev->identity.ipv4 : dev->identity.ipv6;
 	if (!memcmp(own, saddr, size) && !memcmp(own, daddr, size))
 		return dev;
 	csvn_device_put(dev);
@@ -166,6 +166,6 @@ bool csvn_is_mine(struct csvn_device *dev, const struct csvn_endpoint *e)
 	static const u8 any[16];
 
 	if (e->family == 4)
-		return !memcmp(e->ip, any, 4) || !memcmp(e->ip, dev->config.ipv4, 4);
-	return !memcmp(e->ip, any, 16) || !memcmp(e->ip, dev->config.ipv6, 16);
+		return !memcmp(e->ip, any, 4) || !memcmp(e->ip, dev->identity.ipv4, 4);
+	return !memcmp(e->ip, any, 16) || !memcmp(e->ip, dev->identity.ipv6, 16);
 }

@@ -117,7 +117,7 @@ static int csvn_rtnl_up(struct net_device *netdev)
 }
 
 /* Bring the interface up, with the VM's addresses. */
-int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_config *config)
+int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_identity *identity)
 {
 	static const u8 none[16];
 	struct csvn_rtnl r = {};
@@ -134,17 +134,17 @@ int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_config *con
 		err = -ENOMEM;
 		goto out;
 	}
-	if (memcmp(config->ipv4, none, 4)) {
-		err = csvn_rtnl_address(&r, netdev, AF_INET, config->ipv4, min_t(int, config->prefix4, 32));
+	if (memcmp(identity->ipv4, none, 4)) {
+		err = csvn_rtnl_address(&r, netdev, AF_INET, identity->ipv4, min_t(int, identity->prefix4, 32));
 		if (!err)
-			err = csvn_rtnl_default(&r, netdev, AF_INET, config->ipv4, config->gateway4);
+			err = csvn_rtnl_default(&r, netdev, AF_INET, identity->ipv4, identity->gateway4);
 	}
-	if (IS_ENABLED(CONFIG_IPV6) && memcmp(config->ipv6, none, 16)) {
-		err6 = csvn_rtnl_address(&r, netdev, AF_INET6, config->ipv6,
-					 min_t(int, config->prefix6, 128));
+	if (IS_ENABLED(CONFIG_IPV6) && memcmp(identity->ipv6, none, 16)) {
+		err6 = csvn_rtnl_address(&r, netdev, AF_INET6, identity->ipv6,
+					 min_t(int, identity->prefix6, 128));
 		if (!err6)
-			err6 = csvn_rtnl_default(&r, netdev, AF_INET6, config->ipv6,
-						 config->gateway6);
+			err6 = csvn_rtnl_default(&r, netdev, AF_INET6, identity->ipv6,
+						 identity->gateway6);
 		if (err6)
 			netdev_info(netdev, "no IPv6 address (%d)\n", err6);
 	}

@@ -31,10 +31,13 @@ static u32 csvn_copy_in(struct csvn_end *e, struct iov_iter *from, u32 n)
 	return done;
 }
 
-/* The peer reads nothing any more: take the bytes, and break the socket. The sending lock is held. */
+/*
+ * The peer reads nothing any more: take as many bytes as a send buffer would have taken before the reset came, and break the socket.
+ * The sending lock is held.
+ */
 static size_t csvn_send_nowhere(struct csvn_sock *cs, struct msghdr *msg)
 {
-	size_t n = msg_data_left(msg);
+	size_t n = min_t(size_t, msg_data_left(msg), max_t(int, READ_ONCE(cs->sk->sk_sndbuf), SOCK_MIN_SNDBUF));
 	unsigned long flags;
 
 	iov_iter_advance(&msg->msg_iter, n);

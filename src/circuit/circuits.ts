@@ -25,7 +25,7 @@ import type { Flows } from "./flows.ts";
 import type { HostConnection } from "./host.ts";
 import { errnoOf, HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
-import { type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
+import { CONNECT_HOST, type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
@@ -321,6 +321,7 @@ export class Circuits {
         extents: this.#extents(circuit, 1),
         remote,
         local: end.endpoint,
+        flags: circuit.direct ? 0 : CONNECT_HOST,
       }));
   }
 

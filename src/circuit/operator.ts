@@ -215,7 +215,6 @@ export class Operator implements Disposable {
   }
 
   #hello(vm: Vm, header: Header, ticket: number, request: Extract<ControlRequest, { type: "HELLO" }>): void {
-    if (request.features & ~FEATURES) return vm.device.reply(ticket, encodeResponse(header, Errno.EOPNOTSUPP));
     this.arenas.clearWindow(vm);
     this.down(vm, "a new driver came up");
     vm.begin();
@@ -223,12 +222,16 @@ export class Operator implements Disposable {
     log.info("{vm} is up, driver {driver}", { vm: vm.name, driver: request.driver });
     vm.device.reply(
       ticket,
-      encodeHelloResponse(header, {
-        features: request.features,
-        ringSize: this.#limits.ringBytes,
-        maxCircuits: this.#limits.maxCircuits,
-        maxListeners: this.#limits.maxListeners,
-      }),
+      encodeHelloResponse(
+        header,
+        {
+          features: request.features & FEATURES,
+          ringSize: this.#limits.ringBytes,
+          maxCircuits: this.#limits.maxCircuits,
+          maxListeners: this.#limits.maxListeners,
+        },
+        vm.identity,
+      ),
     );
   }
 

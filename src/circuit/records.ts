@@ -12,7 +12,7 @@ export const VERSION = 1;
 /** `CSVN` at the beginning of the configuration space. */
 export const MAGIC = 0x4e565343;
 /** Bytes that a record may have. */
-export const RECORD_MAX = 128;
+export const RECORD_MAX = 192;
 /** Bytes of the configuration space. */
 export const CONFIG_BYTES = 128;
 /** Bytes of a VM's name. */
@@ -65,7 +65,7 @@ export const CLOSE_VIOLATION = 1;
 export const PROTOCOL_STREAM = 6;
 /** LISTEN and CONNECT: a datagram circuit. */
 export const PROTOCOL_DATAGRAM = 17;
-/** Response to CONNECT: the circuit leads to the host's stack. */
+/** Response to CONNECT, and INCOMING: the circuit leads to the host's stack. */
 export const CONNECT_HOST = 1;
 /** CONNECT and OPTIONS: what a socket's options may tell. */
 export const Option = {
@@ -91,7 +91,16 @@ export const Layout = {
   extents: { size: 40, arena: 0, ring_size: 4, own_control: 8, peer_control: 16, tx_ring: 24, rx_ring: 32 },
   response: { size: 24, error: 16 },
   hello: { size: 56, features: 16, driver: 24 },
-  hello_response: { size: 48, features: 24, ring_size: 32, max_circuits: 36, max_listeners: 40 },
+  identity: { size: 112, ipv4: 0, gateway4: 4, prefix4: 8, prefix6: 9, ipv6: 16, gateway6: 32, name: 48 },
+  hello_response: {
+    size: 160,
+    features: 24,
+    ring_size: 32,
+    max_circuits: 36,
+    max_listeners: 40,
+    magic: 44,
+    identity: 48,
+  },
   listen: { size: 56, local: 16, listener: 40, backlog: 44, flags: 48, protocol: 52 },
   unlisten: { size: 24, listener: 16 },
   credit: { size: 24, listener: 16, count: 20 },
@@ -116,7 +125,7 @@ export const Layout = {
   cancel: { size: 24, connect: 16 },
   close: { size: 40, circuit: 16, flags: 20, sent: 24, received: 32 },
   arena_request: { size: 24, arena: 16, error: 20 },
-  incoming: { size: 112, listener: 16, circuit: 20, extents: 24, remote: 64, local: 88 },
+  incoming: { size: 120, listener: 16, circuit: 20, extents: 24, remote: 64, local: 88, flags: 112 },
   reset: { size: 24, circuit: 16, error: 20 },
   arena_event: { size: 48, arena: 16, offset: 24, length: 32, nonce: 40 },
   config: {
@@ -125,13 +134,7 @@ export const Layout = {
     version: 4,
     size_field: 6,
     features: 8,
-    ipv4: 16,
-    gateway4: 20,
-    prefix4: 24,
-    prefix6: 25,
-    ipv6: 32,
-    gateway6: 48,
-    name: 64,
+    identity: 16,
   },
   datagram: { size: 32, size_field: 0, family: 4, port: 6, scope: 8, error: 12, ip: 16 },
   arena_header: { size: 32, magic: 0, nonce: 8, length: 16, ring_size: 24 },
@@ -390,12 +393,15 @@ export function encodeResponse(request: Header, errno: number): Uint8Array<Array
 export function encodeHelloResponse(
   request: Header,
   limits: { features: bigint; ringSize: number; maxCircuits: number; maxListeners: number },
+  identity: VmIdentity,
 ): Uint8Array<ArrayBuffer> {
   const { bytes, view } = record(request.type, request.token, Layout.hello_response.size);
   view.setBigUint64(Layout.hello_response.features, limits.features, true);
   view.setUint32(Layout.hello_response.ring_size, limits.ringSize, true);
   view.setUint32(Layout.hello_response.max_circuits, limits.maxCircuits, true);
   view.setUint32(Layout.hello_response.max_listeners, limits.maxListeners, true);
+  view.setUint32(Layout.hello_response.magic, MAGIC, true);
+  putIdentity(bytes, Layout.hello_response.identity, identity);
   return bytes;
 }
 
@@ -418,7 +424,7 @@ export function encodeConnectResponse(
 /** The event INCOMING. */
 export function encodeIncoming(
   token: bigint,
-  incoming: { listener: number; circuit: number; extents: Extents; remote: Endpoint; local: Endpoint },
+  incoming: { listener: number; circuit: number; extents: Extents; remote: Endpoint; local: Endpoint; flags?: number },
 ): Uint8Array<ArrayBuffer> {
   const { bytes, view } = record(EventType.INCOMING, token, Layout.incoming.size);
   view.setUint32(Layout.incoming.listener, incoming.listener, true);
@@ -426,6 +432,7 @@ export function encodeIncoming(
   putExtents(view, Layout.incoming.extents, incoming.extents);
   putEndpoint(bytes, view, Layout.incoming.remote, incoming.remote);
   putEndpoint(bytes, view, Layout.incoming.local, incoming.local);
+  view.setUint32(Layout.incoming.flags, incoming.flags ?? 0, true);
   return bytes;
 }
 
@@ -463,7 +470,7 @@ export function encodeArenaHeader(nonce: bigint, length: number, ringSize: numbe
   return bytes;
 }
 
-/** What a VM is told about itself in the configuration space. */
+/** What a VM is told about itself: in the answer to HELLO, and in the configuration space. */
 export interface VmIdentity {
   readonly name: string;
   readonly ipv4: Address;
@@ -472,6 +479,17 @@ export interface VmIdentity {
   readonly prefix6: number;
   readonly gateway4: Address;
   readonly gateway6: Address;
+}
+
+function putIdentity(bytes: Uint8Array, base: number, identity: VmIdentity): void {
+  const at = Layout.identity;
+  bytes.set(identity.ipv4.bytes, base + at.ipv4);
+  bytes.set(identity.gateway4.bytes, base + at.gateway4);
+  bytes[base + at.prefix4] = identity.prefix4;
+  bytes[base + at.prefix6] = identity.prefix6;
+  bytes.set(identity.ipv6.bytes, base + at.ipv6);
+  bytes.set(identity.gateway6.bytes, base + at.gateway6);
+  bytes.set(new TextEncoder().encode(identity.name).subarray(0, NAME_MAX), base + at.name);
 }
 
 /** The configuration space of a VM. */
@@ -483,12 +501,6 @@ export function encodeConfig(identity: VmIdentity): Uint8Array<ArrayBuffer> {
   view.setUint16(at.version, VERSION, true);
   view.setUint16(at.size_field, CONFIG_BYTES, true);
   view.setBigUint64(at.features, FEATURES, true);
-  bytes.set(identity.ipv4.bytes, at.ipv4);
-  bytes.set(identity.gateway4.bytes, at.gateway4);
-  bytes[at.prefix4] = identity.prefix4;
-  bytes[at.prefix6] = identity.prefix6;
-  bytes.set(identity.ipv6.bytes, at.ipv6);
-  bytes.set(identity.gateway6.bytes, at.gateway6);
-  bytes.set(new TextEncoder().encode(identity.name).subarray(0, NAME_MAX), at.name);
+  putIdentity(bytes, at.identity, identity);
   return bytes;
 }

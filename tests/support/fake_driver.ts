@@ -7,7 +7,7 @@
 
 import type { Endpoint } from "../../src/net/address.ts";
 import { addressOf } from "../../src/net/address.ts";
-import { EventType, Layout, RequestType } from "../../src/circuit/records.ts";
+import { EventType, Layout, RECORD_MAX, RequestType } from "../../src/circuit/records.ts";
 import { encodeEndpoint } from "./endpoint.ts";
 import { FakeCircuit } from "./fake_circuit.ts";
 import { FakeFrontEnd, FEATURES, u64s } from "./fake_front_end.ts";
@@ -15,9 +15,12 @@ import { FakeVirtqueue, queueBytes } from "./fake_virtqueue.ts";
 import { bytesAt } from "./native.ts";
 import { until } from "./until.ts";
 
+const [NAME, IPV4, IPV6] = [Layout.identity.name, Layout.identity.ipv4, Layout.identity.ipv6].map((at) =>
+  Layout.config.identity + at
+) as [number, number, number];
 const QUEUE_SIZE = 256;
 const BUFFERS = 1 << 20; // where buffers lie in guest memory
-const SLOT = 256; // bytes of a buffer: 128 for the request, 128 for the response or the event
+const SLOT = 2 * RECORD_MAX; // bytes of a buffer: for the request, and for the response or the event
 
 /** A response or event, with its bytes. */
 export interface Received {
@@ -93,9 +96,9 @@ export class FakeDriver implements AsyncDisposable {
   /** What happens at DRIVER_OK; HELLO is not said. */
   async start(): Promise<void> {
     const config = await this.frontEnd.config();
-    this.name = new TextDecoder().decode(config.subarray(Layout.config.name)).replace(/\0.*$/s, "");
-    this.address = addressOf(config.slice(Layout.config.ipv4, Layout.config.ipv4 + 4)).text;
-    this.address6 = addressOf(config.slice(Layout.config.ipv6, Layout.config.ipv6 + 16)).text;
+    this.name = new TextDecoder().decode(config.subarray(NAME)).replace(/\0.*$/s, "");
+    this.address = addressOf(config.slice(IPV4, IPV4 + 4)).text;
+    this.address6 = addressOf(config.slice(IPV6, IPV6 + 16)).text;
     bytesAt(this.frontEnd.memory, 0, this.frontEnd.memory.length).fill(0);
     this.queues.length = 0;
     this.#slots.clear();
@@ -151,13 +154,13 @@ export class FakeDriver implements AsyncDisposable {
     return this.request(RequestType.BYE, [], 16);
   }
 
-  /** Send bytes on the control queue as they are, with room for a response of 128 bytes; its token. */
-  submit(bytes: Uint8Array, room = 128): void {
+  /** Send bytes on the control queue as they are, with room for a response; its token. */
+  submit(bytes: Uint8Array, room = RECORD_MAX): void {
     const slot = this.#freeSlots.pop()!;
     bytesAt(this.frontEnd.memory, slot, Math.max(1, bytes.length)).set(bytes);
     const head = this.queues[0]!.add([
       ...(bytes.length > 0 ? [{ guest: slot, bytes: bytes.length }] : []),
-      ...(room > 0 ? [{ guest: slot + 128, bytes: room, write: true }] : []),
+      ...(room > 0 ? [{ guest: slot + RECORD_MAX, bytes: room, write: true }] : []),
     ]);
     this.#slots.set(`0:${head}`, slot);
     this.queues[0]!.kick();
@@ -269,7 +272,7 @@ export class FakeDriver implements AsyncDisposable {
 
   #postEvent(): void {
     const slot = this.#freeSlots.pop()!;
-    const head = this.queues[1]!.add([{ guest: slot, bytes: 128, write: true }]);
+    const head = this.queues[1]!.add([{ guest: slot, bytes: RECORD_MAX, write: true }]);
     this.#slots.set(`1:${head}`, slot);
   }
 
@@ -290,8 +293,8 @@ export class FakeDriver implements AsyncDisposable {
     for (const [i, queue] of this.queues.entries()) {
       for (const { head, written } of queue.take()) {
         const slot = this.#slots.get(`${i}:${head}`)!;
-        const at = i === 0 ? slot + 128 : slot;
-        const bytes = bytesAt(this.frontEnd.memory, at, 128).slice(0, written);
+        const at = i === 0 ? slot + RECORD_MAX : slot;
+        const bytes = bytesAt(this.frontEnd.memory, at, RECORD_MAX).slice(0, written);
         this.#freeSlots.push(slot);
         if (i === 0) this.#response(bytes);
         if (i === 1) this.#event(bytes);

@@ -9,7 +9,7 @@ import type { HostArena, HostStack } from "../../src/circuit/host.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/circuit/limits.ts";
 import { Operator, type OperatorOptions } from "../../src/circuit/operator.ts";
 import type { ArenaMemory, Device, Mapper } from "../../src/circuit/plane.ts";
-import { EventType, Layout, RequestType } from "../../src/circuit/records.ts";
+import { EventType, Layout, RECORD_MAX, RequestType } from "../../src/circuit/records.ts";
 import { allowAll } from "../../src/circuit/verdict.ts";
 import type { Vm } from "../../src/circuit/vm.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
@@ -137,7 +137,7 @@ export class FakeVm implements Device, Mapper {
   }
 
   /** Send a record; its ticket. */
-  post(type: number, fields: readonly [number, Uint8Array][], size: number, token?: bigint, room = 128): number {
+  post(type: number, fields: readonly [number, Uint8Array][], size: number, token?: bigint, room = RECORD_MAX): number {
     const ticket = ++this.#ticket;
     const bytes = new Uint8Array(size);
     const view = new DataView(bytes.buffer);
@@ -148,7 +148,7 @@ export class FakeVm implements Device, Mapper {
       view.setBigUint64(8, token ?? BigInt(ticket), true);
     }
     for (const [at, field] of fields) bytes.set(field, at);
-    this.net.operator.control(this.vm, ticket, bytes.subarray(0, 128), size, room);
+    this.net.operator.control(this.vm, ticket, bytes.subarray(0, RECORD_MAX), size, room);
     return ticket;
   }
 

@@ -1,5 +1,13 @@
 /** The testbed itself, on a guest that has no csvn device. */
-import { assert, assertEquals, assertGreater, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "@std/path";
 import { Guest, GuestError } from "../../tools/testbed/guest.ts";
 import { stderrProgress } from "../../tools/testbed/progress.ts";
@@ -322,4 +330,22 @@ Deno.test("vm leaves no QEMU behind when it is killed", async () => {
     }
     assertEquals(await Promise.all(pids.map(alive)), pids.map(() => false));
   }
+});
+
+Deno.test("vm says so when its QEMU dies", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", VM, "--exec", "echo up; echo err >&2; sleep 1000"],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const errors = collect(child.stderr, LIMIT);
+  const reader = child.stdout.getReader();
+  await reader.read();
+  const task = `/proc/${child.pid}/task/${child.pid}/children`;
+  for (const pid of (await Deno.readTextFile(task)).trim().split(" ").map(Number)) Deno.kill(pid, "SIGABRT");
+  const { code } = await child.status;
+  await reader.cancel();
+  assertMatch(await errors, /^err\nvm: guest: QEMU has ended \(SIGABRT.*\); its log [^\n]*\n$/);
+  assertEquals(code, 1);
 });

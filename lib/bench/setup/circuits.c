@@ -16,7 +16,7 @@
 #include "setup.h"
 
 #define SLOTS 120u /* requests of one VM under way: two descriptors each */
-#define SLOT_BYTES 256u
+#define SLOT_BYTES (2u * CSVN_RECORD_MAX)
 #define CIRCUITS 65536u
 #define ARENAS 64u
 #define WAIT_MS 20000

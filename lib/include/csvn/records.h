@@ -23,11 +23,8 @@
 
 #define CSVN_NAME_MAX 63 /* bytes of a VM's name (a DNS label), without the terminating zero */
 
-struct csvn_config {
-	__u32 magic; /* CSVN_MAGIC */
-	__u16 version; /* CSVN_VERSION */
-	__u16 size; /* of this structure, bytes */
-	__u64 features; /* CSVN_FEATURE_* that the switch offers */
+/* Who a VM is. */
+struct csvn_identity {
 	__u8 ipv4[4]; /* the VM's address, network order; 0.0.0.0: none */
 	__u8 gateway4[4]; /* the switch's address */
 	__u8 prefix4; /* 0..32 */
@@ -38,12 +35,23 @@ struct csvn_config {
 	char name[CSVN_NAME_MAX + 1]; /* zero-terminated */
 };
 
-CSVN_ASSERT(sizeof(struct csvn_config) == 128, "config size");
-CSVN_ASSERT(offsetof(struct csvn_config, ipv4) == 16, "config.ipv4");
-CSVN_ASSERT(offsetof(struct csvn_config, ipv6) == 32, "config.ipv6");
-CSVN_ASSERT(offsetof(struct csvn_config, name) == 64, "config.name");
+CSVN_ASSERT(sizeof(struct csvn_identity) == 112, "identity size");
+CSVN_ASSERT(offsetof(struct csvn_identity, ipv6) == 16, "identity.ipv6");
+CSVN_ASSERT(offsetof(struct csvn_identity, name) == 48, "identity.name");
 
-/* Feature bits, offered in the configuration space and accepted in HELLO. */
+/* The configuration space. A driver does not need it: HELLO's answer says the same, and survives the back-end. */
+struct csvn_config {
+	__u32 magic; /* CSVN_MAGIC */
+	__u16 version; /* CSVN_VERSION */
+	__u16 size; /* of this structure, bytes */
+	__u64 features; /* CSVN_FEATURE_* that the switch offers */
+	struct csvn_identity identity;
+};
+
+CSVN_ASSERT(sizeof(struct csvn_config) == 128, "config size");
+CSVN_ASSERT(offsetof(struct csvn_config, identity) == 16, "config.identity");
+
+/* Feature bits: what a driver can do it says in HELLO, and which of it the switch does is in the answer. */
 #define CSVN_FEATURE_STREAM (1ull << 0) /* stream circuits between VMs */
 #define CSVN_FEATURE_HOST (1ull << 1) /* circuits to the host's stack: destinations that are no VM */
 #define CSVN_FEATURE_DATAGRAM (1ull << 2) /* datagram circuits */
@@ -59,7 +67,7 @@ struct csvn_header {
 CSVN_ASSERT(sizeof(struct csvn_header) == 16, "header size");
 
 /* Requests have at most this many bytes, responses and events too; buffers must hold as much. */
-#define CSVN_RECORD_MAX 128
+#define CSVN_RECORD_MAX 192
 
 enum csvn_request_type {
 	CSVN_REQ_HELLO = 1,
@@ -118,21 +126,22 @@ CSVN_ASSERT(sizeof(struct csvn_response) == 24, "response size");
 
 struct csvn_hello {
 	struct csvn_header header;
-	__u64 features; /* those that the driver takes of the offered ones */
+	__u64 features; /* what the driver can do */
 	char driver[32]; /* name and version for the log, zero-padded */
 };
 
 struct csvn_hello_response {
 	struct csvn_response response;
-	__u64 features;
+	__u64 features; /* what both can do */
 	__u32 ring_size; /* of the rings of this VM's circuits, bytes */
 	__u32 max_circuits;
 	__u32 max_listeners;
-	__u32 reserved;
+	__u32 magic; /* CSVN_MAGIC: other devices might answer too */
+	struct csvn_identity identity;
 };
 
 CSVN_ASSERT(sizeof(struct csvn_hello) == 56, "hello size");
-CSVN_ASSERT(sizeof(struct csvn_hello_response) == 48, "hello response size");
+CSVN_ASSERT(sizeof(struct csvn_hello_response) == 160, "hello response size");
 
 #define CSVN_LISTEN_V6ONLY 0x1u /* family 6: do not take IPv4 connections */
 
@@ -272,9 +281,11 @@ struct csvn_incoming {
 	struct csvn_extents extents;
 	struct csvn_endpoint remote;
 	struct csvn_endpoint local;
+	__u32 flags; /* CSVN_CONNECT_* */
+	__u32 reserved;
 };
 
-CSVN_ASSERT(sizeof(struct csvn_incoming) == 112, "incoming size");
+CSVN_ASSERT(sizeof(struct csvn_incoming) == 120, "incoming size");
 
 /* The other end is gone, or policy cut the circuit. The driver answers with CLOSE when its socket is closed. */
 struct csvn_reset {

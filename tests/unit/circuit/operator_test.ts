@@ -14,16 +14,18 @@ Deno.test("HELLO makes a VM ready, and only HELLO does", () => {
     Errno.EPROTO,
     "attached",
   ]);
-  assertEquals([a.hello(8n), a.vm.state], [Errno.EOPNOTSUPP, "attached"]);
   assertEquals([a.hello(0n), a.vm.state, a.listen(80)], [0, "ready", 0]);
 });
 
-Deno.test("HELLO tells the limits", () => {
+Deno.test("HELLO tells the limits, what both can do, and who the VM is", () => {
   using net = new FakeNet({ limits: { ringBytes: 65536, maxCircuits: 10, maxListeners: 20 } });
   const a = net.attach();
-  const ticket = a.post(RequestType.HELLO, [[16, Uint8Array.of(1)]], 56);
+  const ticket = a.post(RequestType.HELLO, [[16, Uint8Array.of(0xf9, 0xff)]], 56);
   const { view } = a.answers.get(ticket)!;
   assertEquals([32, 36, 40].map((at) => view.getUint32(at, true)), [65536, 10, 20]);
+  assertEquals(view.getBigUint64(Layout.hello_response.features, true), 1n);
+  const told = new Uint8Array(view.buffer, view.byteOffset + Layout.hello_response.identity, Layout.identity.size);
+  assertEquals(told, net.operator.config(a.vm).subarray(Layout.config.identity));
 });
 
 Deno.test("a second HELLO is a new driver's: all that an earlier one had is gone", async () => {

@@ -20,6 +20,7 @@ import {
   RECORD_MAX,
   RecordError,
   RequestType,
+  type VmIdentity,
 } from "../../../src/circuit/records.ts";
 import { addressOf, type Endpoint, parseAddress } from "../../../src/net/address.ts";
 import { layouts } from "../../support/native.ts";
@@ -78,6 +79,16 @@ Deno.test("the list of C names is complete: every request, event, queue and stru
     assert(listed.has(`${name}.${field}`) || (name === "config" && field === "size"), `${name}.${field}`);
   }
 });
+
+const IDENTITY: VmIdentity = {
+  name: "w".repeat(80),
+  ipv4: parseAddress("10.77.0.2"),
+  ipv6: parseAddress("fd77::2"),
+  prefix4: 16,
+  prefix6: 64,
+  gateway4: parseAddress("10.77.0.1"),
+  gateway6: parseAddress("fd77::1"),
+};
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
@@ -240,7 +251,7 @@ Deno.test("decodeRequest() says what is wrong, by errno and text", () => {
     [changed(good, 2, 2), 24, "EINVAL", "request of version 2"],
     [changed(good, 2, 0), 24, "EINVAL", "request of version 0"],
     [good, 23, "EINVAL", "says 24 bytes, was sent with 23"],
-    [changed(good, 4, 129), 129, "EINVAL", "and may have 128"],
+    [changed(good, 4, 193), 193, "EINVAL", "and may have 192"],
     [changed(good, 0, 0), 24, "EOPNOTSUPP", "unknown request type 0"],
     [changed(good, 0, 14), 24, "EOPNOTSUPP", "unknown request type 14"],
     [changed(good.subarray(0, 23), 4, 23), 23, "EINVAL", "UNLISTEN of 23 bytes, not 24"],
@@ -277,8 +288,14 @@ Deno.test("encode…() put every field at the header's place", () => {
 
   const plain = encodeResponse(header, 111);
   assertEquals([fieldsOf(plain), u32At(plain, 16, 20)], [[6, 1, 24, header.token], [111, 0]]);
-  const hello = encodeHelloResponse(header, { features: 1n, ringSize: 2, maxCircuits: 3, maxListeners: 4 });
-  assertEquals([fieldsOf(hello)[2], u32At(hello, 16, 32, 36, 40), u64At(hello, 24)], [48, [0, 2, 3, 4], [1n]]);
+  const limits = { features: 1n, ringSize: 2, maxCircuits: 3, maxListeners: 4 };
+  const hello = encodeHelloResponse(header, limits, IDENTITY);
+  assertEquals([fieldsOf(hello)[2], u32At(hello, 16, 32, 36, 40, 44), u64At(hello, 24)], [
+    160,
+    [0, 2, 3, 4, records.MAGIC],
+    [1n],
+  ]);
+  assertEquals(hello.subarray(48), encodeConfig(IDENTITY).subarray(16));
   const connect = encodeConnectResponse(header, 7, extents, four);
   assertEquals([fieldsOf(connect)[2], u32At(connect, 16, 24, 32, 36), u64At(connect, 40, 48, 56, 64)], [
     96,
@@ -286,8 +303,11 @@ Deno.test("encode…() put every field at the header's place", () => {
     [3n, 4n, 2n ** 40n, 6n],
   ]);
   assertEquals([...connect.subarray(72)], [4, 0, 1, 2, 0, 0, 0, 0, 10, 0, 0, 1, ...Array(12).fill(0)]);
-  const incoming = encodeIncoming(5n, { listener: 8, circuit: 9, extents, remote: six, local: four });
-  assertEquals([fieldsOf(incoming), u32At(incoming, 16, 20, 24)], [[EventType.INCOMING, 1, 112, 5n], [8, 9, 1]]);
+  const incoming = encodeIncoming(5n, { listener: 8, circuit: 9, extents, remote: six, local: four, flags: 1 });
+  assertEquals([fieldsOf(incoming), u32At(incoming, 16, 20, 24, 112)], [
+    [EventType.INCOMING, 1, 120, 5n],
+    [8, 9, 1, 1],
+  ]);
   assertEquals([...incoming.subarray(64, 68), ...incoming.subarray(72, 88)], [6, 0, 255, 255, ...six.address.bytes]);
   assertEquals(incoming[88], 4);
   const reset = encodeReset(6n, 7, 104);
@@ -313,15 +333,7 @@ Deno.test("encode…() shares no byte between two records, and reserves zeros", 
 });
 
 Deno.test("encodeConfig() tells a VM who it is", () => {
-  const bytes = encodeConfig({
-    name: "w".repeat(80),
-    ipv4: parseAddress("10.77.0.2"),
-    ipv6: parseAddress("fd77::2"),
-    prefix4: 16,
-    prefix6: 64,
-    gateway4: parseAddress("10.77.0.1"),
-    gateway6: parseAddress("fd77::1"),
-  });
+  const bytes = encodeConfig(IDENTITY);
   assertEquals(new TextDecoder().decode(bytes.subarray(0, 4)), "CSVN");
   assertEquals([...bytes.subarray(4, 32)], [
     1,
