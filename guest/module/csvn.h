@@ -593,8 +593,8 @@ int csvn_netdev_add(struct csvn_device *dev);
 void csvn_netdev_remove(struct csvn_device *dev);
 struct csvn_device *csvn_netdev_device(struct net_device *netdev);
 
-/* dgram_flow.c */
-void csvn_dgram_drain(void);
+/* dgram_orphan.c */
+void csvn_orphans_drain(void);
 
 /* debug.c */
 void csvn_debug_init(void);

@@ -133,7 +133,7 @@ static void csvn_device_stop(struct csvn_device *dev)
 	struct virtio_device *vdev = dev->vdev;
 	bool drained = true, met;
 
-	csvn_dgram_drain();
+	csvn_orphans_drain();
 	met = csvn_presence_end(dev);
 	csvn_netdev_remove(dev);
 	csvn_control_up(dev, false);
@@ -225,7 +225,7 @@ static int csvn_reboot(struct notifier_block *nb, unsigned long action, void *da
 	struct csvn_device *dev = csvn_device_get();
 
 	if (dev) {
-		csvn_dgram_drain();
+		csvn_orphans_drain();
 		csvn_device_bye(dev);
 		csvn_device_put(dev);
 	}

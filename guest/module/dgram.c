@@ -54,6 +54,7 @@ struct csvn_dsock *csvn_dsock_need(struct socket *sock)
 	mutex_init(&ds->rx);
 	INIT_LIST_HEAD(&ds->circuits);
 	INIT_LIST_HEAD(&ds->ready);
+	INIT_LIST_HEAD(&ds->orphan);
 	INIT_DELAYED_WORK(&ds->work, csvn_dgram_work);
 	refcount_set(&ds->ref, 1);
 	ds->sock = sock;
@@ -250,8 +251,10 @@ static int csvn_dgram_release_sock(struct socket *sock)
 	if (cancel_delayed_work_sync(&ds->work))
 		csvn_dsock_put(ds);
 	csvn_cork_free(ds);
-	csvn_dgram_linger(ds);
+	ds->port = inet_sk(sock->sk)->inet_num;
+	csvn_orphan_begin(ds);
 	csvn_dgram_sweep(ds);
+	csvn_orphan_end(ds);
 	SOCK_INODE(sock)->i_private = NULL;
 	csvn_dsock_put(ds);
 	return native->release(sock);

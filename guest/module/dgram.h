@@ -14,9 +14,9 @@
 #define CSVN_WAITING_MAX 256u /* datagrams of a socket that wait for a circuit */
 #define CSVN_DGRAM_BACKLOG 1024u /* circuits of others that a socket takes */
 #define CSVN_REACH_MS 10000u /* datagrams do not wait longer for a circuit */
-#define CSVN_AGAIN_MS 2u /* between two CONNECTs for a circuit that a closed socket still has */
-#define CSVN_LINGER_BYTES (16l << 20) /* that outlive their sockets, of all sockets */
-#define CSVN_LINGER_MS 1000u /* that removal waits for them */
+#define CSVN_AGAIN_MS 2u /* between two looks whether an orphan still has the port */
+#define CSVN_ORPHAN_BYTES (16l << 20) /* that outlive their sockets, of all sockets */
+#define CSVN_ORPHAN_MS 1000u /* that removal waits for them */
 #define CSVN_BIND_MS 2000u /* bind() waits for the switch at most */
 #define CSVN_SEGMENTS_MAX 128u /* datagrams in one send with UDP_SEGMENT */
 
@@ -54,7 +54,7 @@ struct csvn_flow {
 	struct csvn_reach *reach; /* an attempt is under way */
 	struct list_head waiting; /* oldest first; with a circuit, tx sends them */
 	unsigned long used; /* jiffies */
-	bool again; /* a socket that is closed still has the circuit of our port: ask again, */
+	bool again; /* an orphan has the port: ask later, */
 	struct csvn_endpoint local; /* from here */
 };
 
@@ -92,9 +92,12 @@ struct csvn_dsock {
 	u32 waiting; /* datagrams in all flows */
 	u32 waiting_bytes;
 	u32 reaching; /* CONNECTs that were not answered */
-	u32 lingering; /* bytes that outlive the socket, counted for all sockets too */
+	u32 orphan_bytes; /* of those that wait, when the socket was closed, until none does */
 	bool connected; /* over a circuit */
 	struct csvn_endpoint peer;
+
+	struct list_head orphan; /* dgram_orphan.c */
+	u16 port; /* once it is closed; constant then */
 
 	bool edge; /* somebody polls edge-triggered: arm after each datagram */
 	bool native_next; /* whose turn it is, when circuits and the native queue have something; hint */
@@ -132,7 +135,7 @@ void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct
 int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
 		    const struct csvn_endpoint *local);
 bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
-void csvn_dgram_linger(struct csvn_dsock *ds);
+void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev);
 void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
 void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c);
 bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);
@@ -155,6 +158,11 @@ static inline bool csvn_has_frame(const struct csvn_circuit *c)
 {
 	return !READ_ONCE(c->dropped) && csvn_readable(c);
 }
+
+/* dgram_orphan.c */
+void csvn_orphan_begin(struct csvn_dsock *ds);
+void csvn_orphan_end(struct csvn_dsock *ds);
+bool csvn_orphan_has(const struct csvn_dsock *ds, const struct csvn_endpoint *local);
 
 /* dgram_frame.c */
 u32 csvn_frame_bytes(u32 size);

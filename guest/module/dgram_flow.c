@@ -14,20 +14,16 @@
  *
  * Circuits are closed, and flows freed, by the socket's work alone (csvn_dgram_sweep()): those that the other end has
  * left, once they are read; that broke a rule; on which nothing has passed for a time; and all, after close(). What was sent
- * outlives the socket, though: flows with datagrams that wait for an answer are kept until they have it, or for CSVN_REACH_MS. The
+ * outlives the socket, though (dgram_orphan.c). The
  * circuit to the host is not closed while CONNECTs are under way, whose answers may name it; and CLOSE is sent with tx
- * held, so that no later CONNECT overtakes it.
+ * held, so that no later CONNECT overtakes it. For the same reason a socket asks for nothing while a closed one with its port does.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/delay.h>
 #include <linux/jhash.h>
 #include <linux/slab.h>
 
 #include "dgram.h"
-
-/* Bytes of closed sockets that wait for an answer. */
-static atomic_long_t csvn_lingering = ATOMIC_LONG_INIT(0);
 
 static struct hlist_head *csvn_flow_bucket(struct csvn_dsock *ds, const struct csvn_endpoint *e)
 {
@@ -78,7 +74,7 @@ struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoi
 }
 
 /* Drop what waits in a flow. ds->lock is held. */
-static void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev)
+void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev)
 {
 	struct csvn_waiting *w, *next;
 
@@ -394,19 +390,6 @@ static struct csvn_circuit *csvn_reach_known(struct csvn_reach *a, u32 id)
 	return c;
 }
 
-/* Another socket has the circuit of this port: EAGAIN when that socket is closed, and the circuit about to be. */
-static int csvn_reach_taken(struct csvn_circuit *c)
-{
-	struct csvn_dsock *other;
-	bool released;
-
-	rcu_read_lock();
-	other = READ_ONCE(c->ds);
-	released = !other || READ_ONCE(other->released);
-	rcu_read_unlock();
-	return released ? EAGAIN : EADDRINUSE;
-}
-
 /*
  * The circuit that was granted, counted; *known when it is one of the socket's already, or was when this looked: that to the
  * host. NULL, and *error, when it cannot be used.
@@ -422,7 +405,7 @@ static struct csvn_circuit *csvn_reach_circuit(struct csvn_reach *a, bool *known
 		if (*known)
 			return c;
 		if (c) {
-			*error = csvn_reach_taken(c);
+			*error = EADDRINUSE; /* another socket has the same port */
 			csvn_circuit_put(c);
 			return NULL;
 		}
@@ -451,7 +434,7 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	struct csvn_circuit *c = NULL;
 	struct csvn_flow *flow;
 	struct socket *sock = NULL;
-	bool known = false, has = false, report = false, readable = false, again = false;
+	bool known = false, has = false, report = false, readable = false;
 	unsigned long flags;
 
 	if (!error && req->got < sizeof(req->in.connect_response))
@@ -476,9 +459,6 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 		error = ENETDOWN;
 	if (flow && has) {
 		csvn_flow_attach(ds, flow, c);
-	} else if (flow && !flow->circuit && error == EAGAIN && !list_empty(&flow->waiting)) {
-		again = flow->again = true;
-		flow->local = req->out.connect.local;
 	} else if (flow && !flow->circuit) {
 		/* As with ICMP: nobody is told who has sent nothing, and what is only full is no error. */
 		if (error != ENOBUFS && error != EAGAIN)
@@ -488,7 +468,7 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	ds->reaching--;
 	if (!ds->released)
 		sock = ds->sock;
-	csvn_dgram_kick(ds, again ? CSVN_AGAIN_MS : ds->released || error ? 0 : CSVN_REACH_MS);
+	csvn_dgram_kick(ds, ds->released || error ? 0 : CSVN_REACH_MS);
 	spin_unlock_irqrestore(&ds->lock, flags);
 	if (sock && (report || readable))
 		csvn_notify(sock, EPOLLIN | (report ? EPOLLOUT | EPOLLERR : 0));
@@ -504,13 +484,31 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	csvn_reach_put(a);
 }
 
+/* Ask later: a closed socket with the same port is not done with it. tx is held. */
+static void csvn_flow_later(struct csvn_dsock *ds, struct csvn_flow *flow, const struct csvn_endpoint *local)
+{
+	spin_lock_irq(&ds->lock);
+	if (!flow->again)
+		flow->used = jiffies;
+	flow->again = true;
+	flow->local = *local;
+	csvn_dgram_kick(ds, CSVN_AGAIN_MS);
+	spin_unlock_irq(&ds->lock);
+}
+
 /* Ask for a circuit for a flow that has none. Takes over the caller's count of dev. tx is held. */
 int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
 		    const struct csvn_endpoint *local)
 {
-	struct csvn_reach *a = kzalloc(sizeof(*a), GFP_KERNEL);
+	struct csvn_reach *a;
 	struct csvn_connect *out;
 
+	if (csvn_orphan_has(ds, local)) {
+		csvn_flow_later(ds, flow, local);
+		csvn_device_put(dev);
+		return 0;
+	}
+	a = kzalloc(sizeof(*a), GFP_KERNEL);
 	if (a)
 		a->circuit = csvn_circuit_new(dev, GFP_KERNEL);
 	if (!a || !a->circuit) {
@@ -619,7 +617,7 @@ static void csvn_dgram_close_some(struct csvn_dsock *ds)
 	}
 }
 
-/* A closed socket had the circuit of the port: ask for it again. tx is held. */
+/* A closed socket had the port: ask once more. tx is held. */
 static void csvn_flow_again(struct csvn_dsock *ds, struct csvn_flow *flow, unsigned long late)
 {
 	struct csvn_device *dev = csvn_device_get();
@@ -714,47 +712,9 @@ void csvn_dgram_work(struct work_struct *work)
 	more = ds->waiting || (!ds->released && (!list_empty(&ds->circuits) || ds->reaching));
 	if (more)
 		csvn_dgram_kick(ds, ds->waiting ? min(ms, 250u) : min(ms, CSVN_REACH_MS));
-	if (ds->lingering && !ds->waiting) {
-		atomic_long_sub(ds->lingering, &csvn_lingering);
-		ds->lingering = 0;
-	}
 	spin_unlock_irq(&ds->lock);
+	csvn_orphan_end(ds);
 	csvn_dsock_put(ds);
-}
-
-/*
- * The socket is closed. What it sent and what still waits goes on without it, if that is not too much already; the work sees to it. Nobody
- * else has the socket.
- */
-void csvn_dgram_linger(struct csvn_dsock *ds)
-{
-	struct csvn_flow *flow;
-	unsigned int i;
-
-	spin_lock_irq(&ds->lock);
-	if (ds->waiting) {
-		/* Each has a head, too. */
-		ds->lingering = ds->waiting_bytes + ds->waiting * sizeof(struct csvn_waiting);
-		if (atomic_long_add_return(ds->lingering, &csvn_lingering) <= CSVN_LINGER_BYTES) {
-			csvn_dgram_kick(ds, 0);
-		} else {
-			atomic_long_sub(ds->lingering, &csvn_lingering);
-			ds->lingering = 0;
-			for (i = 0; i < ARRAY_SIZE(ds->flows); i++)
-				hlist_for_each_entry(flow, &ds->flows[i], node)
-					csvn_flow_drop(ds, flow, flow->reach ? flow->reach->dev : NULL);
-		}
-	}
-	spin_unlock_irq(&ds->lock);
-}
-
-/* Let what outlives its socket be sent, before the device goes. */
-void csvn_dgram_drain(void)
-{
-	unsigned long deadline = jiffies + msecs_to_jiffies(CSVN_LINGER_MS);
-
-	while (atomic_long_read(&csvn_lingering) && time_before(jiffies, deadline))
-		msleep(5);
 }
 
 /* Give up every flow and circuit but that of keep, or all. Their circuits are closed by the work. */

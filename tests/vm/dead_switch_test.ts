@@ -35,7 +35,7 @@ const PATIENCE_MS = 120_000;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Load the module again, as a boot does. */
-const RELOAD = "rmmod csvn && insmod $(find / -xdev -name csvn.ko | head -n 1)";
+const RELOAD = "until rmmod csvn; do sleep 0.2; done; insmod $(find / -xdev -name csvn.ko | head -n 1)";
 
 async function noInterface(guest: Guest): Promise<boolean> {
   return (await guest.run("ls /sys/class/net")).stdout === "lo\n";
@@ -127,7 +127,7 @@ Deno.test("a switch that dies leaves errors, not hangs, and guests that live on"
     const later = pause(LATER_MS);
     await third.ready(PATIENCE_MS);
     await until("the driver has let go", () => noInterface(web), PATIENCE_MS);
-    await web.run(`${RELOAD}; cat /sys/bus/pci/devices/*/config >/dev/null`);
+    await web.run(`pkill socat; ${RELOAD}; cat /sys/bus/pci/devices/*/config >/dev/null`, { check: true });
     await later;
     for (const guest of booted) {
       await isHealthy(guest);

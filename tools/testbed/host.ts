@@ -15,6 +15,7 @@ const PACKAGES: Record<string, string> = {
   ip: "iproute2",
   iperf3: "iperf3",
   make: "make",
+  python3: "python3-minimal",
   mke2fs: "e2fsprogs",
   mmdebstrap: "mmdebstrap",
   setpriv: "util-linux",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sockets ADDRESS ADDRESS6 [CASE…]: runs the cases over these addresses, each in a process of its own, and prints a line of JSON
- * for each: {"case": name, "saw": [lines]}.
+ * sockets ADDRESS ADDRESS6 [--reached ADDRESS ADDRESS6] [CASE…]: runs the cases over these addresses, each in a process of its own, and
+ * prints a line of JSON for each: {"case": name, "saw": [lines]}. --reached: what is bound there is reached at these.
  */
 #define _GNU_SOURCE
 #include "sockets.h"
@@ -92,10 +92,15 @@ static void run(const struct test *t)
 
 static bool wanted(const char *name, int argc, char **argv)
 {
-	for (int i = 3; i < argc; i++)
+	for (int i = 0; i < argc; i++)
 		if (strcmp(name, argv[i]) == 0)
 			return true;
-	return argc <= 3;
+	return argc == 0;
+}
+
+static bool addresses(char **argv, struct sockaddr_in *four, struct sockaddr_in6 *six)
+{
+	return inet_pton(AF_INET, argv[0], &four->sin_addr) == 1 && inet_pton(AF_INET6, argv[1], &six->sin6_addr) == 1;
 }
 
 int main(int argc, char **argv)
@@ -105,9 +110,18 @@ int main(int argc, char **argv)
 		did("write after exec", write(atoi(argv[2]), "child", 5));
 		return 0;
 	}
-	if (argc < 3 || inet_pton(AF_INET, argv[1], &there.sin_addr) != 1 ||
-	    inet_pton(AF_INET6, argv[2], &there6.sin6_addr) != 1)
+	if (argc < 3 || !addresses(argv + 1, &there, &there6))
 		return 2;
+	argc -= 3;
+	argv += 3;
+	reached = there;
+	reached6 = there6;
+	if (argc >= 3 && strcmp(argv[0], "--reached") == 0) {
+		if (!addresses(argv + 1, &reached, &reached6))
+			return 2;
+		argc -= 3;
+		argv += 3;
+	}
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		for (const struct test *t = all[i]; t->name; t++)
 			if (wanted(t->name, argc, argv))

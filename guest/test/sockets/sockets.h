@@ -40,6 +40,22 @@ extern const struct test signal_tests[], sharing_tests[], uring_tests[], datagra
 /* The addresses that a case uses, with port 0. */
 extern struct sockaddr_in there;
 extern struct sockaddr_in6 there6;
+/*
+ * Where they are reached: there, or, in the run by way of the host's stack, at an address of the host that has their ports published. So
+ * what a case connects and sends to goes there.
+ */
+extern struct sockaddr_in reached;
+extern struct sockaddr_in6 reached6;
+int reach_connect(int fd, const struct sockaddr *to, socklen_t length);
+ssize_t reach_sendto(int fd, const void *bytes, size_t n, int flags, const struct sockaddr *to, socklen_t length);
+ssize_t reach_sendmsg(int fd, const struct msghdr *msg, int flags);
+int reach_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags);
+#ifndef SOCKETS_REACH
+#define connect reach_connect
+#define sendto reach_sendto
+#define sendmsg reach_sendmsg
+#define sendmmsg reach_sendmmsg
+#endif
 /* The program itself, for exec. */
 extern const char *program;
 
@@ -65,6 +81,7 @@ struct pair {
 
 int listener(int backlog);
 struct sockaddr_in name_of(int fd);
+struct sockaddr_in reached_name_of(int fd);
 struct pair connected(void);
 int dial(const struct sockaddr_in *to);
 /* Wait until poll() says one of events, for at most 5 s; what it said. */

@@ -90,6 +90,15 @@ struct sockaddr_in name_of(int fd)
 	return name;
 }
 
+/* Where it is reached: for calls that reach.c knows nothing of. */
+struct sockaddr_in reached_name_of(int fd)
+{
+	struct sockaddr_in name = name_of(fd);
+
+	name.sin_addr = reached.sin_addr;
+	return name;
+}
+
 int listener(int backlog)
 {
 	int fd = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));

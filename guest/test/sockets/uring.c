@@ -108,7 +108,7 @@ static void uring_stream(const void *none)
 {
 	struct ring r = make_ring();
 	int l = listener(8), a = socket(AF_INET, SOCK_STREAM, 0), b;
-	struct sockaddr_in to = name_of(l);
+	struct sockaddr_in to = reached_name_of(l);
 	struct io_uring_sqe sqe;
 
 	(void)none;
@@ -149,7 +149,7 @@ static void uring_refused(const void *none)
 {
 	struct ring r = make_ring();
 	int a = socket(AF_INET, SOCK_STREAM, 0), l = listener(1);
-	struct sockaddr_in to = name_of(l);
+	struct sockaddr_in to = reached_name_of(l);
 	struct io_uring_sqe sqe = op(IORING_OP_CONNECT, a, &to, 0);
 
 	(void)none;
@@ -201,7 +201,7 @@ static void uring_multishot(const void *none)
 {
 	struct ring r = make_ring();
 	int l = listener(8), accepted = 0;
-	struct sockaddr_in to = name_of(l);
+	struct sockaddr_in to = reached_name_of(l);
 	struct io_uring_sqe sqe = op(IORING_OP_ACCEPT, l, NULL, 0);
 
 	(void)none;
@@ -265,7 +265,7 @@ static void uring_datagram(const void *none)
 
 	(void)none;
 	MUST(bind(b, (struct sockaddr *)&there, sizeof(there)));
-	to = name_of(b);
+	to = reached_name_of(b);
 	submit(&r, op(IORING_OP_RECVMSG, b, &got, 1));
 	nothing_yet(&r);
 	submit(&r, op(IORING_OP_SENDMSG, a, &sent, 1));
