@@ -31,6 +31,7 @@ CSVN_EXPORT int fake_eventfd(void);
 CSVN_EXPORT int fake_eventfd_take(int fd);
 CSVN_EXPORT int fake_eventfd_add(int fd);
 CSVN_EXPORT int fake_pipe(int *out);
+CSVN_EXPORT int fake_duplicate(int fd);
 CSVN_EXPORT int fake_close(int fd);
 CSVN_EXPORT int fake_layout(uint32_t index, char *name, uint32_t bytes);
 
@@ -162,6 +163,13 @@ int fake_eventfd_add(int fd)
 int fake_pipe(int *out)
 {
 	return pipe2(out, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int fake_duplicate(int fd)
+{
+	int rc = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return rc < 0 ? -errno : rc;
 }
 
 int fake_close(int fd)

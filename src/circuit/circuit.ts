@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Clock } from "../clock.ts";
 import { type Endpoint, formatEndpoint } from "../net/address.ts";
 import type { Admission } from "./admission.ts";
 import type { Arena } from "./arena.ts";
@@ -71,7 +72,7 @@ export interface Circuit {
   readonly slot: number;
   /** The end that connected, and the end that accepted. */
   readonly ends: readonly [CircuitEnd, CircuitEnd];
-  /** Milliseconds since the epoch. */
+  /** By the clock; milliseconds. */
   readonly openedAt: number;
   state: CircuitState;
   /** The first thing that went wrong. */
@@ -89,12 +90,12 @@ export function blame(circuit: Circuit, why: EndReason): void {
 }
 
 /** What became of a circuit that is over. */
-export function outcomeOf({ ends: [a, b], openedAt, why }: Circuit): Outcome {
+export function outcomeOf({ ends: [a, b], openedAt, why }: Circuit, clock: Clock): Outcome {
   return {
     // What a VM that died cannot tell any more, its peer can.
     sent: a.sent ?? b.received,
     received: b.sent ?? a.received,
-    seconds: (Date.now() - openedAt) / 1000,
+    seconds: (clock.now() - openedAt) / 1000,
     why,
   };
 }

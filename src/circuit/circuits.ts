@@ -6,6 +6,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import type { Clock } from "../clock.ts";
 import { Errno } from "../errno.ts";
 import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
@@ -57,8 +58,8 @@ export class Circuits {
 
   readonly #hostEnds: HostEnds;
 
-  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder) {
-    this.#hostEnds = new HostEnds(arenas.host, recorder, (...done) => this.#hostDone(...done));
+  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder, readonly clock: Clock) {
+    this.#hostEnds = new HostEnds(arenas.host, recorder, clock, (...done) => this.#hostDone(...done));
   }
 
   /** All circuits that are not closed at both ends. */
@@ -288,7 +289,7 @@ export class Circuits {
       arena,
       slot,
       ends,
-      openedAt: Date.now(),
+      openedAt: this.clock.now(),
       state: "opening",
       why: "closed",
       direct: ends.every(({ vm }) => vm !== undefined),
@@ -377,7 +378,7 @@ export class Circuits {
     if (circuit.state === "cut") circuit.arena.cut--;
     this.arenas.giveSlot(circuit.arena, circuit.slot);
     this.#revoke(circuit.arena);
-    const outcome = outcomeOf(circuit);
+    const outcome = outcomeOf(circuit, this.clock);
     if (circuit.state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
     log.debug(
       "circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s{why}",

@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { Clock } from "../clock.ts";
 import type { Endpoint } from "../net/address.ts";
 import { type Admission, denialErrno } from "./admission.ts";
 import type { Circuit, EndReason } from "./circuit.ts";
@@ -21,7 +22,7 @@ export interface Flow {
   readonly guest: Endpoint;
   /** As the host's stack does. */
   readonly actual: Endpoint;
-  /** When it was let in last; milliseconds since the epoch. */
+  /** When it was let in last, by the clock. */
   since: number;
 }
 
@@ -29,7 +30,12 @@ export interface Flow {
 export class Flows {
   readonly #flows = new Map<string, Flow>();
 
-  constructor(readonly circuit: Circuit, readonly host: HostDatagram, readonly recorder: Recorder) {}
+  constructor(
+    readonly circuit: Circuit,
+    readonly host: HostDatagram,
+    readonly recorder: Recorder,
+    readonly clock: Clock,
+  ) {}
 
   /** All of them, those that are denied too. */
   get all(): Iterable<Flow> {
@@ -44,7 +50,7 @@ export class Flows {
   /** Do as an admission says. @throws {SystemError} ENOBUFS when there are too many. */
   set(admission: Admission, guest: Endpoint, actual: Endpoint): void {
     const key = `${guest.address.text} ${guest.port}`;
-    const flow = { admission, guest, actual, since: Date.now() };
+    const flow = { admission, guest, actual, since: this.clock.now() };
     const known = this.#flows.get(key);
     this.#rule(flow);
     this.#flows.set(key, flow);
@@ -66,7 +72,7 @@ export class Flows {
   revised(flow: Flow): void {
     this.#rule(flow);
     if (!flow.admission.current.allow) return this.#end(flow, "policy");
-    flow.since = Date.now();
+    flow.since = this.clock.now();
     this.recorder.opened(flow.admission, this.circuit);
   }
 
@@ -87,7 +93,7 @@ export class Flows {
     this.recorder.closed(admission, this.circuit, {
       sent: there,
       received: back,
-      seconds: (Date.now() - since) / 1000,
+      seconds: (this.clock.now() - since) / 1000,
       why,
     });
   }

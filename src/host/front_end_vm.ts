@@ -6,6 +6,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
+import type { Mapper } from "../circuit/plane.ts";
 import type { Operator } from "../circuit/operator.ts";
 import { QUEUES } from "../circuit/records.ts";
 import type { Vm } from "../circuit/vm.ts";
@@ -57,7 +58,10 @@ export class FrontEndVm implements SessionHandler {
       stopped: () => operator.down(this.#vm, "its device stopped"),
     });
     const { backend } = this.#session;
-    const mapper = {
+    const mapper: Mapper = {
+      get overdue(): boolean {
+        return backend.overdue;
+      },
       map: (fd: number, offset: number, length: number) => backend.map(fd, 0n, BigInt(offset), BigInt(length)),
       unmap: (offset: number, length: number) => backend.unmap(BigInt(offset), BigInt(length)),
     };

@@ -26,6 +26,7 @@ const { symbols } = Deno.dlopen(join(lib, "build", "libcsvn_fake.so"), {
   fake_eventfd_take: { parameters: ["i32"], result: "i32" },
   fake_eventfd_add: { parameters: ["i32"], result: "i32" },
   fake_pipe: { parameters: ["buffer"], result: "i32" },
+  fake_duplicate: { parameters: ["i32"], result: "i32" },
   fake_close: { parameters: ["i32"], result: "i32" },
   fake_layout: { parameters: ["u32", "buffer", "u32"], result: "i32" },
 });
@@ -125,6 +126,11 @@ export function eventfdTake(fd: number): number {
 /** Add 1 to an eventfd. */
 export function eventfdAdd(fd: number): void {
   symbols.fake_eventfd_add(fd);
+}
+
+/** Another descriptor for the same file. */
+export function duplicate(fd: number): number {
+  return check("duplicate a descriptor", symbols.fake_duplicate(fd));
 }
 
 /** Close a descriptor. */

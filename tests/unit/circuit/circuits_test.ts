@@ -49,7 +49,7 @@ Deno.test("a violation resets the peer once; a CLOSE without one does not", asyn
 Deno.test("a VM that goes down resets its peers' circuits; their ends stay until they are closed", async () => {
   const { net, a, b, here } = await pair();
   using _ = net;
-  net.operator.detach(b.vm, "test");
+  b.destroy();
   assertEquals([a.resets, net.operator.circuits.size, net.memories[0]!.disposed], [[[here, Errno.ECONNRESET]], 1, 0]);
   assertEquals(a.close(here), 0);
   await settle();
@@ -85,7 +85,7 @@ Deno.test("a circuit whose end is closed is not reset any more", async () => {
   const { net, a, b, here } = await pair();
   using _ = net;
   a.close(here);
-  net.operator.down(b.vm, "test");
+  b.reset();
   assertEquals([a.resets, net.operator.circuits.size], [[], 0]);
 });
 
