@@ -87,6 +87,8 @@ export class ArenaEnd {
   #awaited: Awaited | undefined;
   /** The driver was told of it, and has not said that it has forgotten it. */
   #believed = false;
+  /** The driver was asked to forget it. */
+  #asked = false;
   readonly #closed = Promise.withResolvers<void>();
 
   /**
@@ -161,7 +163,7 @@ export class ArenaEnd {
       awaited.timer.cancel();
       if (errno === 0) awaited.resolve();
       else awaited.reject(new ArenaError(`${this.vm.name} could not use its mapping: ${errnoName(errno)}`));
-    } else if (event !== "ARENA_RETIRE" || this.#state !== "gone" || !this.#believed) return false;
+    } else if (event !== "ARENA_RETIRE" || !this.#asked || !this.#believed) return false;
     if (event === "ARENA_RETIRE" && errno === 0) {
       this.#believed = false;
       this.#settle();
@@ -215,6 +217,7 @@ export class ArenaEnd {
     this.#become("retiring");
     if (!seen) await this.unmap();
     try {
+      this.#asked = true;
       await this.#ask("ARENA_RETIRE", (token) => encodeArenaEvent(token, "ARENA_RETIRE", id));
     } catch (error) {
       if (this.#state === "retiring") log.warn("{reason}", { reason: (error as Error).message, vm: vm.name });

@@ -68,6 +68,11 @@ export class Arenas implements Disposable {
     return this.#live.values();
   }
 
+  /** How many pairs have arenas. */
+  get pairs(): number {
+    return [...this.#pairs.values()].reduce((sum, peers) => sum + peers.size, 0);
+  }
+
   /** Is this file an arena? By {@linkcode ArenaMemory.identity}. */
   has(identity: string): boolean {
     return this.#live.has(identity);
@@ -75,7 +80,7 @@ export class Arenas implements Disposable {
 
   /** A free slot between a VM and another, or the host's stack; undefined when an arena must be opened first. */
   takeSlot(a: Vm, b: Party): { arena: Arena; slot: number } | undefined {
-    for (const arena of this.#pair(a, b).arenas) {
+    for (const arena of this.#pairs.get(a)?.get(b)?.arenas ?? []) {
       if (!arena.usable) continue;
       const slot = arena.takeSlot();
       if (slot === undefined) continue;
@@ -88,7 +93,10 @@ export class Arenas implements Disposable {
   /** Open another arena between a VM and another, or the host's stack; those who ask meanwhile share it. @throws {ArenaError} */
   open(a: Vm, b: Party): Promise<void> {
     const pair = this.#pair(a, b);
-    pair.opening ??= this.#open(pair).finally(() => pair.opening = undefined);
+    pair.opening ??= this.#open(pair).finally(() => {
+      pair.opening = undefined;
+      this.#forgetPair(pair);
+    });
     return pair.opening;
   }
 
@@ -139,8 +147,11 @@ export class Arenas implements Disposable {
       this.#forget(arena);
       if (arena.circuits === 0) this.#retire(arena);
     }
-    for (const peer of this.#pairs.get(vm)?.keys() ?? []) this.#pairs.get(peer)?.delete(vm);
-    this.#pairs.delete(vm);
+    for (const pair of [...this.#pairs.get(vm)?.values() ?? []]) {
+      // Who opens one with it now opens another.
+      pair.opening = undefined;
+      this.#forgetPair(pair);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -266,7 +277,20 @@ export class Arenas implements Disposable {
     const [first] = arena.ends;
     const peer = arena.host ? HOST : (arena.ends[1] ?? first)?.vm;
     const pair = first && peer && this.#pairs.get(first.vm)?.get(peer);
-    if (pair) pair.arenas = pair.arenas.filter((other) => other !== arena);
+    if (!pair) return;
+    pair.arenas = pair.arenas.filter((other) => other !== arena);
+    this.#forgetPair(pair);
+  }
+
+  /** A pair that has no arena any more is none. */
+  #forgetPair(pair: Pair): void {
+    const { vm, peer, arenas, opening } = pair;
+    if (arenas.length > 0 || opening || this.#pairs.get(vm)?.get(peer) !== pair) return;
+    for (const [one, other] of [[vm, peer], [peer, vm]] as const) {
+      const peers = this.#pairs.get(one);
+      peers?.delete(other);
+      if (peers?.size === 0) this.#pairs.delete(one);
+    }
   }
 
   /** Its circuits are cut, and their drivers have had their time. */

@@ -59,7 +59,13 @@ export class Circuits {
   readonly #hostEnds: HostEnds;
 
   constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder, readonly clock: Clock) {
-    this.#hostEnds = new HostEnds(arenas.host, recorder, clock, (...done) => this.#hostDone(...done));
+    this.#hostEnds = new HostEnds(
+      arenas.host,
+      recorder,
+      clock,
+      arenas.limits.maxFlows,
+      (...done) => this.#hostDone(...done),
+    );
   }
 
   /** All circuits that are not closed at both ends. */

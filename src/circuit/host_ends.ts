@@ -25,6 +25,7 @@ export class HostEnds {
     readonly host: HostStack,
     readonly recorder: Recorder,
     readonly clock: Clock,
+    readonly maxFlows: number,
     readonly done: HostDone,
   ) {}
 
@@ -61,7 +62,7 @@ export class HostEnds {
         done: (...outcome) => this.done(circuit, vm, end, ...outcome),
       });
     });
-    if (opened) circuit.flows = new Flows(circuit, opened, this.recorder, this.clock);
+    if (opened) circuit.flows = new Flows(circuit, opened, this.recorder, this.clock, this.maxFlows);
     return circuit.flows ?? errno;
   }
 }

@@ -8,10 +8,11 @@
  * @module
  */
 
+import { type Clock, systemClock } from "../clock.ts";
 import type { Attempt, OnDeny, Verdict } from "../circuit/verdict.ts";
 import { isAddress, type ZoneRecord } from "../dns/zone.ts";
 import type { DomainPattern } from "../policy/domain_pattern.ts";
-import { LearnedNames } from "../policy/learned_names.ts";
+import { LEARNED_SECONDS_MIN, LearnedNames } from "../policy/learned_names.ts";
 import type { Connection, Workload } from "../policy/model.ts";
 import type { PolicySet, SetVerdict } from "../policy/policy_set.ts";
 import { directionDetails, reasonOf } from "../policy/reason.ts";
@@ -39,17 +40,32 @@ export class Enforcer {
   /**
    * @param current The set that holds.
    * @param self The switch's own services.
+   * @param learnedSeconds Seconds for which a VM may connect to an address by the name that it was told, at least.
    */
-  constructor(readonly current: () => PolicySet, readonly self: Workload) {}
+  constructor(
+    readonly current: () => PolicySet,
+    readonly self: Workload,
+    readonly clock: Clock = systemClock,
+    readonly learnedSeconds = LEARNED_SECONDS_MIN,
+  ) {}
 
   /** A VM has come. */
   add(member: Member): void {
-    this.#members.set(member.workload.name, { ...member, names: new LearnedNames() });
+    this.#members.set(member.workload.name, {
+      ...member,
+      names: new LearnedNames(this.clock, this.learnedSeconds),
+    });
   }
 
   /** A VM has gone. */
   remove(name: string): void {
+    this.#members.get(name)?.names[Symbol.dispose]();
     this.#members.delete(name);
+  }
+
+  /** How many addresses are remembered by names. */
+  get learned(): number {
+    return [...this.#members.values()].reduce((sum, { names }) => sum + names.size, 0);
   }
 
   /** A VM as policies see it. */

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { HostArena, HostStack } from "../../src/circuit/host.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/circuit/limits.ts";
 import { Operator, type OperatorOptions } from "../../src/circuit/operator.ts";
 import type { ArenaMemory, Device, Mapper } from "../../src/circuit/plane.ts";
@@ -16,6 +15,7 @@ import { Errno, SystemError } from "../../src/errno.ts";
 import { Network } from "../../src/net/address.ts";
 import { encodeEndpoint } from "./endpoint.ts";
 import { FakeClock } from "./fake_clock.ts";
+import { FakeHostStack } from "./fake_host.ts";
 
 export { settle } from "./fake_clock.ts";
 
@@ -91,6 +91,7 @@ export class FakeVm implements Device, Mapper {
   /** From HELLO to the answer to BYE, or the device's reset. */
   #started = false;
   #paused = false;
+  #guestPaused = false;
   readonly #requests: (() => void)[] = [];
   readonly #waiting: PromiseWithResolvers<void>[] = [];
 
@@ -122,7 +123,9 @@ export class FakeVm implements Device, Mapper {
       [EventType.ARENA_MAPPED, RequestType.ARENA_VISIBLE],
       [EventType.ARENA_RETIRE, RequestType.ARENA_RETIRED],
     ]).get(record.type);
-    if (answer && this.answersArenas) queueMicrotask(() => this.arena(answer, arena));
+    if (!answer || !this.answersArenas) return;
+    if (this.#guestPaused) this.#requests.push(() => this.arena(answer, arena));
+    else queueMicrotask(() => this.arena(answer, arena));
   }
 
   addRoute(id: number, peer: Device, peerId: number): void {
@@ -157,14 +160,15 @@ export class FakeVm implements Device, Mapper {
     });
   }
 
-  /** QEMU stands still: requests wait, in their order. */
-  pause(): void {
+  /** QEMU, and its guest or not, stand still: requests and events wait, in their order. */
+  pause(guest = true): void {
     this.#paused = true;
+    this.#guestPaused = guest;
   }
 
   /** QEMU goes on with the requests that wait. */
   resume(): void {
-    this.#paused = false;
+    this.#paused = this.#guestPaused = false;
     for (const request of this.#requests.splice(0)) request();
   }
 
@@ -173,6 +177,7 @@ export class FakeVm implements Device, Mapper {
     this.#started = false;
     this.maps.clear();
     this.#stale = this.#ticket;
+    if (!this.#paused) this.#requests.length = 0;
     this.net.operator.down(this.vm, "its device stopped");
   }
 
@@ -187,6 +192,7 @@ export class FakeVm implements Device, Mapper {
     this.maps.clear();
     for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error("the back-end channel was closed"));
     this.#requests.length = 0;
+    this.#paused = this.#guestPaused = false;
     this.net.operator.detach(this.vm, "test");
     this.routes.clear();
   }
@@ -255,10 +261,10 @@ export class FakeVm implements Device, Mapper {
   }
 
   /** LISTEN. */
-  listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0): number {
+  listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0, protocol = 6): number {
     return this.ask(
       RequestType.LISTEN,
-      [[16, encodeEndpoint(address, port)], [40, u32s(listener, backlog, flags, 6)]],
+      [[16, encodeEndpoint(address, port)], [40, u32s(listener, backlog, flags, protocol)]],
       56,
     );
   }
@@ -335,28 +341,13 @@ function u32s(...values: number[]): Uint8Array {
   return new Uint8Array(Uint32Array.from(values).buffer);
 }
 
-/** A host's stack that reaches nothing. */
-class FakeHostStack implements HostStack {
-  mapArena(): HostArena {
-    return { [Symbol.dispose]: () => {} };
-  }
-  open(): never {
-    throw new SystemError("open a host circuit", Errno.ENETUNREACH);
-  }
-  openDatagram(): never {
-    throw new SystemError("open a datagram circuit", Errno.ENETUNREACH);
-  }
-  listen(): never {
-    throw new SystemError("listen", Errno.EADDRNOTAVAIL);
-  }
-}
-
 /** An operator with fakes around it. */
 export class FakeNet implements Disposable {
   readonly operator: Operator;
   readonly memories: FakeMemory[] = [];
   readonly limits: Limits;
   readonly clock = new FakeClock();
+  readonly host = new FakeHostStack((what) => void this.wrongs.push(`the host's stack: ${what}`));
   /** What the switch did that kills a QEMU, or that it refuses. */
   readonly wrongs: string[] = [];
 
@@ -373,7 +364,7 @@ export class FakeNet implements Disposable {
         this.memories.push(memory);
         return memory;
       },
-      host: new FakeHostStack(),
+      host: this.host,
       outside: false,
       allowHost: [],
       ownServices: () => undefined,

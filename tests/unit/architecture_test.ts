@@ -68,12 +68,12 @@ const allowed: Record<string, { readonly values: readonly string[]; readonly typ
   ffi: { values: ["clock.ts", "errno.ts", "net"], types: ["vhost", "circuit"] },
   dns: { values: ["clock.ts", "errno.ts", "net"] },
   yaml: { values: [] },
-  policy: { values: ["net", "yaml"] },
-  audit: { values: ["clock.ts", "errno.ts", "net"], types: ["circuit"] },
+  policy: { values: ["clock.ts", "net", "yaml"] },
+  audit: { values: ["errno.ts", "net"], types: ["circuit"] },
   host: { values: ["clock.ts", "errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy", "audit"] },
-  config: { values: ["clock.ts", "errno.ts", "net", "yaml", "policy"], types: ["host"] },
+  config: { values: ["errno.ts", "net", "yaml", "policy"], types: ["host"] },
   cli: { values: ["clock.ts", "errno.ts", "net", "circuit", "ffi", "host", "config", "policy", "deno.json"] },
-  "mod.ts": { values: ["clock.ts", "errno.ts", "net", "circuit", "ffi", "host", "cli", "audit", "policy"] },
+  "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli", "audit", "policy"] },
 };
 
 Deno.test("imports go one way", () => {

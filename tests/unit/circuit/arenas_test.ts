@@ -135,7 +135,7 @@ Deno.test("a mapping that comes late is undone, and its place is free again; mea
   using _ = net;
   const { arenas } = net.operator;
   const free = b.vm.window.free;
-  b.pause();
+  b.pause(false);
   const opening = assertRejects(() => arenas.open(a.vm, b.vm), ArenaError, "vm2 did not answer SHMEM_MAP within 5 ms");
   await net.clock.pass(5);
   await opening;
@@ -157,7 +157,7 @@ Deno.test("a mapping that comes late, after its VM went down or came up anew, is
     const { net, a, b } = pair({ arenaAnswerMs: 5 });
     using _ = net;
     const { arenas } = net.operator;
-    b.pause();
+    b.pause(false);
     const opening = assertRejects(() => arenas.open(a.vm, b.vm), ArenaError);
     await net.clock.pass(5);
     await opening;
@@ -174,7 +174,7 @@ Deno.test("a window that is being emptied is let alone once its device stops, or
     const { net, a, b } = pair();
     using _ = net;
     for (let i = 0; i < 3; i++) await net.operator.arenas.open(a.vm, b.vm);
-    b.pause();
+    b.pause(false);
     const bye = b.post(RequestType.BYE, [], 16);
     await settle();
     assertEquals([b.vm.state, b.hello(), b.errno(bye)], ["leaving", Errno.EPROTO, undefined]);
