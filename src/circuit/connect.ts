@@ -33,7 +33,7 @@ import {
   PROTOCOL_STREAM,
 } from "./records.ts";
 import type { Attempt } from "./verdict.ts";
-import type { Vm } from "./vm.ts";
+import { datagramKey, type Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "connect"]);
 
@@ -70,11 +70,6 @@ export interface ConnectAttempt {
   /** Its circuit to the host's stack, which is connecting. */
   circuit: Circuit | undefined;
   timer: Timer | undefined;
-}
-
-/** A VM's datagram socket, as the keys of {@linkcode Vm.hostDatagrams} name it. */
-export function datagramKey({ address, port }: Endpoint): string {
-  return `${address.family}:${port}`;
 }
 
 /** Handles connection attempts. */
@@ -208,7 +203,7 @@ export class Connector {
   /** Who is to take the attempt, or the errno that it fails with. */
   #listener(vm: Vm, { protocol, from, to, destination }: Attempt): Listener | number {
     if (vm.state !== "ready") return Errno.EHOSTUNREACH;
-    const listener = chooseListener(vm.listeners.values(), destination, protocol);
+    const listener = chooseListener(vm.listeners.at(protocol, destination.port), destination, protocol);
     if (!listener) {
       const names = { from, to, destination: formatEndpoint(destination) };
       log.info("refused: {from} -> {to} {destination}: nobody listens", names);

@@ -215,6 +215,7 @@ export class Operator implements Disposable {
   [Symbol.dispose](): void {
     for (const vm of [...this.directory.vms]) this.detach(vm, "the switch stops");
     this.#publisher[Symbol.dispose]();
+    this.circuits[Symbol.dispose]();
     this.#gate[Symbol.dispose]();
     this.arenas[Symbol.dispose]();
   }
@@ -301,8 +302,7 @@ export class Operator implements Disposable {
     if (request.local.port === 0) return Errno.EINVAL;
     if (vm.listeners.size >= this.#limits.maxListeners) return Errno.ENOBUFS;
     const protocol = request.protocol === PROTOCOL_STREAM ? "tcp" : "udp";
-    vm.listeners.set(
-      request.listener,
+    vm.listeners.add(
       new Listener(vm, request.listener, request.local, backlog, request.v6only, protocol),
     );
     this.#publisher.update(vm);

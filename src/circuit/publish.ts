@@ -14,10 +14,9 @@ import { type Endpoint, formatEndpoint } from "../net/address.ts";
 import type { Admission, Gatekeeper } from "./admission.ts";
 import { type Arenas, HOST } from "./arenas.ts";
 import type { Circuits, OpenedDatagram, Place } from "./circuits.ts";
-import { datagramKey } from "./connect.ts";
 import type { HostConnection, HostStack } from "./host.ts";
 import { chooseListener, type Listener, type Protocol } from "./listener.ts";
-import type { Vm } from "./vm.ts";
+import { datagramKey, type Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "publish"]);
 
@@ -84,7 +83,8 @@ export class Publisher implements Disposable {
   }
 
   #listener(vm: Vm, publication: Publication): Listener | undefined {
-    return chooseListener(vm.listeners.values(), this.#destination(vm, publication), publication.protocol);
+    const { protocol, port } = publication;
+    return chooseListener(vm.listeners.at(protocol, port), this.#destination(vm, publication), protocol);
   }
 
   #listen(vm: Vm, publication: Publication): void {

@@ -5,6 +5,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import type { Endpoint } from "../net/address.ts";
 import type { ArenaEnd } from "./arena_end.ts";
 import type { Circuit, VmEnd } from "./circuit.ts";
 import type { OpenedDatagram } from "./circuits.ts";
@@ -12,7 +13,7 @@ import type { ConnectAttempt } from "./connect.ts";
 import { ExtentAllocator } from "./extent_allocator.ts";
 import { IdAllocator } from "./id_allocator.ts";
 import type { Limits } from "./limits.ts";
-import type { Listener } from "./listener.ts";
+import { Listeners } from "./listener.ts";
 import type { Device, Mapper } from "./plane.ts";
 import type { VmIdentity } from "./records.ts";
 
@@ -36,12 +37,17 @@ export interface HeldCircuit {
   readonly end: VmEnd;
 }
 
+/** A VM's datagram socket, as the keys of {@linkcode Vm.hostDatagrams} name it. */
+export function datagramKey({ address, port }: Endpoint): string {
+  return `${address.family}:${port}`;
+}
+
 /** A VM on the switch. */
 export class Vm {
   /** One more with each HELLO: what began in an earlier one is over. */
   incarnation = 0;
   readonly circuits = new Map<number, HeldCircuit>();
-  readonly listeners = new Map<number, Listener>();
+  readonly listeners = new Listeners();
   /** Attempts that are not decided, by the token of their CONNECT. */
   readonly attempts = new Map<bigint, ConnectAttempt>();
   /** Datagram circuits to the host's stack, by the socket's family and port: one for all its destinations. */
