@@ -42,6 +42,8 @@ export class FakeFrontEnd implements AsyncDisposable {
   mapAnswer: bigint | undefined = 0n;
   /** A driver is there: it has said HELLO, and BYE has not been answered. */
   driverIsUp = false;
+  /** Requests on the back-end channel wait, as while QEMU is stopped. */
+  standsStill = false;
   /** The driver resets its device without BYE, whatever is being asked of QEMU: no switch can help that. */
   driverCrashes = false;
   /** What the switch did that kills a QEMU, or that it refuses. */
@@ -199,7 +201,7 @@ export class FakeFrontEnd implements AsyncDisposable {
     while (!this.#closed) {
       for (const map of this.#soon.splice(0)) map();
       this.#readReplies();
-      this.#readBackend();
+      if (!this.standsStill) this.#readBackend();
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
