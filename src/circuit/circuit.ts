@@ -49,9 +49,10 @@ export interface EndState {
 /** What a circuit is in:
  * - `opening`: the host's stack is connecting; the VM has not been told;
  * - `open`: both ends were told;
- * - `cut`: policy has forbidden it; both ends were told, and not both have closed.
+ * - `cut`: policy has forbidden it; both ends were told, and not both have closed;
+ * - `closed`: both ends have closed, or are gone; nothing is left of it.
  */
-export type CircuitState = "opening" | "open" | "cut";
+export type CircuitState = "opening" | "open" | "cut" | "closed";
 
 /** Why a circuit ended: by its ends, by policy, since a VM was gone, since an end broke the ring's rules, or since the host's stack said so. */
 export type EndReason = "closed" | "policy" | "gone" | "violation" | "reset";

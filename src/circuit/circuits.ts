@@ -404,11 +404,13 @@ export class Circuits implements Disposable {
       vm.ids.give(id);
     }
     this.#live.delete(circuit);
-    if (circuit.state === "cut") circuit.arena.cut--;
+    const { state } = circuit;
+    circuit.state = "closed";
+    if (state === "cut") circuit.arena.cut--;
     this.arenas.giveSlot(circuit.arena, circuit.slot);
     this.#revoke(circuit.arena);
     const outcome = outcomeOf(circuit, this.clock);
-    if (circuit.state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
+    if (state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
     logClosed(circuit, outcome);
   }
 }

@@ -18,6 +18,7 @@ import { Circuits } from "./circuits.ts";
 import { Connector } from "./connect.ts";
 import { Destinations, type OwnServices } from "./destinations.ts";
 import { Directory, type Reservation } from "./directory.ts";
+import { Forbidden } from "./forbidden.ts";
 import type { HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
 import { Listener } from "./listener.ts";
@@ -44,6 +45,7 @@ import { Signals } from "./signals.ts";
 import type { VerdictFunction } from "./verdict.ts";
 import { Vm } from "./vm.ts";
 import type { Network } from "../net/address.ts";
+import type { Cidr } from "../net/cidr.ts";
 
 const log = getLogger(["csvn", "operator"]);
 
@@ -64,6 +66,8 @@ export interface OperatorOptions {
   readonly outside: boolean;
   /** Ports of the host that VMs reach at the switch's address. */
   readonly allowHost: readonly Endpoint[];
+  /** What VMs must not reach by the host's stack, beyond what nobody must. */
+  readonly forbid?: readonly Cidr[] | undefined;
   /** What the switch itself offers at its address, such as the name service. */
   readonly ownServices: OwnServices;
   /** Ports of the host's network that lead to VMs. */
@@ -93,7 +97,13 @@ export class Operator implements Disposable {
     const recorder = guarded(options.recorder ?? noRecorder);
     this.#gate = new Gatekeeper(options.verdict, options.limits, recorder, clock);
     this.circuits = new Circuits(this.arenas, signals, recorder, clock);
-    const destinations = new Destinations(this.directory, options.outside, options.allowHost, options.ownServices);
+    const destinations = new Destinations(
+      this.directory,
+      options.outside,
+      options.allowHost,
+      options.ownServices,
+      new Forbidden(options.forbid),
+    );
     this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, this.#gate, clock);
     this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, this.#gate);
   }

@@ -172,7 +172,7 @@ export class Publisher implements Disposable {
     }).then((established) => {
       this.#opening.delete(connection);
       if (!established) listener.outstanding--;
-    });
+    }).catch((error: unknown) => log.error("a bug of csvn's: {error}", { error }));
   }
 
   #refuse(connection: HostConnection, admission: Admission, errno: number, reason: string): void {

@@ -95,13 +95,12 @@ export class Resolver implements AsyncDisposable {
     const address = parseAddress(options.hostname);
     const listener = Deno.listen({ hostname: address.text, port: 0 });
     try {
-      // Nothing is read from the socket until it has been handed to the resolver.
-      const ready = Promise.withResolvers<Resolver>();
+      let resolver: Resolver | undefined;
+      // What comes before it is there is lost, as datagrams may be.
       const socket = await UdpSocket.open(address, (bytes, from) => {
-        ready.promise.then((resolver) => resolver.#run(resolver.#datagram(bytes, from)));
+        if (resolver) resolver.#run(resolver.#datagram(bytes, from));
       });
-      ready.resolve(new Resolver(options, limits, listener, socket));
-      return await ready.promise;
+      return resolver = new Resolver(options, limits, listener, socket);
     } catch (error) {
       listener.close();
       throw error;

@@ -92,6 +92,7 @@ export class Names implements AsyncDisposable {
 
   #track(work: Promise<void>): void {
     this.#pending.add(work);
-    work.finally(() => this.#pending.delete(work));
+    const done = (): void => void this.#pending.delete(work);
+    work.then(done, done);
   }
 }

@@ -159,6 +159,19 @@ Deno.test("a driver that does not take its resets is at fault, and the others ar
   assertEquals([a.vm.state, b.resets.length, net.operator.circuits.size], ["faulted", 2, 2]);
 });
 
+Deno.test("revise() counts no circuit that another one's cut has ended", async () => {
+  const { net, a, b, policy } = pair();
+  using _ = net;
+  a.connect(B, 81);
+  a.connect(B, 81, { fromPort: 40_001 });
+  await settle();
+  // One end is closed already: with the VM's fault, at the first cut, the second one is over.
+  b.close(b.incoming[1]!);
+  policy.verdict = only(443);
+  a.announceErrno = Errno.ENOBUFS;
+  assertEquals([net.operator.revise(), a.vm.state], [{ checked: 1, cut: 1 }, "faulted"]);
+});
+
 Deno.test("a recorder that throws stops nothing", async () => {
   const { net, a, policy } = pair({
     recorder: new Proxy(new FakeRecorder(), {
