@@ -132,7 +132,8 @@ export function formatStatus(status: SwitchStatus): string {
     `VMs: ${status.vms.length}`,
     ...status.vms.map((vm) =>
       `  ${vm.name} ${vm.state} ${vm.ipv4} ${vm.ipv6}: ` +
-      `${vm.circuits} circuits, ${vm.listeners} listeners, ${vm.attempts} attempts, ${vm.arenas} arenas`
+      `${vm.circuits} circuits, ${vm.listeners} listeners, ${vm.attempts} attempts, ${vm.arenas} arenas, ` +
+      `${vm.hiddenNames} questions for hidden names`
     ),
     `circuits: ${status.circuits.open} open, ${status.circuits.total} in all`,
     `arenas: ${status.arenas.length}`,

@@ -11,12 +11,14 @@
 
 import { getLogger, type Logger } from "@logtape/logtape";
 import { delay } from "@std/async";
+import { type Clock, systemClock } from "../clock.ts";
 import { type Endpoint, parseAddress } from "../net/address.ts";
 import { Forwarder } from "./forwarder.ts";
 import { DEFAULT_RESOLVER_LIMITS, QUERY_BYTES_MAX, type ResolverLimits } from "./limits.ts";
-import { type MayForward, type OnAnswer, Responder } from "./responder.ts";
+import { type MayForward, type OnAnswer, type OnHidden, Responder } from "./responder.ts";
 import { MessageConnection } from "./tcp.ts";
 import { UdpSocket } from "./udp.ts";
+import type { Upstreams } from "./upstreams.ts";
 import type { Zone } from "./zone.ts";
 
 /** Milliseconds until the next connection is accepted, after one could not be. */
@@ -26,16 +28,19 @@ const ACCEPT_AGAIN_MS = 100;
 export interface ResolverOptions {
   /** The switch's own names. */
   readonly zone: Zone;
-  /** Who is asked for other names, in this order; without any, they are refused. */
-  readonly upstreams: readonly Endpoint[];
+  /** Who is asked for other names; where there is nobody, there are none. */
+  readonly upstreams: Upstreams;
   /** The address of the host to listen on. */
   readonly hostname: string;
   readonly log?: Logger;
   readonly onAnswer?: OnAnswer;
   /** Default: any name. */
   readonly mayForward?: MayForward;
+  /** Told of names that the client may not have others asked for. */
+  readonly onHidden?: OnHidden;
   /** Others than the usual limits. */
   readonly limits?: Partial<ResolverLimits>;
+  readonly clock?: Clock;
 }
 
 /**
@@ -44,9 +49,10 @@ export interface ResolverOptions {
  * @example
  * ```ts
  * import { Resolver } from "./resolver.ts";
+ * import { fixedUpstreams } from "./upstreams.ts";
  * await using resolver = await Resolver.start({
  *   zone: { lookup: () => undefined },
- *   upstreams: [],
+ *   upstreams: fixedUpstreams([]),
  *   hostname: "127.0.0.1",
  * });
  * console.log(resolver.udp.port, resolver.tcp.port);
@@ -72,14 +78,9 @@ export class Resolver implements AsyncDisposable {
     this.#limits = limits;
     this.#listener = listener;
     this.#socket = socket;
-    this.#forwarder = new Forwarder(options.upstreams, limits, this.#log);
-    this.#responder = new Responder(
-      options.zone,
-      this.#forwarder,
-      this.#log,
-      options.onAnswer,
-      options.mayForward,
-    );
+    const { clock = systemClock, upstreams } = options;
+    this.#forwarder = new Forwarder({ upstreams, limits, log: this.#log, clock });
+    this.#responder = new Responder(this.#forwarder, this.#log, options);
     this.udp = socket.local;
     this.tcp = { address: parseAddress(listener.addr.hostname), port: listener.addr.port };
     this.#run(this.#accept());

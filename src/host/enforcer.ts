@@ -10,6 +10,7 @@
 
 import { type Clock, systemClock } from "../clock.ts";
 import type { Attempt, OnDeny, Verdict } from "../circuit/verdict.ts";
+import type { Forwardable } from "../dns/responder.ts";
 import { isAddress, type ZoneRecord } from "../dns/zone.ts";
 import type { DomainPattern } from "../policy/domain_pattern.ts";
 import { LEARNED_SECONDS_MIN, LearnedNames } from "../policy/learned_names.ts";
@@ -127,12 +128,16 @@ export class Enforcer {
   }
 
   /** May a VM have the switch's resolver ask others for this name? In lower case. */
-  mayResolve(vm: string, name: string): boolean {
+  mayResolve(vm: string, name: string): Forwardable {
     const member = this.#members.get(vm);
-    if (!member) return false;
+    if (!member) return "no";
     const set = this.current();
-    return member.audit || (["udp", "tcp"] as const).some((p) => set.evaluate(this.#dns(member.workload, p)).allow) ||
-      domains(set, member.workload).some((pattern) => pattern.matches(name));
+    if (member.audit || (["udp", "tcp"] as const).some((p) => set.evaluate(this.#dns(member.workload, p)).allow)) {
+      return "yes";
+    }
+    const patterns = domains(set, member.workload);
+    if (patterns.some((pattern) => pattern.matches(name))) return "yes";
+    return patterns.some((pattern) => pattern.matchesBelow(name)) ? "below" : "no";
   }
 
   /** The switch's resolver tells a VM what a name's records are. */

@@ -111,6 +111,8 @@ export interface VmStatus {
   readonly listeners: number;
   readonly attempts: number;
   readonly arenas: number;
+  /** Questions for names that policy hides from it. */
+  readonly hiddenNames: number;
 }
 
 /** What a switch holds at a moment. */
@@ -271,6 +273,7 @@ export class Switch implements AsyncDisposable {
         listeners: vm.listeners.size,
         attempts: vm.attempts.size,
         arenas: vm.arenas.size,
+        hiddenNames: this.#names.hidden(vm),
       })),
       circuits: { open: circuits.size, total: circuits.total },
       arenas: [...arenas.all].map((arena) => ({
