@@ -10,7 +10,6 @@
  */
 
 import { getLogger, type Logger } from "@logtape/logtape";
-import { delay } from "@std/async";
 import { type Clock, systemClock } from "../clock.ts";
 import { type Endpoint, parseAddress } from "../net/address.ts";
 import { Forwarder } from "./forwarder.ts";
@@ -65,6 +64,7 @@ export class Resolver implements AsyncDisposable {
   readonly tcp: Endpoint;
   readonly #log: Logger;
   readonly #limits: ResolverLimits;
+  readonly #clock: Clock;
   readonly #forwarder: Forwarder;
   readonly #responder: Responder;
   readonly #stop = new AbortController();
@@ -79,6 +79,7 @@ export class Resolver implements AsyncDisposable {
     this.#listener = listener;
     this.#socket = socket;
     const { clock = systemClock, upstreams } = options;
+    this.#clock = clock;
     this.#forwarder = new Forwarder({ upstreams, limits, log: this.#log, clock });
     this.#responder = new Responder(this.#forwarder, this.#log, options);
     this.udp = socket.local;
@@ -137,15 +138,29 @@ export class Resolver implements AsyncDisposable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        const connection = new MessageConnection(await this.#listener.accept(), this.#limits.clientMs);
+        const connection = new MessageConnection(await this.#listener.accept(), this.#limits.clientMs, this.#clock);
         if (signal.aborted || this.#connections.size >= this.#limits.connections) connection[Symbol.dispose]();
         else this.#run(this.#serve(connection));
       } catch (error) {
         if (signal.aborted) return;
         this.#log.warn("a connection was not accepted: {error}", { error });
-        await delay(ACCEPT_AGAIN_MS, { signal }).catch(() => {});
+        await this.#rest(ACCEPT_AGAIN_MS);
       }
     }
+  }
+
+  /** A while, or until the end. */
+  #rest(ms: number): Promise<void> {
+    const { signal } = this.#stop;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel();
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = this.#clock.after(ms, done);
+      signal.addEventListener("abort", done);
+    });
   }
 
   async #serve(connection: MessageConnection): Promise<void> {

@@ -121,6 +121,13 @@ Deno.test("only src/ffi says Deno.dlopen or Deno.Unsafe…", () => {
   }
 });
 
+Deno.test("what takes time takes it from a clock that is handed in", () => {
+  const timed = ["circuit", "dns", "host", "policy", "vhost"];
+  const own = /\b(?:set(?:Timeout|Interval)|Date\.now|performance\.now|delay)\s*\(|\bnew Date\b/;
+  assert(own.test(code("src/clock.ts")), "the search finds what there is");
+  assertEquals(files.filter((file) => timed.includes(layer(file)) && own.test(code(file))), []);
+});
+
 Deno.test("isTypeOnly() tells types from values", () => {
   const cases = [
     ["type { A }", true],
