@@ -31,8 +31,10 @@ CSVN_EXPORT int fake_eventfd(void);
 CSVN_EXPORT int fake_eventfd_take(int fd);
 CSVN_EXPORT int fake_eventfd_add(int fd);
 CSVN_EXPORT int fake_pipe(int *out);
+CSVN_EXPORT int fake_duplicate(int fd);
 CSVN_EXPORT int fake_close(int fd);
 CSVN_EXPORT int fake_layout(uint32_t index, char *name, uint32_t bytes);
+CSVN_EXPORT int fake_abi_layout(uint32_t index, char *name, uint32_t bytes);
 
 int fake_connect(const char *path)
 {
@@ -164,6 +166,13 @@ int fake_pipe(int *out)
 	return pipe2(out, O_CLOEXEC) < 0 ? -errno : 0;
 }
 
+int fake_duplicate(int fd)
+{
+	int rc = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return rc < 0 ? -errno : rc;
+}
+
 int fake_close(int fd)
 {
 	return close(fd) < 0 ? -errno : 0;
@@ -182,10 +191,110 @@ int fake_close(int fd)
 #name, (uint32_t)CSVN_##name \
 	}
 
-static const struct {
+struct layout {
 	const char *name;
 	uint32_t value;
-} layouts[] = {
+};
+
+/* Of abi.h. */
+static const struct layout abi_layouts[] = {
+	SIZE(event_header),
+	FIELD(event_header, length),
+	FIELD(event_header, kind),
+	FIELD(event_header, handle),
+	FIELD(event_header, aux),
+	SIZE(event_accepted),
+	FIELD(event_accepted, pid),
+	FIELD(event_accepted, uid),
+	FIELD(event_accepted, gid),
+	SIZE(event_message),
+	FIELD(event_message, request),
+	FIELD(event_message, flags),
+	{ "event_message.size_", offsetof(struct csvn_event_message, size) }, /* the field, not its bytes */
+	FIELD(event_message, descriptors),
+	FIELD(event_message, fds),
+	SIZE(event_control),
+	{ "event_control.size_", offsetof(struct csvn_event_control, size) }, /* the field, not its bytes */
+	FIELD(event_control, room),
+	SIZE(event_done),
+	FIELD(event_done, sent),
+	FIELD(event_done, received),
+	SIZE(host_address),
+	FIELD(host_address, family),
+	FIELD(host_address, port),
+	FIELD(host_address, scope),
+	FIELD(host_address, ip),
+	SIZE(host_setup),
+	FIELD(host_setup, device),
+	FIELD(host_setup, id),
+	FIELD(host_setup, arena),
+	FIELD(host_setup, ring_size),
+	FIELD(host_setup, own_control),
+	FIELD(host_setup, peer_control),
+	FIELD(host_setup, tx_ring),
+	FIELD(host_setup, rx_ring),
+	FIELD(host_setup, fd),
+	FIELD(host_setup, remote),
+	SIZE(host_permit),
+	FIELD(host_permit, guest),
+	FIELD(host_permit, actual),
+	FIELD(host_permit, allowed),
+	FIELD(host_permit, error),
+	SIZE(host_moved),
+	FIELD(host_moved, sent),
+	FIELD(host_moved, received),
+	SIZE(region),
+	FIELD(region, guest),
+	{ "region.size_", offsetof(struct csvn_region, size) }, /* the field, not its bytes */
+	FIELD(region, user),
+	FIELD(region, offset),
+	FIELD(region, fd),
+	SIZE(queue_setup),
+	FIELD(queue_setup, features),
+	FIELD(queue_setup, desc),
+	FIELD(queue_setup, used),
+	FIELD(queue_setup, avail),
+	FIELD(queue_setup, index),
+	{ "queue_setup.size_", offsetof(struct csvn_queue_setup, size) }, /* the field, not its bytes */
+	FIELD(queue_setup, base),
+	FIELD(queue_setup, kick),
+	FIELD(queue_setup, call),
+	SIZE(counters),
+	FIELD(counters, events),
+	FIELD(counters, parks),
+	FIELD(counters, doorbells),
+	FIELD(counters, wakes),
+	FIELD(counters, strays),
+	FIELD(counters, calls),
+	FIELD(counters, requests),
+	FIELD(counters, announcements),
+	FIELD(counters, stalls),
+	FIELD(counters, sessions),
+	FIELD(counters, devices),
+	FIELD(counters, routes),
+	FIELD(counters, host_circuits),
+	FIELD(counters, host_turns),
+	FIELD(counters, host_received),
+	FIELD(counters, host_sent),
+	FIELD(counters, host_dropped),
+	VALUE(ABI_VERSION),
+	VALUE(MESSAGE_FDS),
+	VALUE(EVENT_ACCEPTED),
+	VALUE(EVENT_MESSAGE),
+	VALUE(EVENT_BACKEND_MESSAGE),
+	VALUE(EVENT_SESSION_END),
+	VALUE(EVENT_BACKEND_END),
+	VALUE(EVENT_CONTROL),
+	VALUE(EVENT_DEVICE_FAULT),
+	VALUE(EVENT_HOST_CONNECTED),
+	VALUE(EVENT_HOST_DONE),
+	VALUE(EVENT_HOST_ACCEPTED),
+	VALUE(EVENT_HOST_DATAGRAM_DONE),
+	VALUE(EVENT_HOST_SOURCE),
+};
+
+/* Of records.h and circuit.h. */
+static const struct layout layouts[] = {
 	SIZE(header),
 	FIELD(header, type),
 	FIELD(header, version),
@@ -350,12 +459,21 @@ static const struct {
 	VALUE(PROTOCOL_STREAM),
 };
 
+static int tell_layout(const struct layout *layout, char *name, uint32_t bytes)
+{
+	memset(name, 0, bytes);
+	strncpy(name, layout->name, bytes - 1);
+	return (int)layout->value;
+}
+
 /* The index-th name and value; -ENOENT behind the last. */
 int fake_layout(uint32_t index, char *name, uint32_t bytes)
 {
-	if (index >= sizeof(layouts) / sizeof(layouts[0]))
-		return -ENOENT;
-	memset(name, 0, bytes);
-	strncpy(name, layouts[index].name, bytes - 1);
-	return (int)layouts[index].value;
+	return index < sizeof(layouts) / sizeof(layouts[0]) ? tell_layout(&layouts[index], name, bytes) : -ENOENT;
+}
+
+int fake_abi_layout(uint32_t index, char *name, uint32_t bytes)
+{
+	return index < sizeof(abi_layouts) / sizeof(abi_layouts[0]) ? tell_layout(&abi_layouts[index], name, bytes)
+								    : -ENOENT;
 }

@@ -80,8 +80,9 @@ export class LineFile implements AsyncDisposable {
     const old = this.#sink;
     this.#sink = this.open();
     this.#torn = false;
-    if (this.#writing) this.#writing.finally(() => old.close());
-    else old.close();
+    const close = (): void => old.close();
+    if (this.#writing) this.#writing.then(close, close);
+    else close();
   }
 
   /** Write what waits, and close the file. */

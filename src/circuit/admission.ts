@@ -10,6 +10,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import type { Clock, Timer } from "../clock.ts";
 import { Errno } from "../errno.ts";
 import { formatEndpoint } from "../net/address.ts";
 import type { Limits } from "./limits.ts";
@@ -52,13 +53,13 @@ interface Bucket {
 /** Asks for verdicts. */
 export class Gatekeeper implements Disposable {
   readonly #buckets = new Map<string, Bucket>();
-  #timer: ReturnType<typeof setInterval> | undefined;
+  #timer: Timer | undefined;
 
   constructor(
     readonly verdict: VerdictFunction,
     readonly limits: Limits,
     readonly recorder: Recorder,
-    readonly now: () => number = () => performance.now(),
+    readonly clock: Clock,
   ) {}
 
   /** Ask about an attempt; whether it is let in is in the admission's verdict. */
@@ -98,10 +99,14 @@ export class Gatekeeper implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#stop();
     for (const [who, bucket] of this.#buckets) this.#tellSuppressed(who, bucket);
     this.#buckets.clear();
+  }
+
+  #stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
   }
 
   #tell(admission: Admission, how: "denied" | "refused", errno = denialErrno(admission.current)): void {
@@ -139,28 +144,24 @@ export class Gatekeeper implements Disposable {
     const { denialBurst, denialsPerSecond, denialSummaryMs } = this.limits;
     let bucket = this.#buckets.get(who);
     if (!bucket) {
-      bucket = { tokens: denialBurst, at: this.now(), suppressed: 0 };
+      bucket = { tokens: denialBurst, at: this.clock.now(), suppressed: 0 };
       this.#buckets.set(who, bucket);
     }
-    const now = this.now();
+    const now = this.clock.now();
     bucket.tokens = Math.min(denialBurst, bucket.tokens + (now - bucket.at) * denialsPerSecond / 1000);
     bucket.at = now;
-    if (this.#timer === undefined) {
-      this.#timer = setInterval(() => this.#sweep(), denialSummaryMs);
-      Deno.unrefTimer(this.#timer as unknown as number);
-    }
+    this.#timer ??= this.clock.after(denialSummaryMs, () => this.#sweep());
     return bucket;
   }
 
   /** Tell what was left out, and forget those who have not been denied anything for a while. */
   #sweep(): void {
+    this.#timer = undefined;
     for (const who of [...this.#buckets.keys()]) {
       const bucket = this.#bucket(who);
       this.#tellSuppressed(who, bucket);
       if (bucket.tokens >= this.limits.denialBurst) this.#buckets.delete(who);
     }
-    if (this.#buckets.size > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    if (this.#buckets.size === 0) this.#stop();
   }
 }

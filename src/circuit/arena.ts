@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ArenaEnd } from "./arena_end.ts";
 import type { HostArena } from "./host.ts";
 import type { Limits } from "./limits.ts";
 import type { ArenaMemory } from "./plane.ts";
@@ -13,26 +14,15 @@ import type { Vm } from "./vm.ts";
 
 const PAGE = 4096;
 
-/** What an arena's end is in:
- * - `opening`: it is being mapped into the VM's window;
- * - `visible`: the driver has read the nonce; circuits may be used;
- * - `revoked`: it was taken out of the VM's window by force; the driver may not know, so ids and its place stay taken;
- * - `retiring`: the driver was asked to forget it, and nothing new is put in;
- * - `gone`: it is not in the VM's window any more.
+/** What an arena is in, one after the other, though one may be left out:
+ * - `opening`: its ends are being opened;
+ * - `open`: circuits may be set up in it;
+ * - `revoked`: policy has cut all that was in it: nothing new is put in;
+ * - `retiring`: its ends are being closed; it ends with the last of them.
  */
-export type ArenaEndState = "opening" | "visible" | "revoked" | "retiring" | "gone";
+export type ArenaState = "opening" | "open" | "revoked" | "retiring";
 
-/** A VM's end of an arena. */
-export interface ArenaEnd {
-  readonly vm: Vm;
-  /** The id by which the VM's driver knows it. */
-  readonly id: number;
-  /** Bytes, in the VM's window. */
-  readonly offset: number;
-  state: ArenaEndState;
-  /** It is, or may be, in the VM's window. */
-  mapped: boolean;
-}
+const order: readonly ArenaState[] = ["opening", "open", "revoked", "retiring"];
 
 /** What free slots may keep of their memory. */
 export type WarmLimits = Pick<Limits, "warmSlots" | "warmSlotBytes">;
@@ -49,8 +39,8 @@ export class Arena implements Disposable {
   circuits = 0;
   /** Those of them that policy has cut. */
   cut = 0;
-  /** Nothing new is put in it: policy has cut all that was in it. */
-  revoked = false;
+  /** What it is in. */
+  #state: ArenaState = "opening";
   /** The host's stack has it mapped as well. */
   host: HostArena | undefined;
   readonly #slots: Slots;
@@ -81,9 +71,20 @@ export class Arena implements Disposable {
     return this.#slots.count;
   }
 
+  /** What it is in. */
+  get state(): ArenaState {
+    return this.#state;
+  }
+
+  /** Go on to a later state. */
+  become(state: ArenaState): void {
+    if (order.indexOf(state) < order.indexOf(this.#state)) throw new Error(`an arena cannot go back to ${state}`);
+    this.#state = state;
+  }
+
   /** May circuits be set up in it? */
   get usable(): boolean {
-    return !this.revoked && this.ends.every((end) => end.state === "visible");
+    return this.#state === "open" && this.ends.every((end) => end.state === "visible");
   }
 
   /** The end of a VM. */

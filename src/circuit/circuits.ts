@@ -6,17 +6,20 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import type { Clock } from "../clock.ts";
 import { Errno } from "../errno.ts";
 import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
 import { type Admission, denialErrno } from "./admission.ts";
+import { Chunks } from "./chunks.ts";
 import {
   blame,
   type Circuit,
   type CircuitEnd,
-  describeEnds,
   type HostEnd,
+  logClosed,
+  logOpened,
   outcomeOf,
   peerOf,
   type VmEnd,
@@ -28,9 +31,12 @@ import type { Listener, Protocol } from "./listener.ts";
 import { CONNECT_HOST, type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Signals } from "./signals.ts";
-import type { Vm } from "./vm.ts";
+import { datagramKey, type HeldCircuit, type Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "circuit"]);
+
+/** Circuits of a VM that went down which are closed in one turn: some milliseconds. */
+const CLOSES_PER_TURN = 1000;
 
 /** A place for a circuit. */
 export interface Place {
@@ -50,15 +56,30 @@ export interface OpenedDatagram extends Opened {
   readonly flows: Flows;
 }
 
+/** A socket's circuit to the host's stack, if it is that, takes no further destinations. */
+function forgetDatagram({ vm, id, endpoint }: VmEnd): void {
+  const key = datagramKey(endpoint);
+  if (vm.hostDatagrams.get(key)?.id === id) vm.hostDatagrams.delete(key);
+}
+
 /** All circuits of a switch. */
-export class Circuits {
+export class Circuits implements Disposable {
   readonly #live = new Set<Circuit>();
   #count = 0;
 
   readonly #hostEnds: HostEnds;
+  /** What VMs that went down held. */
+  readonly #departed: Chunks<HeldCircuit>;
 
-  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder) {
-    this.#hostEnds = new HostEnds(arenas.host, recorder, (...done) => this.#hostDone(...done));
+  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder, readonly clock: Clock) {
+    this.#hostEnds = new HostEnds(
+      arenas.host,
+      recorder,
+      clock,
+      arenas.limits.maxFlows,
+      (...done) => this.#hostDone(...done),
+    );
+    this.#departed = new Chunks(clock, CLOSES_PER_TURN, (held) => this.#depart(held));
   }
 
   /** All circuits that are not closed at both ends. */
@@ -256,13 +277,25 @@ export class Circuits {
     return true;
   }
 
-  /** A VM went down: its ends are closed, its peers' circuits reset. */
+  /** A VM went down: its ends are closed, its peers' circuits reset. Of many, some a little later; its next driver has none of them. */
   vmDown(vm: Vm): void {
-    for (const { circuit, end } of [...vm.circuits.values()]) {
-      blame(circuit, "gone");
-      this.#reset(circuit, peerOf(circuit, end), Errno.ECONNRESET);
-      this.#close(circuit, end);
-    }
+    const held = [...vm.circuits.values()];
+    vm.circuits.clear();
+    vm.hostDatagrams.clear();
+    for (const { end } of held) end.reset = true;
+    this.#departed.add(held);
+  }
+
+  /** Close what VMs that went down have left. */
+  [Symbol.dispose](): void {
+    this.#departed.finish();
+  }
+
+  #depart({ circuit, end }: HeldCircuit): void {
+    if (end.closed) return;
+    blame(circuit, "gone");
+    this.#reset(circuit, peerOf(circuit, end), Errno.ECONNRESET);
+    this.#close(circuit, end);
   }
 
   /** Is nothing left in an arena that policy allows? */
@@ -288,7 +321,7 @@ export class Circuits {
       arena,
       slot,
       ends,
-      openedAt: Date.now(),
+      openedAt: this.clock.now(),
       state: "opening",
       why: "closed",
       direct: ends.every(({ vm }) => vm !== undefined),
@@ -304,13 +337,7 @@ export class Circuits {
   #opened(circuit: Circuit): void {
     circuit.state = "open";
     if (circuit.admission) this.recorder.opened(circuit.admission, circuit);
-    // Two lines for each connection: a fifth of what a set-up costs, and a file that any guest can fill.
-    log.debug("circuit {circuit} open: {ends}, {protocol} {way}", () => ({
-      circuit: circuit.number,
-      ends: describeEnds(circuit),
-      protocol: circuit.protocol,
-      way: circuit.direct ? "direct" : "by the host's stack",
-    }));
+    logOpened(circuit);
   }
 
   #announce(circuit: Circuit, end: VmEnd, listener: Listener, remote: Endpoint): boolean {
@@ -362,8 +389,11 @@ export class Circuits {
     end.closed = true;
     if (end.vm) {
       end.vm.circuits.delete(end.id);
-      for (const [key, { id }] of end.vm.hostDatagrams) if (id === end.id) end.vm.hostDatagrams.delete(key);
+      forgetDatagram(end);
     } else {
+      // The next datagram of the socket is to have another circuit, though its VM has not closed this one.
+      const guest = peerOf(circuit, end);
+      if (guest.vm) forgetDatagram(guest);
       circuit.flows?.close(circuit.why);
       end.host?.[Symbol.dispose]();
     }
@@ -375,23 +405,13 @@ export class Circuits {
       vm.ids.give(id);
     }
     this.#live.delete(circuit);
-    if (circuit.state === "cut") circuit.arena.cut--;
+    const { state } = circuit;
+    circuit.state = "closed";
+    if (state === "cut") circuit.arena.cut--;
     this.arenas.giveSlot(circuit.arena, circuit.slot);
     this.#revoke(circuit.arena);
-    const outcome = outcomeOf(circuit);
-    if (circuit.state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
-    log.debug(
-      "circuit {circuit} closed: {ends}, {protocol} {way}, {sent} bytes there, {received} back, {seconds} s{why}",
-      () => ({
-        circuit: circuit.number,
-        ends: describeEnds(circuit),
-        protocol: circuit.protocol,
-        way: circuit.direct ? "direct" : "by the host's stack",
-        sent: outcome.sent ?? "unknown",
-        received: outcome.received ?? "unknown",
-        seconds: outcome.seconds,
-        why: outcome.why === "closed" ? "" : `, ${outcome.why}`,
-      }),
-    );
+    const outcome = outcomeOf(circuit, this.clock);
+    if (state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
+    logClosed(circuit, outcome);
   }
 }

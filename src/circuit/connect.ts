@@ -3,13 +3,17 @@
  *
  * Theory of operation. An attempt is checked, its destination looked up, the verdict asked: all at once, within the
  * request. What is left may take time: *waiting* for the listener's backlog, then *opening* an arena for the pair, or *dropped*: denied
- * without an answer, as policy wishes. An attempt is answered exactly once, by `#finish`; whatever ends it (CANCEL, time, either VM, the
- * listener, another policy) goes there.
+ * without an answer, as policy wishes. An attempt is answered exactly once, by `#succeed` or `#finish`; whatever ends it (CANCEL, time, either VM, the
+ * listener, another policy) goes there. What an attempt holds in a state, it is given and gives back in `#become`.
+ *
+ * An attempt that fails makes room for one that waits, which may fail at once as well: `admit` takes them one after the other, so that no number
+ * of them is too many.
  *
  * @module
  */
 
 import { getLogger } from "@logtape/logtape";
+import type { Clock, Timer } from "../clock.ts";
 import { Errno, errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint, isUnspecified, unmapped } from "../net/address.ts";
 import { type Admission, denialErrno, type Gatekeeper } from "./admission.ts";
@@ -29,7 +33,7 @@ import {
   PROTOCOL_STREAM,
 } from "./records.ts";
 import type { Attempt } from "./verdict.ts";
-import type { Vm } from "./vm.ts";
+import { datagramKey, type Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "connect"]);
 
@@ -44,6 +48,16 @@ export interface Outside {
   readonly actual: Endpoint;
 }
 
+/** What an attempt is in:
+ * - `begun`: it holds nothing;
+ * - `waiting`: for its listener's backlog, in the listener's queue, for a time;
+ * - `opening`: for a place, or for the host's stack; it holds its listener's credit, and its circuit once there is one;
+ * - `dropped`: it is denied without an answer: until its time is up, or it is canceled;
+ * - `established`: it was answered with a circuit, and the credit is the circuit's;
+ * - `failed`: it was answered with an error.
+ */
+export type AttemptState = "begun" | "waiting" | "opening" | "dropped" | "established" | "failed";
+
 /** An attempt that has not been answered. */
 export interface ConnectAttempt {
   readonly vm: Vm;
@@ -52,26 +66,25 @@ export interface ConnectAttempt {
   readonly admission: Admission;
   /** Who is to take it; undefined: nobody, it was dropped. */
   readonly target: Listener | Outside | undefined;
-  /** `waiting` for the backlog, `opening` (with the backlog's credit), `dropped`, or `done`: answered. */
-  state: "waiting" | "opening" | "dropped" | "done";
+  state: AttemptState;
   /** Its circuit to the host's stack, which is connecting. */
   circuit: Circuit | undefined;
-  timer: ReturnType<typeof setTimeout> | undefined;
-}
-
-/** A VM's datagram socket, as the keys of {@linkcode Vm.hostDatagrams} name it. */
-export function datagramKey({ address, port }: Endpoint): string {
-  return `${address.family}:${port}`;
+  timer: Timer | undefined;
 }
 
 /** Handles connection attempts. */
 export class Connector {
+  /** Listeners that may have room. */
+  readonly #roomy = new Set<Listener>();
+  #admitting = false;
+
   constructor(
     readonly destinations: Destinations,
     readonly arenas: Arenas,
     readonly circuits: Circuits,
     readonly limits: Limits,
     readonly gate: Gatekeeper,
+    readonly clock: Clock,
   ) {}
 
   /** A CONNECT. Answers it at once or later. */
@@ -99,7 +112,7 @@ export class Connector {
         ticket,
         admission,
         target,
-        state: "waiting",
+        state: "begun",
         circuit: undefined,
         timer: undefined,
       };
@@ -108,7 +121,7 @@ export class Connector {
     };
     if (!admission.verdict.allow) {
       const errno = denialErrno(admission.verdict);
-      return errno !== 0 ? refuse(errno) : this.#drop(begin(undefined));
+      return errno !== 0 ? refuse(errno) : this.#become(begin(undefined), "dropped");
     }
     const target = found.kind === "host" ? { protocol, actual: found.actual } : this.#listener(found.vm, asked);
     if (typeof target === "number") {
@@ -128,14 +141,22 @@ export class Connector {
     return attempt !== undefined;
   }
 
-  /** A listener may have room again: let those in that wait, in order. */
+  /** A listener may have room again: let those in that wait, in order. Those that fail give their room to the next ones. */
   admit(listener: Listener): void {
-    for (const attempt of [...listener.waiting]) {
-      if (!listener.hasCredit || listener.gone) return;
-      if (!attempt.admission.current.allow) continue;
-      listener.waiting.delete(attempt);
-      clearTimeout(attempt.timer);
-      this.#establish(attempt, listener);
+    this.#roomy.add(listener);
+    if (this.#admitting) return;
+    this.#admitting = true;
+    try {
+      for (const roomy of this.#roomy) {
+        // Whoever gives room back meanwhile puts it in again.
+        this.#roomy.delete(roomy);
+        for (const attempt of roomy.waiting) {
+          if (!roomy.hasCredit || roomy.gone) break;
+          if (attempt.admission.current.allow) this.#establish(attempt, roomy);
+        }
+      }
+    } finally {
+      this.#admitting = false;
     }
   }
 
@@ -162,7 +183,7 @@ export class Connector {
       this.gate.denied(attempt.admission);
       const errno = denialErrno(attempt.admission.current);
       if (errno !== 0) this.#finish(attempt, errno);
-      else this.#drop(attempt);
+      else this.#become(attempt, "dropped");
     }
     return { checked: waiting.length, cut: denied.length };
   }
@@ -182,7 +203,7 @@ export class Connector {
   /** Who is to take the attempt, or the errno that it fails with. */
   #listener(vm: Vm, { protocol, from, to, destination }: Attempt): Listener | number {
     if (vm.state !== "ready") return Errno.EHOSTUNREACH;
-    const listener = chooseListener(vm.listeners.values(), destination, protocol);
+    const listener = chooseListener(vm.listeners.at(protocol, destination.port), destination, protocol);
     if (!listener) {
       const names = { from, to, destination: formatEndpoint(destination) };
       log.info("refused: {from} -> {to} {destination}: nobody listens", names);
@@ -190,38 +211,36 @@ export class Connector {
     return listener ?? Errno.ECONNREFUSED;
   }
 
-  /** Policy wants it to have no answer: until it times out, or is canceled. */
-  #drop(attempt: ConnectAttempt): void {
-    this.#release(attempt);
-    attempt.state = "dropped";
-    attempt.timer = setTimeout(() => this.#finish(attempt, Errno.ETIMEDOUT), this.limits.connectMs);
-  }
-
   #wait(attempt: ConnectAttempt, listener: Listener): void {
     if (listener.waiting.size >= this.limits.maxBacklog) return this.#finish(attempt, Errno.ECONNREFUSED);
-    listener.waiting.add(attempt);
-    attempt.timer = setTimeout(() => this.#finish(attempt, Errno.ETIMEDOUT), this.limits.connectMs);
+    this.#become(attempt, "waiting");
   }
 
   /** There is room in the backlog: set the circuit up, as soon as there is a place for it. */
   #establish(attempt: ConnectAttempt, target: Listener | Outside): void {
+    this.#become(attempt, "opening");
     const { vm, admission } = attempt;
-    const peer = target instanceof Listener ? target.vm : HOST;
-    attempt.state = "opening";
-    const known = vm.hostDatagrams.get(datagramKey(admission.attempt.source));
-    if (known && !(target instanceof Listener) && target.protocol === "udp") {
-      return this.#permit(attempt, target, known);
+    try {
+      const known = vm.hostDatagrams.get(datagramKey(admission.attempt.source));
+      if (known && !(target instanceof Listener) && target.protocol === "udp") this.#permit(attempt, target, known);
+      else this.#place(attempt, target);
+    } catch (error) {
+      this.#bug(attempt, error);
     }
-    if (target instanceof Listener) target.outstanding++;
+  }
+
+  /** Find a place for it, or make one. */
+  #place(attempt: ConnectAttempt, target: Listener | Outside): void {
+    const { vm } = attempt;
+    const peer = target instanceof Listener ? target.vm : HOST;
     const place = this.arenas.takeSlot(vm, peer);
     if (place) return this.#open(attempt, target, place);
     this.arenas.open(vm, peer).then(
       () => {
         if (attempt.state !== "opening") return;
+        if (target instanceof Listener && target.gone) this.#finish(attempt, Errno.ECONNREFUSED);
         // Others may have been quicker, and have filled the new arena too.
-        if (target instanceof Listener) target.outstanding--;
-        if (target instanceof Listener && target.gone) this.#finish(attempt, Errno.ECONNREFUSED, false);
-        else this.#establish(attempt, target);
+        else this.#place(attempt, target);
       },
       (error: Error) => {
         if (attempt.state !== "opening") return;
@@ -233,11 +252,13 @@ export class Connector {
         const gone = target instanceof Listener && target.gone;
         this.#finish(attempt, gone ? Errno.ECONNREFUSED : Errno.ENOBUFS);
       },
-    ).catch((error: unknown) => {
-      // A bug of ours costs this attempt, not the switch.
-      log.error("a bug of csvn's: {error}", { error });
-      this.#finish(attempt, Errno.EIO);
-    });
+    ).catch((error: unknown) => this.#bug(attempt, error));
+  }
+
+  /** A bug of ours costs this attempt, not the switch. */
+  #bug(attempt: ConnectAttempt, error: unknown): void {
+    log.error("a bug of csvn's: {error}", { error });
+    this.#finish(attempt, Errno.EIO);
   }
 
   #open(attempt: ConnectAttempt, target: Listener | Outside, place: Place): void {
@@ -249,6 +270,7 @@ export class Connector {
     }
     if (target.protocol === "udp") return this.#openDatagram(attempt, target, place);
     const opened = this.circuits.openOutbound(vm, target.actual, admission, place, (errno) => {
+      // It has been given up, or given back.
       attempt.circuit = undefined;
       if (errno !== 0) this.#finish(attempt, errno);
       else this.#succeed(attempt, opened!, CONNECT_HOST);
@@ -262,6 +284,8 @@ export class Connector {
     if (typeof opened === "number") return this.#finish(attempt, opened);
     vm.hostDatagrams.set(datagramKey(source), opened);
     this.#permit(attempt, target, opened);
+    // The guest was not told of a circuit whose first flow cannot be.
+    if (attempt.state !== "established") this.circuits.abandon(opened.circuit);
   }
 
   /** A datagram socket has its circuit to the host's stack: let it talk to one more address. */
@@ -270,8 +294,6 @@ export class Connector {
       opened.flows.set(attempt.admission, attempt.admission.attempt.destination, actual);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      // The guest was not told of a circuit whose first flow cannot be.
-      if (opened.flows.size === 0) this.circuits.abandon(opened.circuit);
       return this.#finish(attempt, error.errno);
     }
     this.#succeed(attempt, opened, CONNECT_HOST);
@@ -279,18 +301,15 @@ export class Connector {
 
   #succeed(attempt: ConnectAttempt, opened: Opened, flags: number): void {
     const { vm, header, ticket, admission: { attempt: { source } } } = attempt;
-    attempt.state = "done";
-    vm.attempts.delete(header.token);
+    this.#become(attempt, "established");
     vm.device.reply(ticket, encodeConnectResponse(header, opened.id, opened.extents, source, flags));
   }
 
-  /** Answer an attempt that fails. @param credited Whether it holds the backlog's credit while it is opening. */
-  #finish(attempt: ConnectAttempt, errno: number, credited = true): void {
-    if (attempt.state === "done") return;
+  /** Answer an attempt that fails. */
+  #finish(attempt: ConnectAttempt, errno: number): void {
+    if (attempt.state === "established" || attempt.state === "failed") return;
     const { vm, header, admission } = attempt;
-    vm.attempts.delete(header.token);
-    this.#release(attempt, credited);
-    attempt.state = "done";
+    this.#become(attempt, "failed");
     log.debug("{from} -> {destination} failed: {error}", {
       from: vm.name,
       destination: formatEndpoint(admission.attempt.destination),
@@ -300,16 +319,24 @@ export class Connector {
     vm.device.reply(attempt.ticket, encodeResponse(header, errno));
   }
 
-  /** Give back what an attempt holds. */
-  #release(attempt: ConnectAttempt, credited = true): void {
-    const { target, state, circuit } = attempt;
-    attempt.state = "done";
-    clearTimeout(attempt.timer);
+  /** Go to another state: give back what it held in the one before, and take what it holds in this one. */
+  #become(attempt: ConnectAttempt, state: AttemptState): void {
+    const { vm, header, target, state: before, circuit } = attempt;
+    if (before === "established" || before === "failed") throw new Error(`an attempt that has ${before} is over`);
+    attempt.timer?.cancel();
+    attempt.timer = undefined;
     attempt.circuit = undefined;
-    if (circuit) this.circuits.abandon(circuit);
+    attempt.state = state;
+    if (state === "established" || state === "failed") vm.attempts.delete(header.token);
+    if (state === "waiting" || state === "dropped") {
+      attempt.timer = this.clock.after(this.limits.connectMs, () => this.#finish(attempt, Errno.ETIMEDOUT));
+    }
+    if (circuit && state !== "established") this.circuits.abandon(circuit);
     if (!(target instanceof Listener)) return;
-    target.waiting.delete(attempt);
-    if (state === "opening" && credited) {
+    if (before === "waiting") target.waiting.delete(attempt);
+    if (state === "waiting") target.waiting.add(attempt);
+    if (state === "opening") target.outstanding++;
+    if (before === "opening" && state !== "established") {
       target.outstanding--;
       this.admit(target);
     }

@@ -4,10 +4,12 @@
  *
  * Theory of operation. The data plane keeps a rule for each flow, also for those that are denied, so that nothing is asked twice. When policy
  * changes its mind about a flow, the rule changes, and the guest does nothing. A flow that policy has cut stays for as long as the circuit does.
+ * A socket may live for years, and talk to new addresses all the time: when there are too many, one is forgotten on which nothing has passed lately.
  *
  * @module
  */
 
+import type { Clock } from "../clock.ts";
 import type { Endpoint } from "../net/address.ts";
 import { type Admission, denialErrno } from "./admission.ts";
 import type { Circuit, EndReason } from "./circuit.ts";
@@ -21,15 +23,25 @@ export interface Flow {
   readonly guest: Endpoint;
   /** As the host's stack does. */
   readonly actual: Endpoint;
-  /** When it was let in last; milliseconds since the epoch. */
+  /** When it was let in last, by the clock. */
   since: number;
+  /** Bytes that have passed since then, as far as was asked. */
+  sent: bigint;
+  received: bigint;
 }
 
 /** All flows of one circuit. */
 export class Flows {
   readonly #flows = new Map<string, Flow>();
 
-  constructor(readonly circuit: Circuit, readonly host: HostDatagram, readonly recorder: Recorder) {}
+  constructor(
+    readonly circuit: Circuit,
+    readonly host: HostDatagram,
+    readonly recorder: Recorder,
+    readonly clock: Clock,
+    /** How many there may be. */
+    readonly max: number,
+  ) {}
 
   /** All of them, those that are denied too. */
   get all(): Iterable<Flow> {
@@ -44,18 +56,27 @@ export class Flows {
   /** Do as an admission says. @throws {SystemError} ENOBUFS when there are too many. */
   set(admission: Admission, guest: Endpoint, actual: Endpoint): void {
     const key = `${guest.address.text} ${guest.port}`;
-    const flow = { admission, guest, actual, since: Date.now() };
+    const flow: Flow = { admission, guest, actual, since: this.clock.now(), sent: 0n, received: 0n };
     const known = this.#flows.get(key);
+    if (!known && this.#flows.size >= this.max) this.#makeRoom();
     this.#rule(flow);
+    this.#flows.delete(key);
     this.#flows.set(key, flow);
     if (known?.admission.current.allow) this.#end(known, "closed");
     if (admission.current.allow) this.recorder.opened(admission, this.circuit);
   }
 
-  /** Forget the oldest flow, to make room. */
-  forgetOldest(): void {
-    for (const [key, flow] of this.#flows) {
+  /** Forget a flow: the oldest on which nothing has passed since this was looked for, or the oldest. */
+  #makeRoom(): void {
+    for (let looks = this.#flows.size; looks >= 0; looks--) {
+      const [key, flow] = this.#flows.entries().next().value!;
+      const busy = this.#moved(flow) && looks > 0;
       this.#flows.delete(key);
+      // Those that are busy go to the end; after a round, all have been there.
+      if (busy) {
+        this.#flows.set(key, flow);
+        continue;
+      }
       if (flow.admission.current.allow) this.#end(flow, "closed");
       this.host.forget(flow.guest);
       return;
@@ -66,7 +87,8 @@ export class Flows {
   revised(flow: Flow): void {
     this.#rule(flow);
     if (!flow.admission.current.allow) return this.#end(flow, "policy");
-    flow.since = Date.now();
+    flow.since = this.clock.now();
+    flow.sent = flow.received = 0n;
     this.recorder.opened(flow.admission, this.circuit);
   }
 
@@ -80,14 +102,23 @@ export class Flows {
     this.host.permit(guest, actual, current.allow, current.allow ? 0 : denialErrno(current));
   }
 
-  #end({ admission, guest, since }: Flow, why: EndReason): void {
-    const { sent, received } = this.host.moved(guest);
+  /** Count what has passed; whether that was anything. */
+  #moved(flow: Flow): boolean {
+    const { sent, received } = this.host.moved(flow.guest);
+    flow.sent += sent;
+    flow.received += received;
+    return sent + received > 0n;
+  }
+
+  #end(flow: Flow, why: EndReason): void {
+    this.#moved(flow);
+    const { admission, since, sent, received } = flow;
     // The guest sent what the host's end received. At a published port the outside is who connects.
     const [there, back] = admission.attempt.from === "host" ? [sent, received] : [received, sent];
     this.recorder.closed(admission, this.circuit, {
       sent: there,
       received: back,
-      seconds: (Date.now() - since) / 1000,
+      seconds: (this.clock.now() - since) / 1000,
       why,
     });
   }

@@ -5,6 +5,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import type { Clock } from "../clock.ts";
 import { SystemError } from "../errno.ts";
 import type { Endpoint } from "../net/address.ts";
 import type { Circuit, HostEnd, VmEnd } from "./circuit.ts";
@@ -20,7 +21,13 @@ export type HostDone = (circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, re
 
 /** Opens the host's ends of circuits. */
 export class HostEnds {
-  constructor(readonly host: HostStack, readonly recorder: Recorder, readonly done: HostDone) {}
+  constructor(
+    readonly host: HostStack,
+    readonly recorder: Recorder,
+    readonly clock: Clock,
+    readonly maxFlows: number,
+    readonly done: HostDone,
+  ) {}
 
   /** Of a stream; 0 or an errno. @param side The host's. @param connected Told of the outcome of connecting. */
   stream(
@@ -55,7 +62,7 @@ export class HostEnds {
         done: (...outcome) => this.done(circuit, vm, end, ...outcome),
       });
     });
-    if (opened) circuit.flows = new Flows(circuit, opened, this.recorder);
+    if (opened) circuit.flows = new Flows(circuit, opened, this.recorder, this.clock, this.maxFlows);
     return circuit.flows ?? errno;
   }
 }

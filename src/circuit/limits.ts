@@ -10,7 +10,7 @@ export interface Limits {
   readonly ringBytes: number;
   /** Bytes of a VM's window; a power of two. */
   readonly windowBytes: number;
-  /** Bytes of the first arena of a pair; each further one has twice as many. */
+  /** Bytes of the first arena of a pair; each further one that it has at the same time has twice as many, where there is room. */
   readonly arenaBytes: number;
   /** Bytes that an arena has at most. */
   readonly arenaMaxBytes: number;
@@ -34,7 +34,7 @@ export interface Limits {
   readonly maxAttempts: number;
   /** Connections that may wait for one listener's accept(), and as many attempts that may wait for its backlog. */
   readonly maxBacklog: number;
-  /** Destinations, or sources, of one datagram circuit to the host's stack; the data plane takes no more. */
+  /** Destinations, or sources, that one datagram circuit to the host's stack remembers; the data plane takes no more. */
   readonly maxFlows: number;
   /** Milliseconds after which an arena of circuits that policy has cut is taken from its VMs, whatever their drivers do. */
   readonly revokeMs: number;

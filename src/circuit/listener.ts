@@ -46,6 +46,58 @@ export class Listener {
   }
 }
 
+/** A VM's listeners: by the driver's id, and by what is looked for. */
+export class Listeners {
+  readonly #byId = new Map<number, Listener>();
+  readonly #byPort = new Map<string, Set<Listener>>();
+
+  /** How many there are. */
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** All of them. */
+  values(): IterableIterator<Listener> {
+    return this.#byId.values();
+  }
+
+  /** The one that the driver calls so. */
+  get(id: number): Listener | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Those at a port, at whatever address. */
+  at(protocol: Protocol, port: number): Iterable<Listener> {
+    return this.#byPort.get(`${protocol}:${port}`) ?? [];
+  }
+
+  /** Another one, whose id is free. */
+  add(listener: Listener): void {
+    this.#byId.set(listener.id, listener);
+    const key = `${listener.protocol}:${listener.local.port}`;
+    const there = this.#byPort.get(key);
+    if (there) there.add(listener);
+    else this.#byPort.set(key, new Set([listener]));
+  }
+
+  /** One less. */
+  delete(id: number): void {
+    const listener = this.#byId.get(id);
+    if (!listener) return;
+    this.#byId.delete(id);
+    const key = `${listener.protocol}:${listener.local.port}`;
+    const there = this.#byPort.get(key);
+    there?.delete(listener);
+    if (there?.size === 0) this.#byPort.delete(key);
+  }
+
+  /** None at all. */
+  clear(): void {
+    this.#byId.clear();
+    this.#byPort.clear();
+  }
+}
+
 /**
  * The listener that takes a connection to a destination: of those that fit best, one with credit, in turn; without credit,
  * the one with the shortest queue.

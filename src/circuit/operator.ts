@@ -9,6 +9,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import { type Clock, systemClock } from "../clock.ts";
 import { Errno } from "../errno.ts";
 import { type Endpoint, isUnspecified } from "../net/address.ts";
 import { Gatekeeper } from "./admission.ts";
@@ -17,6 +18,7 @@ import { Circuits } from "./circuits.ts";
 import { Connector } from "./connect.ts";
 import { Destinations, type OwnServices } from "./destinations.ts";
 import { Directory, type Reservation } from "./directory.ts";
+import { Forbidden } from "./forbidden.ts";
 import type { HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
 import { Listener } from "./listener.ts";
@@ -43,11 +45,14 @@ import { Signals } from "./signals.ts";
 import type { VerdictFunction } from "./verdict.ts";
 import { Vm } from "./vm.ts";
 import type { Network } from "../net/address.ts";
+import type { Cidr } from "../net/cidr.ts";
 
 const log = getLogger(["csvn", "operator"]);
 
 /** What an operator is made of. */
 export interface OperatorOptions {
+  /** Default: the system's time. */
+  readonly clock?: Clock;
   readonly limits: Limits;
   readonly network4: Network;
   readonly network6: Network;
@@ -61,6 +66,8 @@ export interface OperatorOptions {
   readonly outside: boolean;
   /** Ports of the host that VMs reach at the switch's address. */
   readonly allowHost: readonly Endpoint[];
+  /** What VMs must not reach by the host's stack, beyond what nobody must. */
+  readonly forbid?: readonly Cidr[] | undefined;
   /** What the switch itself offers at its address, such as the name service. */
   readonly ownServices: OwnServices;
   /** Ports of the host's network that lead to VMs. */
@@ -78,18 +85,26 @@ export class Operator implements Disposable {
   readonly #connector: Connector;
   readonly #publisher: Publisher;
   readonly #limits: Limits;
+  readonly #clock: Clock;
 
   /** @throws {DirectoryError} */
   constructor(options: OperatorOptions) {
     const signals = new Signals((vm, reason) => this.fault(vm, reason));
+    const clock = this.#clock = options.clock ?? systemClock;
     this.#limits = options.limits;
     this.directory = new Directory(options.network4, options.network6, options.vms);
-    this.arenas = new Arenas(options.limits, options.memory, signals, options.host);
+    this.arenas = new Arenas({ ...options, signals, clock });
     const recorder = guarded(options.recorder ?? noRecorder);
-    this.#gate = new Gatekeeper(options.verdict, options.limits, recorder);
-    this.circuits = new Circuits(this.arenas, signals, recorder);
-    const destinations = new Destinations(this.directory, options.outside, options.allowHost, options.ownServices);
-    this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, this.#gate);
+    this.#gate = new Gatekeeper(options.verdict, options.limits, recorder, clock);
+    this.circuits = new Circuits(this.arenas, signals, recorder, clock);
+    const destinations = new Destinations(
+      this.directory,
+      options.outside,
+      options.allowHost,
+      options.ownServices,
+      new Forbidden(options.forbid),
+    );
+    this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, this.#gate, clock);
     this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, this.#gate);
   }
 
@@ -184,7 +199,7 @@ export class Operator implements Disposable {
    * Policy has changed: ask again about all connections, and end those that are not allowed any more. Those that are notice nothing.
    */
   revise(): RevisionCount {
-    const began = performance.now();
+    const began = this.#clock.now();
     // In this order: what became of an attempt that was let in meanwhile is a circuit.
     const counts = [
       this.#connector.revise(this.directory.vms),
@@ -194,7 +209,7 @@ export class Operator implements Disposable {
     const total = counts.reduce((a, b) => ({ checked: a.checked + b.checked, cut: a.cut + b.cut }));
     log.info("policy changed: {checked} connections checked, {cut} cut, in {milliseconds} ms", {
       ...total,
-      milliseconds: Math.round(performance.now() - began),
+      milliseconds: Math.round(this.#clock.now() - began),
     });
     return total;
   }
@@ -210,6 +225,7 @@ export class Operator implements Disposable {
   [Symbol.dispose](): void {
     for (const vm of [...this.directory.vms]) this.detach(vm, "the switch stops");
     this.#publisher[Symbol.dispose]();
+    this.circuits[Symbol.dispose]();
     this.#gate[Symbol.dispose]();
     this.arenas[Symbol.dispose]();
   }
@@ -239,7 +255,13 @@ export class Operator implements Disposable {
     const emptied = this.arenas.leaveWindow(vm);
     if (!emptied) answer();
     this.down(vm, "the driver said goodbye");
-    emptied?.then(answer);
+    if (!emptied) return;
+    vm.become("leaving", "its window is being emptied");
+    const { incarnation } = vm;
+    emptied.then(() => {
+      if (vm.state === "leaving" && vm.incarnation === incarnation) vm.become("attached", "its window is empty");
+      answer();
+    }).catch((error) => log.error("a bug of csvn's: {error}", { error }));
   }
 
   /** A request that is answered at once, by an errno or 0. */
@@ -293,8 +315,7 @@ export class Operator implements Disposable {
     if (request.local.port === 0) return Errno.EINVAL;
     if (vm.listeners.size >= this.#limits.maxListeners) return Errno.ENOBUFS;
     const protocol = request.protocol === PROTOCOL_STREAM ? "tcp" : "udp";
-    vm.listeners.set(
-      request.listener,
+    vm.listeners.add(
       new Listener(vm, request.listener, request.local, backlog, request.v6only, protocol),
     );
     this.#publisher.update(vm);

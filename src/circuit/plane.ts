@@ -40,8 +40,13 @@ export interface ArenaMemory extends Disposable {
 /** Makes arenas' memory. @throws {SystemError} */
 export type ArenaMemoryFactory = (length: number) => ArenaMemory;
 
-/** Maps arenas into a VM's window; numbers in bytes, page multiples. Rejects when the front-end refuses or is gone. */
+/**
+ * Maps arenas into a VM's window; numbers in bytes, page multiples. Requests are done in their order. They take as long as the front-end
+ * does, which may be stopped; they reject when it refuses or is gone.
+ */
 export interface Mapper {
+  /** The front-end has not answered for a while. */
+  readonly overdue: boolean;
   map(fd: number, windowOffset: number, length: number): Promise<void>;
   unmap(windowOffset: number, length: number): Promise<void>;
 }

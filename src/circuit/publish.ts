@@ -14,10 +14,9 @@ import { type Endpoint, formatEndpoint } from "../net/address.ts";
 import type { Admission, Gatekeeper } from "./admission.ts";
 import { type Arenas, HOST } from "./arenas.ts";
 import type { Circuits, OpenedDatagram, Place } from "./circuits.ts";
-import { datagramKey } from "./connect.ts";
 import type { HostConnection, HostStack } from "./host.ts";
 import { chooseListener, type Listener, type Protocol } from "./listener.ts";
-import type { Vm } from "./vm.ts";
+import { datagramKey, type Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "publish"]);
 
@@ -84,7 +83,8 @@ export class Publisher implements Disposable {
   }
 
   #listener(vm: Vm, publication: Publication): Listener | undefined {
-    return chooseListener(vm.listeners.values(), this.#destination(vm, publication), publication.protocol);
+    const { protocol, port } = publication;
+    return chooseListener(vm.listeners.at(protocol, port), this.#destination(vm, publication), protocol);
   }
 
   #listen(vm: Vm, publication: Publication): void {
@@ -131,7 +131,6 @@ export class Publisher implements Disposable {
           destination: local,
         });
         if (!opened) return;
-        if (opened.flows.size >= this.circuits.arenas.limits.maxFlows) opened.flows.forgetOldest();
         opened.flows.set(admission, address, address);
       });
       if (!opened) throw new Error("the address is in use, or the VM takes no circuit");
@@ -173,7 +172,7 @@ export class Publisher implements Disposable {
     }).then((established) => {
       this.#opening.delete(connection);
       if (!established) listener.outstanding--;
-    });
+    }).catch((error: unknown) => log.error("a bug of csvn's: {error}", { error }));
   }
 
   #refuse(connection: HostConnection, admission: Admission, errno: number, reason: string): void {

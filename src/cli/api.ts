@@ -106,6 +106,33 @@ export class ApiError extends Error {
   override readonly name = "ApiError";
 }
 
+/** Milliseconds that a switch has to answer. */
+const ANSWER_MS = 60_000;
+
+/** Why a request was not answered, in words: what `fetch` says is "fetch failed", and the rest in its cause. */
+function whyNot(path: string, error: Error): string {
+  if (error.name === "TimeoutError") return `nothing came within ${ANSWER_MS / 1000} s`;
+  const cause = error.cause instanceof Error ? error.cause.message : error.message;
+  switch (Number(/os error (\d+)/.exec(cause)?.[1])) {
+    case Errno.ENOENT:
+      return "there is no such file";
+    case Errno.EACCES:
+      return "no permission";
+    case Errno.ECONNREFUSED:
+      return isSocket(path) ? "nobody listens there" : "it is no socket";
+    default:
+      return cause.split("\n")[0]!;
+  }
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return Deno.statSync(path).isSocket === true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Ask a running switch.
  *
@@ -117,9 +144,9 @@ export async function ask<T>(path: string, resource: string, init: RequestInit =
   let response: Response;
   try {
     // Not a name: Deno would ask the resolver for it, wherever the proxy leads, and wait for its answer.
-    response = await fetch(`http://127.0.0.1${resource}`, { ...init, client, signal: AbortSignal.timeout(60_000) });
+    response = await fetch(`http://127.0.0.1${resource}`, { ...init, client, signal: AbortSignal.timeout(ANSWER_MS) });
   } catch (error) {
-    throw new ApiError(`no switch answers on ${path}: ${(error as Error).message.split("\n")[0]}`);
+    throw new ApiError(`no switch answers on ${path}: ${whyNot(path, error as Error)}`);
   }
   const body = await response.json().catch(() => ({ error: `status ${response.status}` }));
   if (!response.ok) throw new ApiError(String(body.error));
@@ -132,7 +159,8 @@ export function formatStatus(status: SwitchStatus): string {
     `VMs: ${status.vms.length}`,
     ...status.vms.map((vm) =>
       `  ${vm.name} ${vm.state} ${vm.ipv4} ${vm.ipv6}: ` +
-      `${vm.circuits} circuits, ${vm.listeners} listeners, ${vm.attempts} attempts, ${vm.arenas} arenas`
+      `${vm.circuits} circuits, ${vm.listeners} listeners, ${vm.attempts} attempts, ${vm.arenas} arenas, ` +
+      `${vm.hiddenNames} questions for hidden names`
     ),
     `circuits: ${status.circuits.open} open, ${status.circuits.total} in all`,
     `arenas: ${status.arenas.length}`,

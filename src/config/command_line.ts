@@ -11,6 +11,7 @@ import { type PolicyCommand, type PolicyOptionValues, readPolicyCommand } from "
 import {
   readAction,
   readAddress,
+  readCidr,
   readEndpoint,
   readLabel,
   readLogFormat,
@@ -25,6 +26,7 @@ import {
   readPath,
   readPublication,
   readRingSize,
+  readSeconds,
   readService,
   readSocketPath,
   readWindowSize,
@@ -80,10 +82,15 @@ Options:
                       [host-address:]port=vm:port[/udp], such as 8080=web:80
   --allow-host ADDRESS:PORT
                       a port of the host that VMs may reach, also as host.csvn (repeatable)
+  --forbid CIDR       addresses that VMs must not reach by the host's stack (repeatable);
+                      the host itself, link-local and clouds' metadata they never do
   --no-outside        VMs reach each other and what is opened to them, nothing else
   --resolver ADDRESS[:PORT]
                       ask this one for names that are not the switch's (repeatable;
                       default: the host's resolvers)
+  --learned-names SECONDS
+                      how long a VM may connect by a name to the address that it was
+                      told, at least (default 1; longer when the answer says so)
   --service NAME=VM   a name that leads to VMs or addresses, with commas (repeatable)
   --socket-mode MODE  permission bits of the sockets (default 0600)
   --ring-size SIZE    bytes of each ring, 16KiB to 16MiB (default 256KiB)
@@ -114,13 +121,15 @@ const strings = [
   "window-size",
   "publish",
   "allow-host",
+  "forbid",
   "resolver",
+  "learned-names",
   "service",
   "api",
   "log-level",
   "log-format",
 ] as const;
-const repeatable = ["socket", "vm", "policy", "publish", "allow-host", "resolver", "service"] as const;
+const repeatable = ["socket", "vm", "policy", "publish", "allow-host", "forbid", "resolver", "service"] as const;
 
 /**
  * Read the command line.
@@ -201,6 +210,8 @@ function readRun(parsed: Args): Config {
     outside: parsed["no-outside"] ? false : undefined,
     publish: parsed.publish.flatMap((text: string) => option("publish", text, readPublication)),
     allowHost: parsed["allow-host"].map((text: string) => option("allow-host", text, readEndpoint)),
+    forbid: parsed.forbid.map((text: string) => option("forbid", text, readCidr)),
+    learnedSeconds: option("learned-names", parsed["learned-names"], readSeconds),
     resolvers: parsed.resolver.map((text: string) => option("resolver", text, (t) => readEndpoint(t, DNS_PORT))),
     services: parsed.service.map((text: string) => option("service", text, readService)),
     api: option("api", parsed.api, readSocketPath),

@@ -16,6 +16,7 @@ import type {
 import type { Action } from "../policy/model.ts";
 
 import type { Address, Endpoint, Network } from "../net/address.ts";
+import type { Cidr } from "../net/cidr.ts";
 
 /** What is configured. Nothing is undefined because it is wrong, only because it was not said. */
 export interface Config {
@@ -44,10 +45,14 @@ export interface Config {
   readonly outside?: boolean | undefined;
   /** Ports of the host that VMs may reach. */
   readonly allowHost: readonly Endpoint[];
+  /** Addresses that VMs must not reach by the host's stack. */
+  readonly forbid: readonly Cidr[];
   /** Ports of the host's network that lead to VMs. */
   readonly publish: readonly Publication[];
   /** Resolvers that names which are not the switch's are asked of; default: the host's. */
   readonly resolvers: readonly Endpoint[];
+  /** Seconds for which a VM may connect by a name to the address that it was told, at least. */
+  readonly learnedSeconds?: number | undefined;
   /** Names that lead to VMs (by name) or to addresses. */
   readonly services: readonly Service[];
   /** Path of the status socket. */
@@ -70,6 +75,7 @@ export const NOTHING: Config = {
   policy: [],
   namespaces: new Map(),
   allowHost: [],
+  forbid: [],
   publish: [],
   resolvers: [],
   services: [],
@@ -96,6 +102,7 @@ export function mergeConfig(first: Config, second: Config): Config {
     policy: second.policy.length > 0 ? second.policy : first.policy,
     namespaces: new Map([...first.namespaces, ...second.namespaces]),
     allowHost: [...first.allowHost, ...second.allowHost],
+    forbid: [...first.forbid, ...second.forbid],
     publish: [...first.publish, ...second.publish],
     resolvers: [...first.resolvers, ...second.resolvers],
     services: [...first.services, ...second.services],

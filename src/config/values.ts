@@ -9,6 +9,7 @@ import type { OnChange, OnDeny, Publication } from "../host/switch.ts";
 import { type Action, type NamedPort, type PolicyProtocol, protocols } from "../policy/model.ts";
 import { labelKey, labelValue, namespaceName, portName, type Syntax } from "../policy/schema.ts";
 import { type Address, AddressError, type Endpoint, Network, parseAddress } from "../net/address.ts";
+import { Cidr } from "../net/cidr.ts";
 import { ConfigError, type LogLevel, logLevels, type Service } from "./config.ts";
 
 const SOCKET_PATH_MAX = 107;
@@ -157,6 +158,18 @@ export function readRingSize(text: string): number {
 /** Window size, in bytes. */
 export function readWindowSize(text: string): number {
   return readSize(text, 2 ** 28, 2 ** 38);
+}
+
+/** Addresses: a range such as 10.0.0.0/8, or a single one. */
+export function readCidr(text: string): Cidr {
+  return rethrow(() => text.includes("/") ? Cidr.parse(text) : Cidr.parse(`${text}/${text.includes(":") ? 128 : 32}`));
+}
+
+/** Seconds, up to a day. */
+export function readSeconds(text: string): number {
+  const seconds = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  if (!(seconds <= 86_400)) throw new ConfigError(`"${text}" is not a time: use a number of seconds from 0 to 86400`);
+  return seconds;
 }
 
 /** Permission bits such as 0660. */

@@ -2,9 +2,12 @@
  * Asks the upstreams what is not ours to answer.
  *
  * Theory of operation. A query goes out as the client wrote it, under a random id, from a socket of its own at a port that the system
- * chooses; what comes back is the answer only if it comes from the upstream that was asked, with that id and that question, since
+ * chooses; what comes back is the answer only if it comes from an upstream that was asked, with that id and that question, since
  * anyone may send to the port. An upstream that says nothing in time is asked again after the others; one that answers that it cannot
- * (SERVFAIL, NOTIMP, REFUSED) is not, and what it said is passed on when no other does better.
+ * (SERVFAIL, NOTIMP, REFUSED) is not, and what it said is passed on when no other does better. All tries of a query come from the same
+ * socket, which is listened on until its time is over: an upstream that takes longer than one try answers all the same.
+ *
+ * Equal questions that come meanwhile, as from a client that tries again, share one query and its answer.
  *
  * A truncated answer is passed on to a client that asked over UDP, which then comes back over TCP; for a client that came over TCP
  * the upstream is asked over TCP too.
@@ -13,113 +16,193 @@
  */
 
 import type { Logger } from "@logtape/logtape";
+import type { Clock, Timer } from "../clock.ts";
 import { type Endpoint, formatEndpoint, parseAddress } from "../net/address.ts";
 import { MESSAGE_BYTES_MAX, type ResolverLimits } from "./limits.ts";
 import { idOf, isAnswerTo, isTruncated, type Query, Rcode, rcodeOf, withId } from "./message.ts";
 import { MessageConnection } from "./tcp.ts";
 import { UdpSocket } from "./udp.ts";
+import type { Upstreams } from "./upstreams.ts";
 
 const any = { 4: parseAddress("0.0.0.0"), 6: parseAddress("::") } as const;
 /** An upstream that says this is not asked again. */
 const helpless: readonly number[] = [Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED];
 
+/** What a forwarder is made of. */
+export interface ForwarderOptions {
+  readonly upstreams: Upstreams;
+  readonly limits: ResolverLimits;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
 /** Forwards queries. Disposing it ends those that are under way, without an answer. */
 export class Forwarder implements Disposable {
-  readonly #stop = new AbortController();
-  #running = 0;
+  readonly #underWay = new Map<string, Forwarded>();
+  /** Askers that wait. */
+  #asking = 0;
+  #stopped = false;
 
-  constructor(readonly upstreams: readonly Endpoint[], readonly limits: ResolverLimits, readonly log: Logger) {}
+  constructor(readonly options: ForwarderOptions) {}
+
+  /** Is there nobody to ask? */
+  get isAlone(): boolean {
+    return this.options.upstreams.current.length === 0;
+  }
 
   /**
    * Ask the upstreams.
    *
    * @param tcp Did the client come over TCP?
-   * @returns The answer, under the client's id; undefined when there is none, or too many queries are under way.
+   * @returns The answer, under the client's id; undefined when there is none, or too much is under way.
    */
   async ask(query: Query, tcp: boolean): Promise<Uint8Array | undefined> {
-    if (this.#running >= this.limits.forwarded) {
-      this.log.debug("{name} is not forwarded: {running} queries are", { name: query.name, running: this.#running });
+    const { limits, log } = this.options;
+    const key = keyOf(query, tcp);
+    let forwarded = this.#underWay.get(key);
+    const full = forwarded ? this.#asking >= limits.askers : this.#underWay.size >= limits.forwarded;
+    if (full || this.#stopped) {
+      log.debug("{name} is not forwarded: {running} queries are", { name: query.name, running: this.#underWay.size });
       return undefined;
     }
-    this.#running++;
+    if (!forwarded) {
+      forwarded = new Forwarded(query, tcp, this.options);
+      this.#underWay.set(key, forwarded);
+    }
+    this.#asking++;
     try {
-      const answer = await this.#askInTurn(query, tcp);
+      const answer = await forwarded.answer;
       return answer && withId(answer, idOf(query.bytes));
     } finally {
-      this.#running--;
+      this.#asking--;
+      if (this.#underWay.get(key) === forwarded) this.#underWay.delete(key);
     }
   }
 
   [Symbol.dispose](): void {
-    this.#stop.abort();
+    this.#stopped = true;
+    for (const forwarded of [...this.#underWay.values()]) forwarded.end(undefined);
+  }
+}
+
+/** Questions are equal when all but their ids is, byte for byte: what comes back is the same for each. */
+function keyOf({ bytes }: Query, tcp: boolean): string {
+  return `${tcp} ${String.fromCharCode(...bytes.subarray(2))}`;
+}
+
+/** One query, from the first try to its end. */
+class Forwarded {
+  /** Settles once, and never fails. */
+  readonly answer: Promise<Uint8Array | undefined>;
+  readonly #settled = Promise.withResolvers<Uint8Array | undefined>();
+  readonly #id = crypto.getRandomValues(new Uint16Array(1))[0]!;
+  readonly #sockets = new Map<4 | 6, Promise<UdpSocket>>();
+  /** Whom to ask next, in turn. */
+  readonly #turn: Endpoint[];
+  /** Those that were asked, and may still answer. */
+  readonly #asked = new Map<string, Endpoint>();
+  readonly #timers = new Set<Timer>();
+  readonly #abort = new AbortController();
+  #tries: number;
+  /** What an upstream said that could not answer. */
+  #poor: Uint8Array | undefined;
+  #ended = false;
+
+  constructor(readonly query: Query, readonly tcp: boolean, readonly options: ForwarderOptions) {
+    const { upstreams, limits, clock } = options;
+    this.#turn = [...upstreams.current];
+    this.#tries = limits.tries;
+    this.answer = this.#settled.promise;
+    this.#timers.add(clock.after(limits.answerMs, () => this.end(this.#poor)));
+    this.#next();
   }
 
-  async #askInTurn(query: Query, tcp: boolean): Promise<Uint8Array | undefined> {
-    const turn = [...this.upstreams];
-    let poor: Uint8Array | undefined;
-    for (let tries = this.limits.tries; tries > 0 && !this.#stop.signal.aborted; tries--) {
-      const upstream = turn.shift();
-      if (!upstream) break;
-      const answer = await this.#askOne(upstream, query, tcp);
-      if (answer && !helpless.includes(rcodeOf(answer))) return answer;
-      if (answer) poor = answer;
-      else turn.push(upstream);
+  /** It is over, with this answer. */
+  end(answer: Uint8Array | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    for (const timer of this.#timers) timer.cancel();
+    this.#abort.abort();
+    const closed = [...this.#sockets.values()].map((socket) => socket.then((opened) => opened[Symbol.asyncDispose]()));
+    // The answer waits for the sockets, so that nothing is left when the last asker has it.
+    Promise.allSettled(closed).then(() => this.#settled.resolve(answer), () => this.#settled.resolve(answer));
+  }
+
+  /** Ask the next one whose turn it is, and another one when it has not answered after a while. */
+  #next(): void {
+    if (this.#ended) return;
+    const upstream = this.#turn.shift();
+    if (upstream && this.#tries > 0) {
+      this.#tries--;
+      this.#turn.push(upstream);
+      this.#asked.set(formatEndpoint(upstream), upstream);
+      this.#send(upstream).catch((error) => this.#failed(upstream, error));
+      this.#later();
+    } else if (this.#asked.size === 0) this.end(this.#poor);
+  }
+
+  #later(): void {
+    const timer: Timer = this.options.clock.after(this.options.limits.tryMs, () => {
+      this.#timers.delete(timer);
+      this.#next();
+    });
+    this.#timers.add(timer);
+  }
+
+  /** One that is not to be asked again, nor waited for. */
+  #without(upstream: Endpoint): void {
+    const key = formatEndpoint(upstream);
+    this.#asked.delete(key);
+    const at = this.#turn.findIndex((other) => formatEndpoint(other) === key);
+    if (at >= 0) this.#turn.splice(at, 1);
+    this.#next();
+  }
+
+  #failed(upstream: Endpoint, error: unknown): void {
+    if (this.#ended) return;
+    this.options.log.debug("{upstream}: {error}", { upstream: formatEndpoint(upstream), error });
+    this.#without(upstream);
+  }
+
+  async #send(upstream: Endpoint): Promise<void> {
+    const { family } = upstream.address;
+    const opening = this.#sockets.get(family) ??
+      UdpSocket.open(any[family], (bytes, from) => this.#datagram(bytes, from));
+    this.#sockets.set(family, opening);
+    const socket = await opening;
+    if (!this.#ended) await socket.send(withId(this.query.bytes, this.#id), upstream);
+  }
+
+  #datagram(bytes: Uint8Array, from: Endpoint): void {
+    const upstream = this.#asked.get(formatEndpoint(from));
+    if (!upstream || this.#ended || !isAnswerTo(bytes, this.query, this.#id)) return;
+    if (!this.tcp || !isTruncated(bytes)) return this.#take(upstream, bytes);
+    // Another copy of it is not fetched again.
+    this.#asked.delete(formatEndpoint(from));
+    this.#fetch(upstream).then(
+      (answer) => answer ? this.#take(upstream, answer) : this.#failed(upstream, "it ended the connection"),
+      (error) => this.#failed(upstream, error),
+    );
+  }
+
+  #take(upstream: Endpoint, answer: Uint8Array): void {
+    if (helpless.includes(rcodeOf(answer))) {
+      this.#poor = answer;
+      return this.#without(upstream);
     }
-    return poor;
+    this.options.upstreams.answered(upstream);
+    this.end(answer);
   }
 
-  async #askOne(upstream: Endpoint, query: Query, tcp: boolean): Promise<Uint8Array | undefined> {
-    const answer = await this.#try(upstream, query, overUdp);
-    return answer && tcp && isTruncated(answer) ? await this.#try(upstream, query, overTcp) : answer;
-  }
-
-  /** One exchange, within its time. */
-  async #try(upstream: Endpoint, query: Query, exchange: Exchange): Promise<Uint8Array | undefined> {
-    const end = new AbortController();
-    const abort = (): void => end.abort();
-    const timer = setTimeout(abort, this.limits.tryMs);
-    this.#stop.signal.addEventListener("abort", abort);
-    if (this.#stop.signal.aborted) abort();
-    try {
-      return await exchange(upstream, query, end.signal);
-    } catch (error) {
-      if (!end.signal.aborted) this.log.debug("{upstream}: {error}", { upstream: formatEndpoint(upstream), error });
-      return undefined;
-    } finally {
-      clearTimeout(timer);
-      this.#stop.signal.removeEventListener("abort", abort);
+  /** Ask over TCP. The time of all tries ends it; the connection's own time is for clients. */
+  async #fetch({ address: { text: hostname }, port }: Endpoint): Promise<Uint8Array | undefined> {
+    const { signal } = this.#abort;
+    using connection = new MessageConnection(await Deno.connect({ hostname, port, signal }), undefined);
+    signal.addEventListener("abort", () => connection[Symbol.dispose]());
+    if (signal.aborted || !await connection.write(withId(this.query.bytes, this.#id))) return undefined;
+    for (;;) {
+      const answer = await connection.read(MESSAGE_BYTES_MAX);
+      if (!answer || isAnswerTo(answer, this.query, this.#id)) return answer;
     }
-  }
-}
-
-type Exchange = (upstream: Endpoint, query: Query, signal: AbortSignal) => Promise<Uint8Array | undefined>;
-
-function randomId(): number {
-  return crypto.getRandomValues(new Uint16Array(1))[0]!;
-}
-
-async function overUdp(upstream: Endpoint, query: Query, signal: AbortSignal): Promise<Uint8Array | undefined> {
-  const id = randomId();
-  const answer = Promise.withResolvers<Uint8Array | undefined>();
-  await using socket = await UdpSocket.open(any[upstream.address.family], (bytes, from) => {
-    if (from.port !== upstream.port || from.address.text !== upstream.address.text) return;
-    if (isAnswerTo(bytes, query, id)) answer.resolve(bytes);
-  });
-  signal.addEventListener("abort", () => answer.resolve(undefined));
-  if (signal.aborted) return undefined;
-  await socket.send(withId(query.bytes, id), upstream);
-  return await answer.promise;
-}
-
-async function overTcp(upstream: Endpoint, query: Query, signal: AbortSignal): Promise<Uint8Array | undefined> {
-  const { address: { text: hostname }, port } = upstream;
-  const id = randomId();
-  // The signal ends it; the connection's own time is for clients.
-  using connection = new MessageConnection(await Deno.connect({ hostname, port, signal }), undefined);
-  signal.addEventListener("abort", () => connection[Symbol.dispose]());
-  if (signal.aborted || !await connection.write(withId(query.bytes, id))) return undefined;
-  for (;;) {
-    const answer = await connection.read(MESSAGE_BYTES_MAX);
-    if (!answer || isAnswerTo(answer, query, id)) return answer;
   }
 }

@@ -6,12 +6,16 @@
 
 /** What one resolver puts up with. */
 export interface ResolverLimits {
-  /** Queries that are with an upstream at once; beyond, SERVFAIL. */
+  /** Different queries that are with upstreams at once; beyond, SERVFAIL. */
   readonly forwarded: number;
   /** How often an upstream is asked for one query, all upstreams together. */
   readonly tries: number;
-  /** Milliseconds that one try may take. */
+  /** Askers that wait for these; beyond, SERVFAIL. */
+  readonly askers: number;
+  /** Milliseconds after which the next try is made. */
   readonly tryMs: number;
+  /** Milliseconds for which an answer is waited for, to whichever try. */
+  readonly answerMs: number;
   /** TCP connections at once; beyond, they are closed at once. */
   readonly connections: number;
   /** Milliseconds in which a TCP client must have sent its next query, and have taken an answer. */
@@ -22,7 +26,9 @@ export interface ResolverLimits {
 export const DEFAULT_RESOLVER_LIMITS: ResolverLimits = {
   forwarded: 256,
   tries: 3,
+  askers: 1024,
   tryMs: 2000,
+  answerMs: 10_000,
   connections: 64,
   clientMs: 10_000,
 };

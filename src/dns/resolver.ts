@@ -10,13 +10,14 @@
  */
 
 import { getLogger, type Logger } from "@logtape/logtape";
-import { delay } from "@std/async";
+import { type Clock, systemClock } from "../clock.ts";
 import { type Endpoint, parseAddress } from "../net/address.ts";
 import { Forwarder } from "./forwarder.ts";
 import { DEFAULT_RESOLVER_LIMITS, QUERY_BYTES_MAX, type ResolverLimits } from "./limits.ts";
-import { type MayForward, type OnAnswer, Responder } from "./responder.ts";
+import { type MayForward, type OnAnswer, type OnHidden, Responder } from "./responder.ts";
 import { MessageConnection } from "./tcp.ts";
 import { UdpSocket } from "./udp.ts";
+import type { Upstreams } from "./upstreams.ts";
 import type { Zone } from "./zone.ts";
 
 /** Milliseconds until the next connection is accepted, after one could not be. */
@@ -26,16 +27,19 @@ const ACCEPT_AGAIN_MS = 100;
 export interface ResolverOptions {
   /** The switch's own names. */
   readonly zone: Zone;
-  /** Who is asked for other names, in this order; without any, they are refused. */
-  readonly upstreams: readonly Endpoint[];
+  /** Who is asked for other names; where there is nobody, there are none. */
+  readonly upstreams: Upstreams;
   /** The address of the host to listen on. */
   readonly hostname: string;
   readonly log?: Logger;
   readonly onAnswer?: OnAnswer;
   /** Default: any name. */
   readonly mayForward?: MayForward;
+  /** Told of names that the client may not have others asked for. */
+  readonly onHidden?: OnHidden;
   /** Others than the usual limits. */
   readonly limits?: Partial<ResolverLimits>;
+  readonly clock?: Clock;
 }
 
 /**
@@ -44,9 +48,10 @@ export interface ResolverOptions {
  * @example
  * ```ts
  * import { Resolver } from "./resolver.ts";
+ * import { fixedUpstreams } from "./upstreams.ts";
  * await using resolver = await Resolver.start({
  *   zone: { lookup: () => undefined },
- *   upstreams: [],
+ *   upstreams: fixedUpstreams([]),
  *   hostname: "127.0.0.1",
  * });
  * console.log(resolver.udp.port, resolver.tcp.port);
@@ -59,6 +64,7 @@ export class Resolver implements AsyncDisposable {
   readonly tcp: Endpoint;
   readonly #log: Logger;
   readonly #limits: ResolverLimits;
+  readonly #clock: Clock;
   readonly #forwarder: Forwarder;
   readonly #responder: Responder;
   readonly #stop = new AbortController();
@@ -72,14 +78,10 @@ export class Resolver implements AsyncDisposable {
     this.#limits = limits;
     this.#listener = listener;
     this.#socket = socket;
-    this.#forwarder = new Forwarder(options.upstreams, limits, this.#log);
-    this.#responder = new Responder(
-      options.zone,
-      this.#forwarder,
-      this.#log,
-      options.onAnswer,
-      options.mayForward,
-    );
+    const { clock = systemClock, upstreams } = options;
+    this.#clock = clock;
+    this.#forwarder = new Forwarder({ upstreams, limits, log: this.#log, clock });
+    this.#responder = new Responder(this.#forwarder, this.#log, options);
     this.udp = socket.local;
     this.tcp = { address: parseAddress(listener.addr.hostname), port: listener.addr.port };
     this.#run(this.#accept());
@@ -95,13 +97,12 @@ export class Resolver implements AsyncDisposable {
     const address = parseAddress(options.hostname);
     const listener = Deno.listen({ hostname: address.text, port: 0 });
     try {
-      // Nothing is read from the socket until it has been handed to the resolver.
-      const ready = Promise.withResolvers<Resolver>();
+      let resolver: Resolver | undefined;
+      // What comes before it is there is lost, as datagrams may be.
       const socket = await UdpSocket.open(address, (bytes, from) => {
-        ready.promise.then((resolver) => resolver.#run(resolver.#datagram(bytes, from)));
+        if (resolver) resolver.#run(resolver.#datagram(bytes, from));
       });
-      ready.resolve(new Resolver(options, limits, listener, socket));
-      return await ready.promise;
+      return resolver = new Resolver(options, limits, listener, socket);
     } catch (error) {
       listener.close();
       throw error;
@@ -137,15 +138,29 @@ export class Resolver implements AsyncDisposable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        const connection = new MessageConnection(await this.#listener.accept(), this.#limits.clientMs);
+        const connection = new MessageConnection(await this.#listener.accept(), this.#limits.clientMs, this.#clock);
         if (signal.aborted || this.#connections.size >= this.#limits.connections) connection[Symbol.dispose]();
         else this.#run(this.#serve(connection));
       } catch (error) {
         if (signal.aborted) return;
         this.#log.warn("a connection was not accepted: {error}", { error });
-        await delay(ACCEPT_AGAIN_MS, { signal }).catch(() => {});
+        await this.#rest(ACCEPT_AGAIN_MS);
       }
     }
+  }
+
+  /** A while, or until the end. */
+  #rest(ms: number): Promise<void> {
+    const { signal } = this.#stop;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel();
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = this.#clock.after(ms, done);
+      signal.addEventListener("abort", done);
+    });
   }
 
   async #serve(connection: MessageConnection): Promise<void> {

@@ -21,12 +21,26 @@ import type { Zone, ZoneAnswer, ZoneRecord, ZoneType } from "./zone.ts";
  */
 export type OnAnswer = (name: string, type: ZoneType, records: readonly ZoneRecord[], ttl: number) => void;
 
+/** May the client have others asked for a name, or, if not for that one, for names below it? */
+export type Forwardable = "yes" | "below" | "no";
+
 /**
  * May the client have others asked for this name? The switch's own names are always answered.
  *
  * @param name As names are compared: lower case, no dot at the end.
  */
-export type MayForward = (name: string) => boolean;
+export type MayForward = (name: string) => Forwardable;
+
+/** Told of a name that the client has asked for, and may not have others asked for. */
+export type OnHidden = (name: string, type: string) => void;
+
+/** What a responder is made of. */
+export interface ResponderOptions {
+  readonly zone: Zone;
+  readonly onAnswer?: OnAnswer;
+  readonly mayForward?: MayForward;
+  readonly onHidden?: OnHidden;
+}
 
 const zoneTypes: readonly string[] = ["A", "AAAA", "PTR"] satisfies ZoneType[];
 
@@ -34,15 +48,20 @@ function isZoneType(type: string): type is ZoneType {
   return zoneTypes.includes(type);
 }
 
-/** Answers messages. */
+/**
+ * Answers messages.
+ *
+ * Theory of operation. A name that policy hides does not exist, for the client: NXDOMAIN. Resolvers with a list of domains to search try one
+ * name after the other, and go on to the next after NXDOMAIN, all of them; after REFUSED or SERVFAIL musl's stops, and the name that policy allows is
+ * never asked for; after an answer without records it stops as well. Nobody is to remember that it does not exist: its SOA record says 0 seconds,
+ * so that a change of policy shows at once. Where names below it may be asked for, there is the name, without records (RFC 8020).
+ */
 export class Responder {
-  constructor(
-    readonly zone: Zone,
-    readonly forwarder: Forwarder,
-    readonly log: Logger,
-    readonly onAnswer: OnAnswer | undefined,
-    readonly mayForward: MayForward | undefined,
-  ) {}
+  readonly zone: Zone;
+
+  constructor(readonly forwarder: Forwarder, readonly log: Logger, readonly options: ResponderOptions) {
+    this.zone = options.zone;
+  }
 
   /**
    * The answer to a message; undefined: it is dropped. Never throws.
@@ -75,7 +94,7 @@ export class Responder {
     if (!found) return undefined;
     if (found.kind !== "records") {
       const rcode = found.kind === "no-data" ? Rcode.NOERROR : Rcode.NXDOMAIN;
-      const authorities = [startOfAuthority(found.apex ?? query.name)];
+      const authorities = [startOfAuthority(found.apex ?? query.name, ZONE_TTL)];
       return makeReply(query, { rcode, authoritative: true, authorities }, max);
     }
     this.#tell(query, found.records, ZONE_TTL);
@@ -99,12 +118,16 @@ export class Responder {
   }
 
   async #forward(query: Query, tcp: boolean, max: number): Promise<Uint8Array> {
-    const refused = this.forwarder.upstreams.length === 0 || this.mayForward?.(query.canonical) === false;
-    if (refused) return makeReply(query, { rcode: Rcode.REFUSED }, max);
+    const may = this.options.mayForward?.(query.canonical) ?? "yes";
+    if (may !== "yes" || this.forwarder.isAlone) {
+      if (may !== "yes") this.#hidden(query);
+      const rcode = may === "below" ? Rcode.NOERROR : Rcode.NXDOMAIN;
+      return makeReply(query, { rcode, authorities: [startOfAuthority(".", 0)] }, max);
+    }
     const response = await this.forwarder.ask(query, tcp);
     if (!response) return makeReply(query, { rcode: Rcode.SERVFAIL }, max);
     if (response.length > max) return makeReply(query, { rcode: Rcode.NOERROR, truncated: true }, max);
-    const answered = this.onAnswer && answeredBy(response, query);
+    const answered = this.options.onAnswer && answeredBy(response, query);
     if (answered) this.#tell(query, answered.records, answered.ttl);
     return response;
   }
@@ -112,15 +135,23 @@ export class Responder {
   #tell(query: Query, records: readonly ZoneRecord[], ttl: number): void {
     if (!isZoneType(query.type)) return;
     try {
-      this.onAnswer?.(query.canonical, query.type, records, ttl);
+      this.options.onAnswer?.(query.canonical, query.type, records, ttl);
     } catch (error) {
       this.log.error("the hook failed for {name}: {error}", { name: query.name, error });
     }
   }
+
+  #hidden({ canonical, name, type }: Query): void {
+    try {
+      this.options.onHidden?.(canonical, type);
+    } catch (error) {
+      this.log.error("the hook failed for {name}: {error}", { name, error });
+    }
+  }
 }
 
-/** Tells how long the absence of a name may be remembered (RFC 2308). */
-function startOfAuthority(apex: string): Answer {
+/** Tells how long the absence of a name may be remembered (RFC 2308). @param ttl Seconds. */
+function startOfAuthority(apex: string, ttl: number): Answer {
   const data = { mname: apex, rname: "nobody.invalid", serial: 1, refresh: 3600, retry: 1200, expire: 604_800 };
-  return { name: apex, type: "SOA", class: "IN", ttl: ZONE_TTL, data: { ...data, minimum: ZONE_TTL } };
+  return { name: apex, type: "SOA", class: "IN", ttl, data: { ...data, minimum: ttl } };
 }

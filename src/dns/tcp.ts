@@ -4,12 +4,14 @@
  * @module
  */
 
+import { type Clock, systemClock } from "../clock.ts";
+
 /** A connection that carries messages. Whoever is too slow loses it. */
 export class MessageConnection implements Disposable {
   #closed = false;
 
   /** @param ms Milliseconds that a whole message may take, either way; undefined: whoever has it closes it in time. */
-  constructor(readonly connection: Deno.Conn, readonly ms: number | undefined) {}
+  constructor(readonly connection: Deno.Conn, readonly ms: number | undefined, readonly clock: Clock = systemClock) {}
 
   /**
    * Read a message.
@@ -60,14 +62,14 @@ export class MessageConnection implements Disposable {
   }
 
   async #timed<T>(work: () => Promise<T>): Promise<T | undefined> {
-    const timer = this.ms === undefined ? undefined : setTimeout(() => this[Symbol.dispose](), this.ms);
+    const timer = this.ms === undefined ? undefined : this.clock.after(this.ms, () => this[Symbol.dispose]());
     try {
       return await work();
     } catch {
       // Closed, by us or by the other end: there is nothing to be said to anyone.
       return undefined;
     } finally {
-      clearTimeout(timer);
+      timer?.cancel();
     }
   }
 }

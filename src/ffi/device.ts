@@ -1,10 +1,11 @@
 import type { Device } from "../circuit/plane.ts";
 import { checked } from "../errno.ts";
 import type { Descriptor, Queues, QueueSetup, Region } from "../vhost/transport.ts";
+import { Layout } from "./abi.ts";
 import type { Library } from "./library.ts";
 
-const REGION_BYTES = 40;
-const QUEUE_SETUP_BYTES = 56;
+const Row = Layout.region;
+const Setup = Layout.queue_setup;
 
 /** The virtqueues and routes of one VM. */
 export class PlaneDevice implements Device, Queues, Disposable {
@@ -22,15 +23,15 @@ export class PlaneDevice implements Device, Queues, Disposable {
   }
 
   setMemory(regions: readonly Region[]): void {
-    const bytes = new Uint8Array(REGION_BYTES * Math.max(1, regions.length));
+    const bytes = new Uint8Array(Row.size * Math.max(1, regions.length));
     const view = new DataView(bytes.buffer);
     regions.forEach((region, i) => {
-      const at = REGION_BYTES * i;
-      view.setBigUint64(at, region.guest, true);
-      view.setBigUint64(at + 8, region.size, true);
-      view.setBigUint64(at + 16, region.user, true);
-      view.setBigUint64(at + 24, region.offset, true);
-      view.setInt32(at + 32, region.descriptor.fd, true);
+      const at = Row.size * i;
+      view.setBigUint64(at + Row.guest, region.guest, true);
+      view.setBigUint64(at + Row.size_, region.size, true);
+      view.setBigUint64(at + Row.user, region.user, true);
+      view.setBigUint64(at + Row.offset, region.offset, true);
+      view.setInt32(at + Row.fd, region.descriptor.fd, true);
     });
     checked(
       "map guest memory",
@@ -39,17 +40,17 @@ export class PlaneDevice implements Device, Queues, Disposable {
   }
 
   startQueue(setup: QueueSetup): void {
-    const bytes = new Uint8Array(QUEUE_SETUP_BYTES);
+    const bytes = new Uint8Array(Setup.size);
     const view = new DataView(bytes.buffer);
-    view.setBigUint64(0, setup.features, true);
-    view.setBigUint64(8, setup.desc, true);
-    view.setBigUint64(16, setup.used, true);
-    view.setBigUint64(24, setup.avail, true);
-    view.setUint32(32, setup.index, true);
-    view.setUint32(36, setup.size, true);
-    view.setUint32(40, setup.base, true);
-    view.setInt32(44, setup.kick.release(), true);
-    view.setInt32(48, setup.call?.release() ?? -1, true);
+    view.setBigUint64(Setup.features, setup.features, true);
+    view.setBigUint64(Setup.desc, setup.desc, true);
+    view.setBigUint64(Setup.used, setup.used, true);
+    view.setBigUint64(Setup.avail, setup.avail, true);
+    view.setUint32(Setup.index, setup.index, true);
+    view.setUint32(Setup.size_, setup.size, true);
+    view.setUint32(Setup.base, setup.base, true);
+    view.setInt32(Setup.kick, setup.kick.release(), true);
+    view.setInt32(Setup.call, setup.call?.release() ?? -1, true);
     checked(
       `start virtqueue ${setup.index}`,
       this.#symbols.csvn_queue_start(this.plane, this.handle, bytes),

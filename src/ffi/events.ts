@@ -4,6 +4,8 @@
  * @module
  */
 
+import { EventKind, Layout } from "./abi.ts";
+
 /** Peer credentials of a front-end. */
 export interface Credentials {
   readonly pid: number;
@@ -33,8 +35,8 @@ export type PlaneEvent =
   | { kind: "host-source"; circuit: number; address: Uint8Array<ArrayBuffer> }
   | { kind: "host-accepted"; listener: number; fd: number; remote: Uint8Array<ArrayBuffer> };
 
-const HEADER = 16;
-const MESSAGE = 48;
+const Header = Layout.event_header;
+const Message = Layout.event_message;
 const text = new TextDecoder();
 
 /**
@@ -46,71 +48,72 @@ const text = new TextDecoder();
 export function* decodeEvents(buffer: Uint8Array<ArrayBuffer>, bytes: number): Generator<PlaneEvent> {
   const view = new DataView(buffer.buffer, buffer.byteOffset, bytes);
   for (let at = 0; at < bytes;) {
-    const length = view.getUint32(at, true);
+    const length = view.getUint32(at + Header.length, true);
     yield decodeEvent(buffer, view, at, length);
     at += (length + 7) & ~7;
   }
 }
 
 function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number, length: number): PlaneEvent {
-  const kind = view.getUint32(at + 4, true);
-  const handle = view.getInt32(at + 8, true);
-  const aux = view.getUint32(at + 12, true);
-  const body = at + HEADER;
+  const kind = view.getUint32(at + Header.kind, true);
+  const handle = view.getInt32(at + Header.handle, true);
+  const aux = view.getUint32(at + Header.aux, true);
+  const body = at + Header.size;
   const rest = (): string => text.decode(buffer.subarray(body, at + length));
   switch (kind) {
-    case 1:
+    case EventKind.ACCEPTED:
       return {
         kind: "accepted",
         session: handle,
         listener: aux,
         credentials: {
-          pid: view.getInt32(body, true),
-          uid: view.getUint32(body + 4, true),
-          gid: view.getUint32(body + 8, true),
+          pid: view.getInt32(body + Layout.event_accepted.pid, true),
+          uid: view.getUint32(body + Layout.event_accepted.uid, true),
+          gid: view.getUint32(body + Layout.event_accepted.gid, true),
         },
       };
-    case 2:
-    case 3: {
-      const size = view.getUint32(body + 8, true);
-      const count = view.getUint32(body + 12, true);
+    case EventKind.MESSAGE:
+    case EventKind.BACKEND_MESSAGE: {
+      const size = view.getUint32(body + Message.size_, true);
+      const count = view.getUint32(body + Message.descriptors, true);
       return {
-        kind: kind === 2 ? "message" : "backend-message",
+        kind: kind === EventKind.MESSAGE ? "message" : "backend-message",
         session: handle,
-        request: view.getUint32(body, true),
-        flags: view.getUint32(body + 4, true),
-        payload: buffer.slice(body + MESSAGE, body + MESSAGE + size),
-        fds: Array.from({ length: count }, (_, i) => view.getInt32(body + 16 + 4 * i, true)),
+        request: view.getUint32(body + Message.request, true),
+        flags: view.getUint32(body + Message.flags, true),
+        payload: buffer.slice(body + Message.size, body + Message.size + size),
+        fds: Array.from({ length: count }, (_, i) => view.getInt32(body + Message.fds + 4 * i, true)),
       };
     }
-    case 4:
-    case 5:
-      return { kind: kind === 4 ? "session-end" : "backend-end", session: handle, errno: aux, reason: rest() };
-    case 6:
+    case EventKind.SESSION_END:
+      return { kind: "session-end", session: handle, errno: aux, reason: rest() };
+    case EventKind.BACKEND_END:
+      return { kind: "backend-end", session: handle, errno: aux, reason: rest() };
+    case EventKind.CONTROL:
       return {
         kind: "control",
         device: handle,
         ticket: aux,
-        size: view.getUint32(body, true),
-        room: view.getUint32(body + 4, true),
-        request: buffer.subarray(body + 8, at + length),
+        size: view.getUint32(body + Layout.event_control.size_, true),
+        room: view.getUint32(body + Layout.event_control.room, true),
+        request: buffer.subarray(body + Layout.event_control.size, at + length),
       };
-    case 7:
+    case EventKind.DEVICE_FAULT:
       return { kind: "device-fault", device: handle, queue: aux >>> 16, errno: aux & 0xffff, reason: rest() };
-    case 8:
+    case EventKind.HOST_CONNECTED:
       return { kind: "host-connected", circuit: handle, errno: aux };
-    case 9:
-    case 12:
+    case EventKind.HOST_DONE:
+    case EventKind.HOST_DATAGRAM_DONE:
       return {
-        kind: kind === 9 ? "host-done" : "host-datagram-done",
+        kind: kind === EventKind.HOST_DONE ? "host-done" : "host-datagram-done",
         circuit: handle,
         errno: aux,
-        sent: view.getBigUint64(body, true),
-        received: view.getBigUint64(body + 8, true),
+        sent: view.getBigUint64(body + Layout.event_done.sent, true),
+        received: view.getBigUint64(body + Layout.event_done.received, true),
       };
-    case 10:
+    case EventKind.HOST_ACCEPTED:
       return { kind: "host-accepted", listener: handle, fd: aux, remote: buffer.slice(body, at + length) };
-    case 11:
+    case EventKind.HOST_SOURCE:
       return { kind: "host-source", circuit: handle, address: buffer.slice(body, at + length) };
     default:
       throw new Error(`unknown event ${kind} from the helper library`);

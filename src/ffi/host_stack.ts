@@ -18,45 +18,48 @@ import type {
 import type { ArenaMemory } from "../circuit/plane.ts";
 import { checked } from "../errno.ts";
 import { addressOf, type Endpoint, formatEndpoint } from "../net/address.ts";
+import { Layout } from "./abi.ts";
 import { PlaneDevice } from "./device.ts";
 import type { PlaneEvent } from "./events.ts";
 import type { Library } from "./library.ts";
 
-const ADDRESS_BYTES = 28;
-const SETUP_BYTES = 88;
-const REMOTE_AT = 52;
-const PERMIT_BYTES = 64;
-const MOVED_BYTES = 16;
+const Address = Layout.host_address;
+const Setup = Layout.host_setup;
+const Permit = Layout.host_permit;
+const Moved = Layout.host_moved;
 
 function putAddress(bytes: Uint8Array, at: number, { address, port }: Endpoint): void {
   const view = new DataView(bytes.buffer);
-  view.setUint32(at, address.family, true);
-  view.setUint32(at + 4, port, true);
-  bytes.set(address.bytes, at + 12);
+  view.setUint32(at + Address.family, address.family, true);
+  view.setUint32(at + Address.port, port, true);
+  bytes.set(address.bytes, at + Address.ip);
 }
 
 /** Decode a `csvn_host_address`. */
 export function decodeHostAddress(bytes: Uint8Array): Endpoint {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const length = view.getUint32(0, true) === 4 ? 4 : 16;
-  return { address: addressOf(bytes.slice(12, 12 + length)), port: view.getUint32(4, true) };
+  const length = view.getUint32(Address.family, true) === 4 ? 4 : 16;
+  return {
+    address: addressOf(bytes.slice(Address.ip, Address.ip + length)),
+    port: view.getUint32(Address.port, true),
+  };
 }
 
 /** A `csvn_host_setup`. @param to An address, or a descriptor; -1: neither. */
 function encodeSetup({ device, id, arena, extents }: HostCircuitSetup, to: Endpoint | number): Uint8Array<ArrayBuffer> {
   if (!(device instanceof PlaneDevice) || !(arena instanceof Arena)) throw new TypeError("not of this plane");
-  const bytes = new Uint8Array(SETUP_BYTES);
+  const bytes = new Uint8Array(Setup.size);
   const view = new DataView(bytes.buffer);
-  view.setInt32(0, device.handle, true);
-  view.setUint32(4, id, true);
-  view.setInt32(8, arena.handle, true);
-  view.setUint32(12, extents.ringSize, true);
-  view.setBigUint64(16, BigInt(extents.ownControl), true);
-  view.setBigUint64(24, BigInt(extents.peerControl), true);
-  view.setBigUint64(32, BigInt(extents.txRing), true);
-  view.setBigUint64(40, BigInt(extents.rxRing), true);
-  view.setInt32(48, typeof to === "number" ? to : -1, true);
-  if (typeof to !== "number") putAddress(bytes, REMOTE_AT, to);
+  view.setInt32(Setup.device, device.handle, true);
+  view.setUint32(Setup.id, id, true);
+  view.setInt32(Setup.arena, arena.handle, true);
+  view.setUint32(Setup.ring_size, extents.ringSize, true);
+  view.setBigUint64(Setup.own_control, BigInt(extents.ownControl), true);
+  view.setBigUint64(Setup.peer_control, BigInt(extents.peerControl), true);
+  view.setBigUint64(Setup.tx_ring, BigInt(extents.txRing), true);
+  view.setBigUint64(Setup.rx_ring, BigInt(extents.rxRing), true);
+  view.setInt32(Setup.fd, typeof to === "number" ? to : -1, true);
+  if (typeof to !== "number") putAddress(bytes, Setup.remote, to);
   return bytes;
 }
 
@@ -127,28 +130,29 @@ export class PlaneHostStack implements HostStack {
     };
     return {
       permit: (guest, actual, allowed, errno) => {
-        const bytes = new Uint8Array(PERMIT_BYTES);
-        putAddress(bytes, 0, guest);
-        putAddress(bytes, ADDRESS_BYTES, actual);
+        const bytes = new Uint8Array(Permit.size);
+        putAddress(bytes, Permit.guest, guest);
+        putAddress(bytes, Permit.actual, actual);
         const view = new DataView(bytes.buffer);
-        view.setUint32(2 * ADDRESS_BYTES, allowed ? 1 : 0, true);
-        view.setUint32(2 * ADDRESS_BYTES + 4, errno, true);
+        view.setUint32(Permit.allowed, allowed ? 1 : 0, true);
+        view.setUint32(Permit.error, errno, true);
         checked(
           `let datagrams pass to ${formatEndpoint(actual)}`,
           this.symbols.csvn_host_datagram_permit(this.plane, circuit, bytes),
         );
       },
       forget: (guest) => {
-        const bytes = new Uint8Array(ADDRESS_BYTES);
+        const bytes = new Uint8Array(Address.size);
         putAddress(bytes, 0, guest);
         this.symbols.csvn_host_datagram_forget(this.plane, circuit, bytes);
       },
       moved: (guest) => {
-        const bytes = new Uint8Array(ADDRESS_BYTES);
+        const bytes = new Uint8Array(Address.size);
         putAddress(bytes, 0, guest);
-        const moved = new BigUint64Array(MOVED_BYTES / 8);
-        this.symbols.csvn_host_datagram_moved(this.plane, circuit, bytes, new Uint8Array(moved.buffer));
-        return { sent: moved[0]!, received: moved[1]! };
+        const moved = new Uint8Array(Moved.size);
+        this.symbols.csvn_host_datagram_moved(this.plane, circuit, bytes, moved);
+        const view = new DataView(moved.buffer);
+        return { sent: view.getBigUint64(Moved.sent, true), received: view.getBigUint64(Moved.received, true) };
       },
       // Datagrams have no end to wait for: what was sent goes out when it is closed.
       finish: () => {
@@ -160,7 +164,7 @@ export class PlaneHostStack implements HostStack {
   }
 
   listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener {
-    const bytes = new Uint8Array(ADDRESS_BYTES);
+    const bytes = new Uint8Array(Address.size);
     putAddress(bytes, 0, local);
     const what = `listen on ${formatEndpoint(local)}`;
     const listener = checked(what, this.symbols.csvn_host_listen(this.plane, bytes));

@@ -5,9 +5,8 @@
  */
 
 import { dirname, fromFileUrl, join } from "@std/path";
+import { ABI_VERSION } from "./abi.ts";
 import { symbols } from "./symbols.ts";
-
-const ABI_VERSION = 4;
 
 /** The opened helper library. */
 export type Library = Deno.DynamicLibrary<typeof symbols>;

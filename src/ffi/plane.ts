@@ -60,7 +60,8 @@ export interface PlaneCounters {
   hostDropped: number;
 }
 
-const counterNames = [
+/** The counters, in their C order. */
+export const counterNames = [
   "events",
   "parks",
   "doorbells",

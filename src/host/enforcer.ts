@@ -8,10 +8,12 @@
  * @module
  */
 
+import { type Clock, systemClock } from "../clock.ts";
 import type { Attempt, OnDeny, Verdict } from "../circuit/verdict.ts";
+import type { Forwardable } from "../dns/responder.ts";
 import { isAddress, type ZoneRecord } from "../dns/zone.ts";
 import type { DomainPattern } from "../policy/domain_pattern.ts";
-import { LearnedNames } from "../policy/learned_names.ts";
+import { LEARNED_SECONDS_MIN, LearnedNames } from "../policy/learned_names.ts";
 import type { Connection, Workload } from "../policy/model.ts";
 import type { PolicySet, SetVerdict } from "../policy/policy_set.ts";
 import { directionDetails, reasonOf } from "../policy/reason.ts";
@@ -39,17 +41,32 @@ export class Enforcer {
   /**
    * @param current The set that holds.
    * @param self The switch's own services.
+   * @param learnedSeconds Seconds for which a VM may connect to an address by the name that it was told, at least.
    */
-  constructor(readonly current: () => PolicySet, readonly self: Workload) {}
+  constructor(
+    readonly current: () => PolicySet,
+    readonly self: Workload,
+    readonly clock: Clock = systemClock,
+    readonly learnedSeconds = LEARNED_SECONDS_MIN,
+  ) {}
 
   /** A VM has come. */
   add(member: Member): void {
-    this.#members.set(member.workload.name, { ...member, names: new LearnedNames() });
+    this.#members.set(member.workload.name, {
+      ...member,
+      names: new LearnedNames(this.clock, this.learnedSeconds),
+    });
   }
 
   /** A VM has gone. */
   remove(name: string): void {
+    this.#members.get(name)?.names[Symbol.dispose]();
     this.#members.delete(name);
+  }
+
+  /** How many addresses are remembered by names. */
+  get learned(): number {
+    return [...this.#members.values()].reduce((sum, { names }) => sum + names.size, 0);
   }
 
   /** A VM as policies see it. */
@@ -111,12 +128,16 @@ export class Enforcer {
   }
 
   /** May a VM have the switch's resolver ask others for this name? In lower case. */
-  mayResolve(vm: string, name: string): boolean {
+  mayResolve(vm: string, name: string): Forwardable {
     const member = this.#members.get(vm);
-    if (!member) return false;
+    if (!member) return "no";
     const set = this.current();
-    return member.audit || (["udp", "tcp"] as const).some((p) => set.evaluate(this.#dns(member.workload, p)).allow) ||
-      domains(set, member.workload).some((pattern) => pattern.matches(name));
+    if (member.audit || (["udp", "tcp"] as const).some((p) => set.evaluate(this.#dns(member.workload, p)).allow)) {
+      return "yes";
+    }
+    const patterns = domains(set, member.workload);
+    if (patterns.some((pattern) => pattern.matches(name))) return "yes";
+    return patterns.some((pattern) => pattern.matchesBelow(name)) ? "below" : "no";
   }
 
   /** The switch's resolver tells a VM what a name's records are. */

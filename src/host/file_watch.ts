@@ -8,6 +8,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import { type Clock, systemClock, type Timer } from "../clock.ts";
 import { basename, dirname, resolve } from "@std/path";
 
 const log = getLogger(["csvn", "files"]);
@@ -20,21 +21,22 @@ const UNREST_MS = 200;
 /** Watches paths until it is disposed. */
 export class FileWatch implements Disposable {
   #watcher: Deno.FsWatcher | undefined;
-  #quiet: ReturnType<typeof setTimeout> | undefined;
-  #since = 0;
+  #quiet: Timer | undefined;
+  /** When the first change came that was not told. */
+  #since: number | undefined;
   readonly #paths: readonly string[];
   /** Paths whose change matters, and directories of which every file does. */
   #own = new Set<string>();
   #directories = new Set<string>();
 
   /** @param changed Told after a change, once things are quiet. */
-  constructor(paths: readonly string[], readonly changed: () => void) {
+  constructor(paths: readonly string[], readonly changed: () => void, readonly clock: Clock = systemClock) {
     this.#paths = paths.map((path) => resolve(path));
     this.#start();
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#quiet);
+    this.#quiet?.cancel();
     this.#watcher?.close();
     this.#watcher = undefined;
   }
@@ -54,22 +56,27 @@ export class FileWatch implements Disposable {
     const directories = new Set([...this.#directories, ...[...this.#own].map((path) => dirname(path))]);
     try {
       this.#watcher = Deno.watchFs([...directories].filter(isDirectory), { recursive: false });
-      this.#run(this.#watcher);
+      this.#run(this.#watcher).catch((error: Error) => this.#failed(error));
     } catch (error) {
-      log.error("changes of {paths} are not noticed by themselves: {reason}", {
-        paths: this.#paths.join(", "),
-        reason: (error as Error).message,
-      });
+      this.#failed(error as Error);
     }
+  }
+
+  #failed({ message }: Error): void {
+    log.error("changes of {paths} are not noticed by themselves: {reason}", {
+      paths: this.#paths.join(", "),
+      reason: message,
+    });
   }
 
   async #run(watcher: Deno.FsWatcher): Promise<void> {
     for await (const { kind, paths } of watcher) {
       if (kind === "access" || !paths.some((path) => this.#concerns(path))) continue;
-      this.#since ||= Date.now();
-      clearTimeout(this.#quiet);
-      const wait = Math.max(0, Math.min(QUIET_MS, this.#since + UNREST_MS - Date.now()));
-      this.#quiet = setTimeout(() => this.#tell(), wait);
+      const now = this.clock.now();
+      this.#since ??= now;
+      this.#quiet?.cancel();
+      const wait = Math.max(0, Math.min(QUIET_MS, this.#since + UNREST_MS - now));
+      this.#quiet = this.clock.after(wait, () => this.#tell());
     }
   }
 
@@ -80,7 +87,7 @@ export class FileWatch implements Disposable {
   }
 
   #tell(): void {
-    this.#since = 0;
+    this.#since = undefined;
     // What was watched may have been replaced.
     this.#watcher?.close();
     this.#start();

@@ -6,8 +6,10 @@
 
 import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
+import type { Mapper } from "../circuit/plane.ts";
 import type { Operator } from "../circuit/operator.ts";
 import { QUEUES } from "../circuit/records.ts";
+import { SystemError } from "../errno.ts";
 import type { Vm } from "../circuit/vm.ts";
 import type { Enforcer, Member } from "./enforcer.ts";
 import type { Names } from "./names.ts";
@@ -57,7 +59,10 @@ export class FrontEndVm implements SessionHandler {
       stopped: () => operator.down(this.#vm, "its device stopped"),
     });
     const { backend } = this.#session;
-    const mapper = {
+    const mapper: Mapper = {
+      get overdue(): boolean {
+        return backend.overdue;
+      },
       map: (fd: number, offset: number, length: number) => backend.map(fd, 0n, BigInt(offset), BigInt(length)),
       unmap: (offset: number, length: number) => backend.unmap(BigInt(offset), BigInt(length)),
     };
@@ -68,12 +73,18 @@ export class FrontEndVm implements SessionHandler {
       throw error;
     }
     context.live.add(this);
-    context.enforcer.add(context.member(this.#vm));
-    context.names.attach(this.#vm);
+    try {
+      context.enforcer.add(context.member(this.#vm));
+      context.names.attach(this.#vm);
+    } catch (error) {
+      this.end("it could not be served");
+      throw error;
+    }
   }
 
   /**
-   * Serve a front-end. One that can have no name is turned away, with a line in the log.
+   * Serve a front-end. One that cannot be served, for whatever reason, is turned away, with a line in the log: it would wait for an answer
+   * for ever.
    *
    * @returns What handles its session.
    */
@@ -81,8 +92,9 @@ export class FrontEndVm implements SessionHandler {
     try {
       return new FrontEndVm(frontEnd, context);
     } catch (error) {
-      if (!(error instanceof DirectoryError)) throw error;
-      log.error("front-end turned away: {reason}", { reason: error.message });
+      if (error instanceof DirectoryError || error instanceof SystemError) {
+        log.error("front-end turned away: {reason}", { reason: error.message });
+      } else log.error("front-end turned away, by a bug of csvn's: {error}", { error });
       frontEnd.close();
       const closed = (descriptors: readonly Descriptor[]): void => {
         for (const descriptor of descriptors) descriptor[Symbol.dispose]();
@@ -135,12 +147,15 @@ export class FrontEndVm implements SessionHandler {
     try {
       act();
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      log.error("{vm}: its front-end broke the vhost-user protocol: {reason}; session ended", {
-        vm: this.#vm.name,
-        reason: error.message,
-      });
-      this.end(`protocol error: ${error.message}`);
+      const { message: reason } = error as Error;
+      if (error instanceof ProtocolError) {
+        const names = { vm: this.#vm.name, reason };
+        log.error("{vm}: its front-end broke the vhost-user protocol: {reason}; session ended", names);
+        return this.end(`protocol error: ${reason}`);
+      }
+      // It would wait for its answer for ever.
+      log.error("{vm}: session ended, by a bug of csvn's: {error}", { vm: this.#vm.name, error });
+      this.end(`internal error: ${reason}`);
     }
   }
 }

@@ -6,14 +6,17 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import { type Clock, systemClock } from "../clock.ts";
 import type { Directory } from "../circuit/directory.ts";
 import type { Protocol } from "../circuit/listener.ts";
 import type { Vm } from "../circuit/vm.ts";
 import { DirectoryZone } from "../dns/directory_zone.ts";
-import { hostResolvers } from "../dns/host_resolvers.ts";
 import { Resolver } from "../dns/resolver.ts";
+import { fixedUpstreams, type Upstreams } from "../dns/upstreams.ts";
 import type { Address, Endpoint } from "../net/address.ts";
 import type { Enforcer } from "./enforcer.ts";
+import { HiddenNames } from "./hidden_names.ts";
+import { HostUpstreams } from "./host_upstreams.ts";
 
 const log = getLogger(["csvn", "names"]);
 
@@ -28,6 +31,7 @@ export interface NamesOptions {
   readonly services: ReadonlyMap<string, readonly (string | Address)[]>;
   /** Who says which names a VM may ask for, and is told the answers. */
   readonly enforcer: Pick<Enforcer, "mayResolve" | "resolved">;
+  readonly clock?: Clock;
 }
 
 /** Serves names to VMs. */
@@ -35,8 +39,21 @@ export class Names implements AsyncDisposable {
   readonly #resolvers = new Map<Vm, Resolver>();
   readonly #pending = new Set<Promise<void>>();
   readonly #gone = new WeakSet<Vm>();
+  readonly #hidden: HiddenNames;
+  readonly #host: HostUpstreams | undefined;
+  readonly #upstreams: Upstreams;
 
-  constructor(readonly options: NamesOptions, readonly directory: () => Directory) {}
+  constructor(readonly options: NamesOptions, readonly directory: () => Directory) {
+    const { resolvers, clock = systemClock } = options;
+    this.#hidden = new HiddenNames(clock);
+    this.#host = resolvers ? undefined : new HostUpstreams(undefined, clock);
+    this.#upstreams = this.#host ?? fixedUpstreams(resolvers!);
+  }
+
+  /** How many questions of a VM were for names that policy hides from it. */
+  hidden(vm: Vm): number {
+    return this.#hidden.count(vm.name);
+  }
 
   /** A VM has come: start its resolver, which answers from a moment later on. */
   attach(vm: Vm): void {
@@ -50,6 +67,7 @@ export class Names implements AsyncDisposable {
   /** A VM has gone. */
   detach(vm: Vm): void {
     this.#gone.add(vm);
+    this.#hidden.forget(vm.name);
     const resolver = this.#resolvers.get(vm);
     this.#resolvers.delete(vm);
     if (resolver) this.#track(resolver[Symbol.asyncDispose]());
@@ -64,6 +82,7 @@ export class Names implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const vm of [...this.#resolvers.keys()]) this.detach(vm);
     while (this.#pending.size > 0) await Promise.all(this.#pending);
+    await this.#host?.[Symbol.asyncDispose]();
   }
 
   async #start(vm: Vm): Promise<void> {
@@ -77,13 +96,15 @@ export class Names implements AsyncDisposable {
       network6,
       services: this.options.services,
     });
-    const upstreams = this.options.resolvers ?? await hostResolvers();
-    const { enforcer } = this.options;
+    await this.#host?.ready();
+    const { enforcer, clock = systemClock } = this.options;
     const resolver = await Resolver.start({
       zone,
-      upstreams,
+      upstreams: this.#upstreams,
+      clock,
       hostname: LOOPBACK,
       mayForward: (name) => enforcer.mayResolve(vm.name, name),
+      onHidden: (name, type) => this.#hidden.tell(vm.name, name, type),
       onAnswer: (name, _type, records, ttl) => enforcer.resolved(vm.name, name, records, ttl),
     });
     if (this.#gone.has(vm)) await resolver[Symbol.asyncDispose]();
@@ -92,6 +113,7 @@ export class Names implements AsyncDisposable {
 
   #track(work: Promise<void>): void {
     this.#pending.add(work);
-    work.finally(() => this.#pending.delete(work));
+    const done = (): void => void this.#pending.delete(work);
+    work.then(done, done);
   }
 }

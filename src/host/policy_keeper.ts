@@ -8,6 +8,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import { type Clock, systemClock } from "../clock.ts";
 import { PolicyError, PolicyFiles } from "../policy/files.ts";
 import type { Action } from "../policy/model.ts";
 import { PolicySet } from "../policy/policy_set.ts";
@@ -43,20 +44,25 @@ export interface KeptPolicies {
 /** Keeps policy files. */
 export class PolicyKeeper implements AsyncDisposable {
   #set: PolicySet;
-  #since = Date.now();
+  #since: number;
   #error: string | undefined;
   #watch: FileWatch | undefined;
   #reading: Promise<Reload> | undefined;
   #next: Promise<Reload> | undefined;
 
-  private constructor(readonly files: PolicyFiles, set: PolicySet) {
+  private constructor(readonly files: PolicyFiles, set: PolicySet, readonly clock: Clock) {
     this.#set = set;
+    this.#since = clock.date();
   }
 
   /** Read the files for the first time. @throws {PolicyError} */
-  static async start(paths: readonly string[], defaultAction: Action): Promise<PolicyKeeper> {
+  static async start(
+    paths: readonly string[],
+    defaultAction: Action,
+    clock: Clock = systemClock,
+  ): Promise<PolicyKeeper> {
     const files = new PolicyFiles(paths);
-    const keeper = new PolicyKeeper(files, new PolicySet(await files.read(), defaultAction));
+    const keeper = new PolicyKeeper(files, new PolicySet(await files.read(), defaultAction), clock);
     const { revision, policies } = keeper.status();
     if (paths.length > 0) {
       log.info("policy revision {revision}: {policies} policies from {paths}", {
@@ -92,7 +98,7 @@ export class PolicyKeeper implements AsyncDisposable {
     const changed = (): void => {
       this.reload("its files changed").catch((error) => log.error("a bug of csvn's: {error}", { error }));
     };
-    this.#watch = new FileWatch(this.files.paths, changed);
+    this.#watch = new FileWatch(this.files.paths, changed, this.clock);
     // They may have changed since they were read.
     changed();
   }
@@ -142,7 +148,7 @@ export class PolicyKeeper implements AsyncDisposable {
       });
     }
     this.#error = undefined;
-    this.#since = Date.now();
+    this.#since = this.clock.date();
     this.#set = set;
     if (changed) this.#swapped();
     return { revision, policies: policies.length, changed };

@@ -13,6 +13,7 @@ import type { Recorder } from "../circuit/recorder.ts";
 import type { ForbiddenCircuit, RevisionCount } from "../circuit/revision.ts";
 import type { OnDeny, VerdictFunction } from "../circuit/verdict.ts";
 import type { Vm } from "../circuit/vm.ts";
+import { systemClock } from "../clock.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
 import type { Publication } from "../circuit/publish.ts";
@@ -21,6 +22,7 @@ export type { OnDeny } from "../circuit/verdict.ts";
 export type { OnChange } from "./policy_keeper.ts";
 export type { Namespaces, VmProfile } from "./workloads.ts";
 import { type Address, type Endpoint, Network } from "../net/address.ts";
+import type { Cidr } from "../net/cidr.ts";
 import type { Action, Workload } from "../policy/model.ts";
 import { Enforcer, type Member } from "./enforcer.ts";
 import { FrontEndVm } from "./front_end_vm.ts";
@@ -87,8 +89,12 @@ export interface SwitchOptions {
   readonly outside?: boolean;
   /** Ports of the host that VMs may reach, at the switch's address or their own. */
   readonly allowHost?: readonly Endpoint[];
+  /** Addresses beyond the host that VMs must not reach, besides those that are never reached. */
+  readonly forbid?: readonly Cidr[];
   /** Asked for names that are not the switch's; default: the host's resolvers. */
   readonly resolvers?: readonly Endpoint[] | undefined;
+  /** Seconds for which a VM may connect by a name to the address that it was told, at least; default 1. */
+  readonly learnedSeconds?: number | undefined;
   /** Names that lead to VMs, by name, or to addresses. */
   readonly services?: ReadonlyMap<string, readonly (string | Address)[]>;
   /** Ports of the host's network that lead to VMs. */
@@ -105,6 +111,8 @@ export interface VmStatus {
   readonly listeners: number;
   readonly attempts: number;
   readonly arenas: number;
+  /** Questions for names that policy hides from it. */
+  readonly hiddenNames: number;
 }
 
 /** What a switch holds at a moment. */
@@ -169,7 +177,8 @@ export class Switch implements AsyncDisposable {
     const network4 = options.network4 ?? Network.parse(DEFAULT_NETWORK4);
     const network6 = options.network6 ?? Network.parse(DEFAULT_NETWORK6);
     const gateways = gatewaysOf(network4, network6);
-    this.#enforcer = new Enforcer(() => keeper.set, switchWorkload(gateways, this.#namespaces));
+    const self = switchWorkload(gateways, this.#namespaces);
+    this.#enforcer = new Enforcer(() => keeper.set, self, systemClock, options.learnedSeconds);
     this.#audit = audit((vm) => {
       const workload = this.#enforcer.workload(vm);
       return workload && { namespace: workload.namespace, labels: workload.labels };
@@ -189,6 +198,7 @@ export class Switch implements AsyncDisposable {
       host: this.#plane.host,
       outside: options.outside ?? true,
       allowHost: options.allowHost ?? [],
+      forbid: options.forbid,
       ownServices: (vm, protocol, port) => this.#names.endpoint(vm, protocol, port),
       publish: options.publish ?? [],
     });
@@ -263,6 +273,7 @@ export class Switch implements AsyncDisposable {
         listeners: vm.listeners.size,
         attempts: vm.attempts.size,
         arenas: vm.arenas.size,
+        hiddenNames: this.#names.hidden(vm),
       })),
       circuits: { open: circuits.size, total: circuits.total },
       arenas: [...arenas.all].map((arena) => ({

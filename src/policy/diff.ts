@@ -12,7 +12,7 @@ import { type Address, addressOf } from "../net/address.ts";
 import type { PolicyProtocol, Rule, Workload } from "./model.ts";
 import type { PolicySet } from "./policy_set.ts";
 import { reasonOf } from "./reason.ts";
-import type { Cidr } from "./ip_block.ts";
+import type { Cidr } from "../net/cidr.ts";
 
 /** Connections whose verdict differs. */
 export interface Change {

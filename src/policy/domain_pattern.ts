@@ -33,6 +33,11 @@ export class DomainPattern {
     return name.length > this.suffix.length && name.endsWith(this.suffix) && name.at(-this.suffix.length - 1) !== "\\";
   }
 
+  /** Does it match names below this one? @param name As in {@linkcode matches}. */
+  matchesBelow(name: string): boolean {
+    return (this.suffix ?? this.text).endsWith(`.${name}`);
+  }
+
   toString(): string {
     return this.text;
   }

@@ -9,7 +9,8 @@ import { type Document, isMap, isScalar, isSeq, type Node, type Pair } from "yam
 import { AddressError } from "../net/address.ts";
 import { type Position, type Problem, readYaml, type YamlLimits, type YamlText } from "../yaml/documents.ts";
 import { DomainPattern } from "./domain_pattern.ts";
-import { Cidr, IpBlock } from "./ip_block.ts";
+import { Cidr } from "../net/cidr.ts";
+import { IpBlock } from "./ip_block.ts";
 import {
   type Direction,
   NO_PRIORITY,

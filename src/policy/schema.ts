@@ -109,6 +109,8 @@ function describe({ keyword, params, parentSchema, data, propertyName }: ErrorOb
       return `${show(data)} is not one of ${(params.allowedValues as unknown[]).join(", ")}`;
     case "minItems":
       return "the list is empty";
+    case "maxItems":
+      return `the list has more than ${params.limit} items`;
   }
   const { expected } = parentSchema as { expected?: string };
   if (expected !== undefined) return `${show(propertyName ?? data)} is not ${expected}`;

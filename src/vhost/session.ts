@@ -11,6 +11,7 @@
  * @module
  */
 
+import { type Clock, systemClock } from "../clock.ts";
 import { SystemError } from "../errno.ts";
 import { BackendChannel } from "./backend_channel.ts";
 import {
@@ -191,8 +192,8 @@ export class Session implements Disposable {
   #protocolFeatures = 0n;
   #running = false;
 
-  constructor(readonly frontEnd: FrontEnd, readonly device: SessionDevice) {
-    this.backend = new BackendChannel(frontEnd);
+  constructor(readonly frontEnd: FrontEnd, readonly device: SessionDevice, clock: Clock = systemClock) {
+    this.backend = new BackendChannel(frontEnd, clock);
     this.#vrings = Array.from({ length: device.queueCount }, (_, index) => new Vring(index, device.queues));
   }
 

@@ -262,3 +262,21 @@ Deno.test("datagram circuits between VMs: bound, connected, and gone with either
   await until("the other end is told", () => b.resets.get(incoming.circuit.id) === 0);
   assertEquals(await incoming.circuit.close(), 0);
 });
+
+Deno.test("a front-end that stands still costs its session nothing: what it maps late is unmapped, and all goes on", async () => {
+  await using net = await startTestSwitch({ limits: { arenaAnswerMs: 100 } });
+  await using a = await FakeDriver.boot(net.socket);
+  await using b = await FakeDriver.boot(net.socket);
+  await using c = await FakeDriver.boot(net.socket);
+  await b.listen(80);
+  await c.mustConnect(b.address, 80);
+  b.frontEnd.standsStill = true;
+  assertEquals(await a.connect(b.address, 80), Errno.ENOBUFS);
+  await c.mustConnect(b.address, 80);
+  const maps = b.frontEnd.maps.size;
+  b.frontEnd.standsStill = false;
+  await until("it is given up on both sides", () => net.csvn.status().arenas.length === 1);
+  assertEquals([b.frontEnd.maps.size, net.csvn.status().vms[1]!.arenas], [maps, 1]);
+  await a.mustConnect(b.address, 80);
+  assertEquals([b.frontEnd.maps.size, net.csvn.status().vms.map(({ arenas }) => arenas)], [2, [1, 2, 1]]);
+});

@@ -175,7 +175,25 @@ Deno.test("--policy deny, --socket-mode, --log-format json, and what status says
 
 Deno.test("status without a switch: one line and exit code 1", async () => {
   await using dir = await directory();
-  failed(await run(["status", "--api", `${dir.path}/none`]), 1, `no switch answers on ${dir.path}/none`);
+  const status = (name: string, as = false): ReturnType<typeof run> =>
+    run(["status", "--api", `${dir.path}/${name}`], as);
+  failed(await status("none"), 1, `no switch answers on ${dir.path}/none: there is no such file`);
   await Deno.writeTextFile(`${dir.path}/file`, "");
-  failed(await run(["status", "--api", `${dir.path}/file`]), 1, "no switch answers on");
+  failed(await status("file"), 1, `${dir.path}/file: it is no socket`);
+  // What a switch leaves that was killed.
+  const [socket, api] = [`${dir.path}/s`, `${dir.path}/api`];
+  {
+    await using program = new Running(["--socket", socket, "--api", api]);
+    await program.says(`listening on ${socket}`);
+    await until("its API", () => exists(api));
+    if (Deno.uid() === 0) {
+      await Deno.chown(api, NOBODY, NOBODY);
+      failed(await status("api", true), 1, `${api}: no permission`);
+    }
+  }
+  failed(await status("api"), 1, `${api}: nobody listens there`);
+  using hung = Deno.listen({ transport: "unix", path: `${dir.path}/hung` });
+  const asked = status("hung");
+  (await hung.accept()).close();
+  failed(await asked, 1, `no switch answers on ${dir.path}/hung: `);
 });

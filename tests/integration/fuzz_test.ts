@@ -44,6 +44,7 @@ class Wild {
 
   async boot(): Promise<void> {
     this.driver = await FakeDriver.boot(this.socket);
+    this.driver.frontEnd.driverCrashes = true;
     await this.begin();
   }
 

@@ -7,7 +7,7 @@
 
 import type { Endpoint } from "../../src/net/address.ts";
 import { addressOf } from "../../src/net/address.ts";
-import { EventType, Layout, RECORD_MAX, RequestType } from "../../src/circuit/records.ts";
+import { ARENA_MAGIC, EventType, Layout, RECORD_MAX, RequestType } from "../../src/circuit/records.ts";
 import { encodeEndpoint } from "./endpoint.ts";
 import { FakeCircuit } from "./fake_circuit.ts";
 import { FakeFrontEnd, FEATURES, u64s } from "./fake_front_end.ts";
@@ -39,6 +39,7 @@ export interface Answer extends Received {
 interface KnownArena {
   readonly offset: number;
   readonly length: number;
+  readonly nonce: bigint;
 }
 
 /** An incoming connection. */
@@ -77,6 +78,10 @@ export class FakeDriver implements AsyncDisposable {
   #freeSlots: number[] = [];
   readonly #slots = new Map<string, number>();
   readonly #answers = new Map<bigint, Answer>();
+  /** BYE's, until it is answered. */
+  #bye: bigint | undefined;
+  /** Arenas that the window does not show yet. */
+  readonly #unseen = new Map<number, KnownArena>();
   #running = false;
   #loop: Promise<void> | undefined;
 
@@ -103,6 +108,7 @@ export class FakeDriver implements AsyncDisposable {
     this.queues.length = 0;
     this.#slots.clear();
     this.arenas.clear();
+    this.#unseen.clear();
     this.frontEnd.send(2, u64s(FEATURES));
     await this.frontEnd.setMemory();
     for (let i = 0; i < 4; i++) {
@@ -146,12 +152,14 @@ export class FakeDriver implements AsyncDisposable {
 
   /** Say HELLO. */
   hello(features = 7n): Promise<Answer> {
+    this.frontEnd.driverIsUp = true;
     return this.request(RequestType.HELLO, [[16, u64s(features)], [24, new TextEncoder().encode("fake 1.0")]], 56);
   }
 
   /** Say goodbye. */
   bye(): Promise<Answer> {
-    return this.request(RequestType.BYE, [], 16);
+    this.#bye = this.post(RequestType.BYE, [], 16);
+    return this.answer(this.#bye);
   }
 
   /** Send bytes on the control queue as they are, with room for a response; its token. */
@@ -289,7 +297,19 @@ export class FakeDriver implements AsyncDisposable {
     }
   }
 
+  /** QEMU's answer to a mapping comes before the mapping. */
+  #look(): void {
+    for (const [id, arena] of this.#unseen) {
+      const view = bytesAt(this.frontEnd.window, arena.offset, 16);
+      const seen = new DataView(view.buffer, view.byteOffset, 16);
+      if (seen.getBigUint64(0, true) !== ARENA_MAGIC || seen.getBigUint64(8, true) !== arena.nonce) continue;
+      this.#unseen.delete(id);
+      if (this.answersArenas) this.answerArena(RequestType.ARENA_VISIBLE, id);
+    }
+  }
+
   #poll(): void {
+    this.#look();
     for (const [i, queue] of this.queues.entries()) {
       for (const { head, written } of queue.take()) {
         const slot = this.#slots.get(`${i}:${head}`)!;
@@ -309,6 +329,7 @@ export class FakeDriver implements AsyncDisposable {
   #response(bytes: Uint8Array<ArrayBuffer>): void {
     const view = new DataView(bytes.buffer);
     const token = view.getBigUint64(8, true);
+    if (token === this.#bye && view.getUint32(16, true) === 0) this.frontEnd.driverIsUp = false;
     this.#answers.set(token, { type: view.getUint16(0, true), token, view, error: view.getUint32(16, true) });
   }
 
@@ -336,11 +357,13 @@ export class FakeDriver implements AsyncDisposable {
         this.arenas.set(id, {
           offset: Number(view.getBigUint64(24, true)),
           length: Number(view.getBigUint64(32, true)),
+          nonce: view.getBigUint64(Layout.arena_event.nonce, true),
         });
-        if (this.answersArenas) this.answerArena(RequestType.ARENA_VISIBLE, id);
+        this.#unseen.set(id, this.arenas.get(id)!);
         return;
       case EventType.ARENA_RETIRE:
         this.arenas.delete(id);
+        this.#unseen.delete(id);
         if (this.answersArenas) this.answerArena(RequestType.ARENA_RETIRED, id);
         return;
     }

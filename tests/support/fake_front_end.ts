@@ -1,6 +1,6 @@
 /**
  * A fake front-end: what QEMU does with a vhost-user device, on a real unix socket with real descriptors. Every step can
- * also be done wrong.
+ * also be done wrong. What a real QEMU would not survive, or refuse, of the switch's own requests is kept, and fails the test in the end.
  *
  * @module
  */
@@ -40,6 +40,17 @@ export class FakeFrontEnd implements AsyncDisposable {
   readonly maps = new Map<number, number>();
   /** Answer SHMEM_MAP with this; 1 refuses, undefined says nothing. */
   mapAnswer: bigint | undefined = 0n;
+  /** A driver is there: it has said HELLO, and BYE has not been answered. */
+  driverIsUp = false;
+  /** Requests on the back-end channel wait, as while QEMU is stopped. */
+  standsStill = false;
+  /** The driver resets its device without BYE, whatever is being asked of QEMU: no switch can help that. */
+  driverCrashes = false;
+  /** What the switch did that kills a QEMU, or that it refuses. */
+  readonly wrongs: string[] = [];
+  #started = false;
+  /** Mappings that were acknowledged, and are not in the guest yet. */
+  #soon: (() => void)[] = [];
   readonly #replies: { request: number; payload: Uint8Array<ArrayBuffer> }[] = [];
   #input = new Uint8Array(0);
   #backend = -1;
@@ -152,7 +163,9 @@ export class FakeFrontEnd implements AsyncDisposable {
 
   /** VRING_ENABLE for all queues. */
   async enable(on: boolean): Promise<void> {
+    if (!on) this.#started = this.driverIsUp = false;
     for (let i = 0; i < this.queues; i++) await this.acknowledged(18, u32s(i, on ? 1 : 0));
+    this.#started = on;
   }
 
   /** What QEMU sends when the device is reset. */
@@ -170,22 +183,25 @@ export class FakeFrontEnd implements AsyncDisposable {
     this.maps.delete(offset);
   }
 
-  /** Close everything, as a killed QEMU does. */
+  /** Close everything, as a killed QEMU does. @throws {Error} when the switch did what it must not. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     await this.#loop;
+    for (const map of this.#soon.splice(0)) map();
     for (const fd of [this.socket, this.memoryFd, this.#backend, ...this.kicks, ...this.calls]) {
       if (fd >= 0) native.close(fd);
     }
     native.unmap(this.memory);
     native.unmap(this.window);
+    if (this.wrongs.length > 0) throw new Error(`QEMU would not have it: ${this.wrongs.join("; ")}`);
   }
 
   async #run(): Promise<void> {
     while (!this.#closed) {
+      for (const map of this.#soon.splice(0)) map();
       this.#readReplies();
-      this.#readBackend();
+      if (!this.standsStill) this.#readBackend();
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
@@ -226,16 +242,43 @@ export class FakeFrontEnd implements AsyncDisposable {
       const request = view.getUint32(0, true);
       const offset = Number(view.getBigUint64(12 + 16, true));
       const length = Number(view.getBigUint64(12 + 24, true));
+      const fileOffset = Number(view.getBigUint64(12 + 8, true));
+      const refused = this.#refuses(request, { fileOffset, offset, length, fd: got.fd });
       if (this.mapAnswer === undefined) continue;
-      if (this.mapAnswer === 0n && request === 9) {
-        native.map(got.fd, Number(view.getBigUint64(12 + 8, true)), length, { memory: this.window, offset });
-        this.maps.set(offset, length);
-      } else if (this.mapAnswer === 0n) {
-        this.#unmapWindow(offset, length);
-      }
-      this.replyOnBackend(request, this.mapAnswer);
+      this.replyOnBackend(request, refused ? 1n : this.mapAnswer);
+      if (refused || this.mapAnswer !== 0n) continue;
+      if (request === 9) this.#mapWindow(got.fd, fileOffset, offset, length);
+      else this.#unmapWindow(offset, length);
     }
     if (got.fd >= 0) native.close(got.fd);
+  }
+
+  /** What QEMU does with a request: it dies of some, and refuses others, which a switch should not make either. */
+  #refuses(
+    request: number,
+    { fileOffset, offset, length, fd }: { fileOffset: number; offset: number; length: number; fd: number },
+  ): boolean {
+    const what = `${request === 9 ? "SHMEM_MAP" : "SHMEM_UNMAP"} of ${length} bytes at ${offset}`;
+    const wrong = (why: string): true => this.wrongs.push(`${what}: ${why}`) > 0 as true;
+    if (!this.#started && this.driverCrashes) return true;
+    if (!this.#started) wrong("the device is not started");
+    else if (!this.driverIsUp) wrong("its driver has said goodbye");
+    if ([fileOffset, offset, length].some((n) => n % 4096 !== 0) || length === 0) wrong("not aligned");
+    if (request !== 9) return this.maps.get(offset) !== length && wrong("not what was mapped");
+    if (fileOffset + length > Deno.statSync(`/proc/self/fd/${fd}`).size) wrong("beyond the end of its file");
+    if (offset + length > WINDOW_BYTES) return wrong("past the end of the window");
+    const overlaps = [...this.maps].some(([at, bytes]) => offset < at + bytes && at < offset + length);
+    return overlaps && wrong("an overlap");
+  }
+
+  /** QEMU says that it is mapped before the guest can see it. */
+  #mapWindow(fd: number, fileOffset: number, offset: number, length: number): void {
+    const mine = native.duplicate(fd);
+    this.maps.set(offset, length);
+    this.#soon.push(() => {
+      if (this.maps.get(offset) === length) native.map(mine, fileOffset, length, { memory: this.window, offset });
+      native.close(mine);
+    });
   }
 
   /** A reply on the back-end channel. */

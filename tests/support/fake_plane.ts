@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { HostArena, HostStack } from "../../src/circuit/host.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/circuit/limits.ts";
 import { Operator, type OperatorOptions } from "../../src/circuit/operator.ts";
 import type { ArenaMemory, Device, Mapper } from "../../src/circuit/plane.ts";
@@ -15,6 +14,12 @@ import type { Vm } from "../../src/circuit/vm.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import { Network } from "../../src/net/address.ts";
 import { encodeEndpoint } from "./endpoint.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { FakeHostStack } from "./fake_host.ts";
+
+export { settle } from "./fake_clock.ts";
+
+const PAGE = 4096;
 
 /** An arena's memory that is none. */
 export class FakeMemory implements ArenaMemory {
@@ -76,7 +81,19 @@ export class FakeVm implements Device, Mapper {
   /** Answer events about arenas. */
   answersArenas = true;
   vm!: Vm;
+  /** QEMU has not answered for a while. */
+  overdue = false;
   #ticket = 0;
+  /** Tickets up to this one are not open any more. */
+  #stale = 0;
+  /** Requests that are not answered, by their type. */
+  readonly #open = new Map<number, number>();
+  /** From HELLO to the answer to BYE, or the device's reset. */
+  #started = false;
+  #paused = false;
+  #guestPaused = false;
+  readonly #requests: (() => void)[] = [];
+  readonly #waiting: PromiseWithResolvers<void>[] = [];
 
   constructor(readonly net: FakeNet) {}
 
@@ -86,7 +103,14 @@ export class FakeVm implements Device, Mapper {
 
   reply(ticket: number, response: Uint8Array): void {
     if (this.answers.has(ticket)) throw new Error(`ticket ${ticket} is answered twice`);
-    this.answers.set(ticket, recordOf(response));
+    const record = recordOf(response);
+    this.answers.set(ticket, record);
+    const type = this.#open.get(ticket);
+    this.#open.delete(ticket);
+    // The data plane ignores those of a device that was stopped.
+    if (ticket <= this.#stale || record.view.getUint32(Layout.response.error, true) !== 0) return;
+    if (type === RequestType.HELLO) this.#started = true;
+    if (type === RequestType.BYE) this.#started = false;
   }
 
   announce(event: Uint8Array): void {
@@ -99,7 +123,9 @@ export class FakeVm implements Device, Mapper {
       [EventType.ARENA_MAPPED, RequestType.ARENA_VISIBLE],
       [EventType.ARENA_RETIRE, RequestType.ARENA_RETIRED],
     ]).get(record.type);
-    if (answer && this.answersArenas) queueMicrotask(() => this.arena(answer, arena));
+    if (!answer || !this.answersArenas) return;
+    if (this.#guestPaused) this.#requests.push(() => this.arena(answer, arena));
+    else queueMicrotask(() => this.arena(answer, arena));
   }
 
   addRoute(id: number, peer: Device, peerId: number): void {
@@ -109,36 +135,96 @@ export class FakeVm implements Device, Mapper {
     other.routes.set(peerId, [this, id]);
   }
 
-  /** Its front-end is gone: what the data plane does with a device. */
-  destroy(): void {
-    this.net.operator.detach(this.vm, "test");
-    this.routes.clear();
-  }
-
   removeRoute(id: number): void {
     const [peer, peerId] = this.routes.get(id) ?? [];
     this.routes.delete(id);
     if (peerId !== undefined) peer?.routes.delete(peerId);
   }
 
-  map(_fd: number, offset: number, length: number): Promise<void> {
-    if (this.mapError) return Promise.reject(this.mapError);
-    for (const [at, bytes] of this.maps) {
-      if (offset < at + bytes && at < offset + length) throw new Error("mappings overlap");
-    }
-    this.maps.set(offset, length);
-    return Promise.resolve();
+  map(fd: number, offset: number, length: number): Promise<void> {
+    return this.#request(`SHMEM_MAP at ${offset}`, offset, length, () => {
+      const file = this.net.memories.find((memory) => memory.fd === fd);
+      if (!file || length > file.length) this.#wrong(`SHMEM_MAP of ${length} bytes, beyond the end of its file`);
+      if (offset + length > this.net.limits.windowBytes) return "past the end of the window";
+      for (const [at, bytes] of this.maps) if (offset < at + bytes && at < offset + length) return "an overlap";
+      this.maps.set(offset, length);
+      return undefined;
+    });
   }
 
   unmap(offset: number, length: number): Promise<void> {
-    if (this.maps.get(offset) !== length) throw new Error("unmapped what was not mapped");
-    this.maps.delete(offset);
-    return Promise.resolve();
+    return this.#request(`SHMEM_UNMAP at ${offset}`, offset, length, () => {
+      if (this.maps.get(offset) !== length) return "not what was mapped";
+      this.maps.delete(offset);
+      return undefined;
+    });
+  }
+
+  /** QEMU, and its guest or not, stand still: requests and events wait, in their order. */
+  pause(guest = true): void {
+    this.#paused = true;
+    this.#guestPaused = guest;
+  }
+
+  /** QEMU goes on with the requests that wait. */
+  resume(): void {
+    this.#paused = this.#guestPaused = false;
+    for (const request of this.#requests.splice(0)) request();
+  }
+
+  /** The device is reset, as when its guest crashed: QEMU drops all mappings, and tells nobody but by its queues. */
+  reset(): void {
+    this.#started = false;
+    this.maps.clear();
+    this.#stale = this.#ticket;
+    if (!this.#paused) this.#requests.length = 0;
+    this.net.operator.down(this.vm, "its device stopped");
+  }
+
+  /** The device is started, after it was reset. */
+  start(): void {
+    this.net.operator.up(this.vm);
+  }
+
+  /** Its front-end is gone: what the data plane does with a device. */
+  destroy(): void {
+    this.#started = false;
+    this.maps.clear();
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error("the back-end channel was closed"));
+    this.#requests.length = 0;
+    this.#paused = this.#guestPaused = false;
+    this.net.operator.detach(this.vm, "test");
+    this.routes.clear();
+  }
+
+  /** What QEMU does with a request: it dies of some, and refuses others, which a switch should not make either. */
+  #request(what: string, offset: number, length: number, act: () => string | undefined): Promise<void> {
+    if (this.vm.state === "gone") this.#wrong(`${what}, after its front-end was gone`);
+    const done = Promise.withResolvers<void>();
+    this.#waiting.push(done);
+    const request = (): void => {
+      this.#waiting.shift();
+      if (!this.#started) this.#wrong(`${what}, while its device is not started or its driver is not there`);
+      if (offset % PAGE !== 0 || length % PAGE !== 0 || length <= 0) this.#wrong(`${what}: not aligned`);
+      if (this.mapError) return done.reject(this.mapError);
+      const refused = act();
+      if (refused === undefined) return done.resolve();
+      this.#wrong(`${what}: ${refused}`);
+      done.reject(new Error("the front-end refused a mapping"));
+    };
+    if (this.#paused) this.#requests.push(request);
+    else request();
+    return done.promise;
+  }
+
+  #wrong(what: string): void {
+    this.net.wrongs.push(`${this.name}: ${what}`);
   }
 
   /** Send a record; its ticket. */
   post(type: number, fields: readonly [number, Uint8Array][], size: number, token?: bigint, room = RECORD_MAX): number {
     const ticket = ++this.#ticket;
+    this.#open.set(ticket, type);
     const bytes = new Uint8Array(size);
     const view = new DataView(bytes.buffer);
     if (size >= 16) {
@@ -175,10 +261,10 @@ export class FakeVm implements Device, Mapper {
   }
 
   /** LISTEN. */
-  listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0): number {
+  listen(port: number, listener = port, backlog = 128, address = "0.0.0.0", flags = 0, protocol = 6): number {
     return this.ask(
       RequestType.LISTEN,
-      [[16, encodeEndpoint(address, port)], [40, u32s(listener, backlog, flags, 6)]],
+      [[16, encodeEndpoint(address, port)], [40, u32s(listener, backlog, flags, protocol)]],
       56,
     );
   }
@@ -255,31 +341,20 @@ function u32s(...values: number[]): Uint8Array {
   return new Uint8Array(Uint32Array.from(values).buffer);
 }
 
-/** A host's stack that reaches nothing. */
-class FakeHostStack implements HostStack {
-  mapArena(): HostArena {
-    return { [Symbol.dispose]: () => {} };
-  }
-  open(): never {
-    throw new SystemError("open a host circuit", Errno.ENETUNREACH);
-  }
-  openDatagram(): never {
-    throw new SystemError("open a datagram circuit", Errno.ENETUNREACH);
-  }
-  listen(): never {
-    throw new SystemError("listen", Errno.EADDRNOTAVAIL);
-  }
-}
-
 /** An operator with fakes around it. */
 export class FakeNet implements Disposable {
   readonly operator: Operator;
   readonly memories: FakeMemory[] = [];
   readonly limits: Limits;
+  readonly clock = new FakeClock();
+  readonly host = new FakeHostStack((what) => void this.wrongs.push(`the host's stack: ${what}`));
+  /** What the switch did that kills a QEMU, or that it refuses. */
+  readonly wrongs: string[] = [];
 
   constructor(options: Partial<Omit<OperatorOptions, "limits">> & { limits?: Partial<Limits> } = {}) {
     this.limits = { ...DEFAULT_LIMITS, arenaIdleMs: 3_600_000, ...options.limits };
     this.operator = new Operator({
+      clock: this.clock,
       network4: Network.parse("10.77.0.0/16"),
       network6: Network.parse("fd77::/64"),
       vms: [],
@@ -289,7 +364,7 @@ export class FakeNet implements Disposable {
         this.memories.push(memory);
         return memory;
       },
-      host: new FakeHostStack(),
+      host: this.host,
       outside: false,
       allowHost: [],
       ownServices: () => undefined,
@@ -313,12 +388,9 @@ export class FakeNet implements Disposable {
     return fake;
   }
 
+  /** @throws {Error} when the switch did what kills a QEMU, or what it refuses. */
   [Symbol.dispose](): void {
     this.operator[Symbol.dispose]();
+    if (this.wrongs.length > 0) throw new Error(`QEMU would not have it: ${this.wrongs.join("; ")}`);
   }
-}
-
-/** Let all that is due without a timer happen. */
-export async function settle(): Promise<void> {
-  for (let i = 0; i < 50; i++) await Promise.resolve();
 }

@@ -26,8 +26,10 @@ const { symbols } = Deno.dlopen(join(lib, "build", "libcsvn_fake.so"), {
   fake_eventfd_take: { parameters: ["i32"], result: "i32" },
   fake_eventfd_add: { parameters: ["i32"], result: "i32" },
   fake_pipe: { parameters: ["buffer"], result: "i32" },
+  fake_duplicate: { parameters: ["i32"], result: "i32" },
   fake_close: { parameters: ["i32"], result: "i32" },
   fake_layout: { parameters: ["u32", "buffer", "u32"], result: "i32" },
+  fake_abi_layout: { parameters: ["u32", "buffer", "u32"], result: "i32" },
 });
 
 function check(what: string, rc: number): number {
@@ -127,17 +129,31 @@ export function eventfdAdd(fd: number): void {
   symbols.fake_eventfd_add(fd);
 }
 
+/** Another descriptor for the same file. */
+export function duplicate(fd: number): number {
+  return check("duplicate a descriptor", symbols.fake_duplicate(fd));
+}
+
 /** Close a descriptor. */
 export function close(fd: number): void {
   symbols.fake_close(fd);
 }
 
-/** Names and values of the C headers' layouts. */
+/** Names and values of the layouts in records.h and circuit.h. */
 export function layouts(): Map<string, number> {
+  return table(symbols.fake_layout);
+}
+
+/** Names and values of the layouts in abi.h. A field that is called `size` is `size_`: `size` is that of the whole. */
+export function abiLayouts(): Map<string, number> {
+  return table(symbols.fake_abi_layout);
+}
+
+function table(tell: (index: number, name: Uint8Array<ArrayBuffer>, bytes: number) => number): Map<string, number> {
   const found = new Map<string, number>();
   for (let i = 0;; i++) {
     const name = new Uint8Array(64);
-    const value = symbols.fake_layout(i, name, name.length);
+    const value = tell(i, name, name.length);
     if (value === -2) return found;
     found.set(new TextDecoder().decode(name).replace(/\0.*$/s, ""), value >>> 0);
   }

@@ -60,18 +60,19 @@ function layer(path: string): string {
 
 // What each layer may import of ours: values, and beyond those types alone.
 const allowed: Record<string, { readonly values: readonly string[]; readonly types?: readonly string[] }> = {
+  "clock.ts": { values: [] },
   "errno.ts": { values: [] },
   net: { values: [] },
-  vhost: { values: ["errno.ts", "net"] },
-  circuit: { values: ["errno.ts", "net"] },
-  ffi: { values: ["errno.ts", "net"], types: ["vhost", "circuit"] },
-  dns: { values: ["errno.ts", "net"] },
+  vhost: { values: ["clock.ts", "errno.ts", "net"] },
+  circuit: { values: ["clock.ts", "errno.ts", "net"] },
+  ffi: { values: ["clock.ts", "errno.ts", "net"], types: ["vhost", "circuit"] },
+  dns: { values: ["clock.ts", "errno.ts", "net"] },
   yaml: { values: [] },
-  policy: { values: ["net", "yaml"] },
+  policy: { values: ["clock.ts", "net", "yaml"] },
   audit: { values: ["errno.ts", "net"], types: ["circuit"] },
-  host: { values: ["errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy", "audit"] },
+  host: { values: ["clock.ts", "errno.ts", "net", "vhost", "circuit", "ffi", "dns", "policy", "audit"] },
   config: { values: ["errno.ts", "net", "yaml", "policy"], types: ["host"] },
-  cli: { values: ["errno.ts", "net", "circuit", "ffi", "host", "config", "policy", "deno.json"] },
+  cli: { values: ["clock.ts", "errno.ts", "net", "circuit", "ffi", "host", "config", "policy", "deno.json"] },
   "mod.ts": { values: ["errno.ts", "net", "circuit", "ffi", "host", "cli", "audit", "policy"] },
 };
 
@@ -118,6 +119,13 @@ Deno.test("only src/ffi says Deno.dlopen or Deno.Unsafe…", () => {
   for (const file of files.filter((file) => layer(file) !== "ffi" && !file.startsWith("src/cli"))) {
     assert(!/\bDeno\s*\[|=\s*Deno\s*[;,)]/.test(code(file)), `${file} hides what it takes from Deno`);
   }
+});
+
+Deno.test("what takes time takes it from a clock that is handed in", () => {
+  const timed = ["circuit", "dns", "host", "policy", "vhost"];
+  const own = /\b(?:set(?:Timeout|Interval)|Date\.now|performance\.now|delay)\s*\(|\bnew Date\b/;
+  assert(own.test(code("src/clock.ts")), "the search finds what there is");
+  assertEquals(files.filter((file) => timed.includes(layer(file)) && own.test(code(file))), []);
 });
 
 Deno.test("isTypeOnly() tells types from values", () => {

@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+#include "records.h"
+
 #define CSVN_ABI_VERSION 4u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
@@ -44,6 +46,10 @@ struct csvn_event_header {
 	int32_t handle;
 	uint32_t aux;
 };
+CSVN_ASSERT(sizeof(struct csvn_event_header) == 16, "event_header size");
+CSVN_ASSERT(offsetof(struct csvn_event_header, kind) == 4, "event_header.kind");
+CSVN_ASSERT(offsetof(struct csvn_event_header, handle) == 8, "event_header.handle");
+CSVN_ASSERT(offsetof(struct csvn_event_header, aux) == 12, "event_header.aux");
 
 struct csvn_event_accepted {
 	int32_t pid; /* peer credentials (SO_PEERCRED) */
@@ -51,6 +57,9 @@ struct csvn_event_accepted {
 	uint32_t gid;
 	uint32_t reserved;
 };
+CSVN_ASSERT(sizeof(struct csvn_event_accepted) == 16, "event_accepted size");
+CSVN_ASSERT(offsetof(struct csvn_event_accepted, uid) == 4, "event_accepted.uid");
+CSVN_ASSERT(offsetof(struct csvn_event_accepted, gid) == 8, "event_accepted.gid");
 
 struct csvn_event_message {
 	uint32_t request;
@@ -59,17 +68,26 @@ struct csvn_event_message {
 	uint32_t descriptors; /* how many of fds are valid; they belong to the receiver of the event */
 	int32_t fds[CSVN_MESSAGE_FDS];
 };
+CSVN_ASSERT(sizeof(struct csvn_event_message) == 48, "event_message size");
+CSVN_ASSERT(offsetof(struct csvn_event_message, flags) == 4, "event_message.flags");
+CSVN_ASSERT(offsetof(struct csvn_event_message, size) == 8, "event_message.size");
+CSVN_ASSERT(offsetof(struct csvn_event_message, descriptors) == 12, "event_message.descriptors");
+CSVN_ASSERT(offsetof(struct csvn_event_message, fds) == 16, "event_message.fds");
 
 struct csvn_event_control {
 	uint32_t size; /* bytes that the driver sent; at most CSVN_RECORD_MAX of them follow */
 	uint32_t room; /* bytes for the response */
 };
+CSVN_ASSERT(sizeof(struct csvn_event_control) == 8, "event_control size");
+CSVN_ASSERT(offsetof(struct csvn_event_control, room) == 4, "event_control.room");
 
 /* The host's end of a circuit has nothing more to do. */
 struct csvn_event_done {
 	uint64_t sent; /* bytes to the guest */
 	uint64_t received; /* bytes from the guest */
 };
+CSVN_ASSERT(sizeof(struct csvn_event_done) == 16, "event_done size");
+CSVN_ASSERT(offsetof(struct csvn_event_done, received) == 8, "event_done.received");
 
 /* An address in the host's stack. IPv4 takes the first four bytes of ip. */
 struct csvn_host_address {
@@ -78,6 +96,10 @@ struct csvn_host_address {
 	uint32_t scope;
 	uint8_t ip[16];
 };
+CSVN_ASSERT(sizeof(struct csvn_host_address) == 28, "host_address size");
+CSVN_ASSERT(offsetof(struct csvn_host_address, port) == 4, "host_address.port");
+CSVN_ASSERT(offsetof(struct csvn_host_address, scope) == 8, "host_address.scope");
+CSVN_ASSERT(offsetof(struct csvn_host_address, ip) == 12, "host_address.ip");
 
 /* A circuit whose other end is the host's stack. Offsets in bytes in the arena; own and tx are the host's. */
 struct csvn_host_setup {
@@ -93,6 +115,16 @@ struct csvn_host_setup {
 	struct csvn_host_address remote; /* datagrams: to be bound to, and any source is asked for; family 0: neither */
 	uint32_t reserved;
 };
+CSVN_ASSERT(sizeof(struct csvn_host_setup) == 88, "host_setup size");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, id) == 4, "host_setup.id");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, arena) == 8, "host_setup.arena");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, ring_size) == 12, "host_setup.ring_size");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, own_control) == 16, "host_setup.own_control");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, peer_control) == 24, "host_setup.peer_control");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, tx_ring) == 32, "host_setup.tx_ring");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, rx_ring) == 40, "host_setup.rx_ring");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, fd) == 48, "host_setup.fd");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, remote) == 52, "host_setup.remote");
 
 /* Whether a datagram circuit may exchange datagrams with an address. */
 struct csvn_host_permit {
@@ -101,12 +133,18 @@ struct csvn_host_permit {
 	uint32_t allowed; /* 0: what comes from there is dropped */
 	uint32_t error; /* not allowed: the errno that the guest's datagrams are answered with; 0: nothing */
 };
+CSVN_ASSERT(sizeof(struct csvn_host_permit) == 64, "host_permit size");
+CSVN_ASSERT(offsetof(struct csvn_host_permit, actual) == 28, "host_permit.actual");
+CSVN_ASSERT(offsetof(struct csvn_host_permit, allowed) == 56, "host_permit.allowed");
+CSVN_ASSERT(offsetof(struct csvn_host_permit, error) == 60, "host_permit.error");
 
 /* What has passed between a datagram circuit and an address, since that was asked last. */
 struct csvn_host_moved {
 	uint64_t sent; /* bytes to the guest */
 	uint64_t received; /* bytes from the guest */
 };
+CSVN_ASSERT(sizeof(struct csvn_host_moved) == 16, "host_moved size");
+CSVN_ASSERT(offsetof(struct csvn_host_moved, received) == 8, "host_moved.received");
 
 /* A region of guest memory, as in SET_MEM_TABLE. */
 struct csvn_region {
@@ -117,6 +155,11 @@ struct csvn_region {
 	int32_t fd; /* not taken over: the caller closes it */
 	uint32_t reserved;
 };
+CSVN_ASSERT(sizeof(struct csvn_region) == 40, "region size");
+CSVN_ASSERT(offsetof(struct csvn_region, size) == 8, "region.size");
+CSVN_ASSERT(offsetof(struct csvn_region, user) == 16, "region.user");
+CSVN_ASSERT(offsetof(struct csvn_region, offset) == 24, "region.offset");
+CSVN_ASSERT(offsetof(struct csvn_region, fd) == 32, "region.fd");
 
 /* A virtqueue that is to be started. Addresses are the front-end's user addresses. Descriptors are taken over. */
 struct csvn_queue_setup {
@@ -131,6 +174,15 @@ struct csvn_queue_setup {
 	int32_t call; /* -1: the front-end polls */
 	uint32_t reserved;
 };
+CSVN_ASSERT(sizeof(struct csvn_queue_setup) == 56, "queue_setup size");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, desc) == 8, "queue_setup.desc");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, used) == 16, "queue_setup.used");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, avail) == 24, "queue_setup.avail");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, index) == 32, "queue_setup.index");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, size) == 36, "queue_setup.size");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, base) == 40, "queue_setup.base");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, kick) == 44, "queue_setup.kick");
+CSVN_ASSERT(offsetof(struct csvn_queue_setup, call) == 48, "queue_setup.call");
 
 /* What csvn_counters() fills in, in this order. Totals since the plane was opened, but for the last ones. */
 struct csvn_counters {
@@ -152,6 +204,8 @@ struct csvn_counters {
 	uint64_t host_sent; /* bytes from the host's stack to guests */
 	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
 };
+CSVN_ASSERT(sizeof(struct csvn_counters) == 136, "counters size");
+CSVN_ASSERT(offsetof(struct csvn_counters, host_dropped) == 128, "counters.host_dropped");
 
 CSVN_EXPORT uint32_t csvn_abi_version(void);
 

@@ -4,8 +4,8 @@ import { DEFAULT_LIMITS } from "../../../src/circuit/limits.ts";
 import type { Attempt, Verdict, VerdictFunction } from "../../../src/circuit/verdict.ts";
 import { Errno } from "../../../src/errno.ts";
 import { parseAddress } from "../../../src/net/address.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 import { FakeRecorder } from "../../support/fake_recorder.ts";
-import { until } from "../../support/until.ts";
 
 const attempt = (from = "a", to = "b"): Attempt => ({
   protocol: "tcp",
@@ -15,10 +15,10 @@ const attempt = (from = "a", to = "b"): Attempt => ({
   destination: { address: parseAddress("10.77.0.3"), port: 80 },
 });
 
-function gate(verdict: VerdictFunction, limits = {}): { gate: Gatekeeper; lines: string[]; clock: { ms: number } } {
+function gate(verdict: VerdictFunction, limits = {}): { gate: Gatekeeper; lines: string[]; clock: FakeClock } {
   const recorder = new FakeRecorder();
-  const clock = { ms: 0 };
-  const made = new Gatekeeper(verdict, { ...DEFAULT_LIMITS, ...limits }, recorder, () => clock.ms);
+  const clock = new FakeClock();
+  const made = new Gatekeeper(verdict, { ...DEFAULT_LIMITS, ...limits }, recorder, clock);
   return { gate: made, lines: recorder.lines, clock };
 }
 
@@ -62,7 +62,7 @@ Deno.test("ask() tells of what would be denied, and lets it in", () => {
   assertEquals(lines, ["would-deny a -> b:80 0"]);
 });
 
-Deno.test("denials of a VM are told at a bounded rate, and what was left out with the next that is told", () => {
+Deno.test("denials of a VM are told at a bounded rate, and what was left out with the next that is told", async () => {
   const { gate: made, lines, clock } = gate(deny, { denialBurst: 2, denialsPerSecond: 1 });
   using _ = made;
   for (let i = 0; i < 10; i++) made.ask(attempt());
@@ -70,7 +70,7 @@ Deno.test("denials of a VM are told at a bounded rate, and what was left out wit
   made.ask(attempt("c"));
   made.ask(attempt("host", "a"));
   assertEquals(lines.length, 4, "others have buckets of their own");
-  clock.ms += 1000;
+  await clock.pass(1000);
   made.ask(attempt());
   assertEquals(lines.slice(4), ["suppressed a 8", `denied a -> b:80 ${Errno.ECONNREFUSED}`]);
   made.ask(attempt());
@@ -83,10 +83,10 @@ Deno.test("what was left out is told without a further denial, and buckets that 
   const { gate: made, lines, clock } = gate(deny, { denialBurst: 1, denialsPerSecond: 1, denialSummaryMs: 5 });
   using _ = made;
   for (let i = 0; i < 3; i++) made.ask(attempt());
-  await until("the summary", () => lines.includes("suppressed a 2"));
-  clock.ms += 1000;
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  assertEquals(lines.length, 2);
+  await clock.pass(5);
+  assertEquals(lines.slice(1), ["suppressed a 2"]);
+  await clock.pass(2000);
+  assertEquals([lines.length, clock.pending], [2, 0]);
   made.ask(attempt());
   assertEquals(lines.length, 3, "the timer runs again when there is something to tell");
 });

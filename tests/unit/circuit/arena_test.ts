@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { Arena, type ArenaEnd, slotBytes } from "../../../src/circuit/arena.ts";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { Arena, slotBytes } from "../../../src/circuit/arena.ts";
+import type { ArenaEnd, ArenaEndState } from "../../../src/circuit/arena_end.ts";
 import { DEFAULT_LIMITS } from "../../../src/circuit/limits.ts";
 import { ARENA_MAGIC } from "../../../src/circuit/records.ts";
 import type { Vm } from "../../../src/circuit/vm.ts";
@@ -7,10 +8,17 @@ import { FakeMemory } from "../../support/fake_plane.ts";
 
 const RING = 16384;
 
-function make(length: number): { arena: Arena; memory: FakeMemory; ends: ArenaEnd[] } {
-  const ends = [1, 2].map((id): ArenaEnd => ({ vm: {} as Vm, id, offset: 0, state: "visible", mapped: true }));
+interface FakeEnd {
+  readonly vm: Vm;
+  readonly id: number;
+  state: ArenaEndState;
+}
+
+function make(length: number): { arena: Arena; memory: FakeMemory; ends: FakeEnd[] } {
+  const ends = [1, 2].map((id): FakeEnd => ({ vm: {} as Vm, id, state: "visible" }));
   const memory = new FakeMemory(length);
-  return { arena: new Arena(1, memory, RING, ends, DEFAULT_LIMITS), memory, ends };
+  const arena = new Arena(1, memory, RING, ends as unknown as ArenaEnd[], DEFAULT_LIMITS);
+  return { arena, memory, ends };
 }
 
 Deno.test("Arena() stamps magic, nonce, length and ring size", () => {
@@ -52,12 +60,18 @@ Deno.test("extents() mirror each other, lie in their slot, page-aligned, and ove
   }
 });
 
-Deno.test("usable needs every end to be visible", () => {
+Deno.test("usable needs the arena to be open, and every end to be visible", () => {
   const { arena, ends } = make(1 << 20);
+  assertEquals(arena.usable, false);
+  arena.become("open");
   assert(arena.usable);
-  for (const state of ["opening", "retiring", "gone"] as const) {
+  for (const state of ["preparing", "mapping", "announced", "retiring", "gone", "over"] as const) {
     ends[1]!.state = state;
     assertEquals(arena.usable, false);
   }
-  assertEquals([arena.endOf(ends[1]!.vm), arena.endOf({} as Vm)], [ends[1], undefined]);
+  ends[1]!.state = "visible";
+  arena.become("revoked");
+  assertEquals(arena.usable, false);
+  assertThrows(() => arena.become("open"), Error, "an arena cannot go back to open");
+  assertEquals<unknown>([arena.endOf(ends[1]!.vm), arena.endOf({} as Vm)], [ends[1], undefined]);
 });

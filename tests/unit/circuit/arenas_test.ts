@@ -1,12 +1,18 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { slotBytes } from "../../../src/circuit/arena.ts";
-import { ArenaError } from "../../../src/circuit/arenas.ts";
+import { ArenaError } from "../../../src/circuit/arena_end.ts";
 import { EventType, Layout, RequestType } from "../../../src/circuit/records.ts";
 import { Errno } from "../../../src/errno.ts";
 import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
 
 const RING = 16384;
-const limits = { ringBytes: RING, arenaBytes: 2 << 20, arenaMaxBytes: 4 << 20, windowBytes: 2 ** 24 };
+const limits = {
+  ringBytes: RING,
+  arenaBytes: 2 << 20,
+  arenaMaxBytes: 4 << 20,
+  windowBytes: 2 ** 24,
+  arenaIdleMs: 30_000,
+};
 
 function pair(change = {}): { net: FakeNet; a: FakeVm; b: FakeVm } {
   const net = new FakeNet({ limits: { ...limits, ...change } });
@@ -40,14 +46,40 @@ Deno.test("open() is shared by those who ask meanwhile, and each further arena i
   assertEquals(net.memories.map(({ length }) => length >> 20), [2, 4, 4]);
 });
 
+Deno.test("an arena is as large as its pair's first one again, once that was given up", async () => {
+  const { net, a, b } = pair();
+  using _ = net;
+  const { arenas } = net.operator;
+  const free = a.vm.window.free;
+  for (let round = 0; round < 5; round++) {
+    await arenas.open(a.vm, b.vm);
+    const { arena, slot } = arenas.takeSlot(a.vm, b.vm)!;
+    assertEquals([arena.memory.length, arenas.takeSlot(a.vm, b.vm)?.arena], [limits.arenaBytes, arena]);
+    arenas.giveSlot(arena, slot);
+    arenas.giveSlot(arena, 1);
+    await net.clock.pass(limits.arenaIdleMs);
+    assertEquals([a.vm.window.free, a.maps.size, net.memories.at(-1)!.disposed], [free, 0, 1]);
+  }
+});
+
+Deno.test("an arena is smaller where the window has no room for a larger one", async () => {
+  const { net, a, b } = pair({ arenaBytes: 8 << 20, arenaMaxBytes: 16 << 20 });
+  using _ = net;
+  const { arenas } = net.operator;
+  for (let i = 0; i < 2; i++) await arenas.open(a.vm, b.vm);
+  assertEquals(net.memories.map(({ length }) => length >> 20), [8, 8]);
+  await assertRejects(() => arenas.open(a.vm, b.vm), ArenaError, "the window of vm1 is full");
+  assertEquals([a.vm.window.free, b.vm.window.free], [0, 0]);
+});
+
 Deno.test("open() fails by name: refused, or not answered; and leaves nothing", async () => {
   const { net, a, b } = pair({ arenaAnswerMs: 5 });
   using _ = net;
   const { arenas } = net.operator;
+  const free = a.vm.window.free;
   const empty = (): void => {
     assertEquals([[...arenas.all].length, a.maps.size, net.memories.at(-1)!.disposed], [0, 0, 1]);
-    a.maps.clear();
-    b.maps.clear();
+    assertEquals([a.vm.window.free, b.vm.window.free, a.vm.arenas.size, b.vm.arenas.size], [free, free, 0, 0]);
   };
   b.mapError = new Error("refused by the test");
   await assertRejects(() => arenas.open(a.vm, b.vm), ArenaError, "refused by the test");
@@ -55,12 +87,108 @@ Deno.test("open() fails by name: refused, or not answered; and leaves nothing", 
   empty();
   b.mapError = undefined;
   b.answersArenas = false;
-  await assertRejects(() => arenas.open(a.vm, b.vm), ArenaError, "vm2 did not answer ARENA_PREPARE within 5 ms");
+  const opening = assertRejects(
+    () => arenas.open(a.vm, b.vm),
+    ArenaError,
+    "vm2 did not answer ARENA_PREPARE within 5 ms",
+  );
+  await net.clock.pass(5);
+  await opening;
   await settle();
   empty();
   b.answersArenas = true;
   await arenas.open(a.vm, b.vm);
   assertEquals([...arenas.all].length, 1);
+});
+
+Deno.test("BYE in one batch with any answer: nothing is mapped for a VM that has said goodbye", async () => {
+  const steps = [
+    [],
+    [RequestType.ARENA_PREPARED],
+    [RequestType.ARENA_PREPARED, RequestType.ARENA_VISIBLE],
+  ];
+  for (const answers of steps) {
+    for (const leave of ["bye", "reset", "destroy", "hello", "fault"] as const) {
+      const { net, a, b } = pair();
+      using _ = net;
+      b.answersArenas = false;
+      const opening = assertRejects(() => net.operator.arenas.open(a.vm, b.vm), ArenaError, "vm2 went down");
+      await settle();
+      const id = b.events.at(-1)!.view.getUint32(16, true);
+      for (const [i, answer] of answers.entries()) {
+        // The last answer and the end in one batch.
+        b.arena(answer, id);
+        if (i < answers.length - 1) await settle();
+      }
+      if (leave === "fault") net.operator.queueFault(b.vm, 0, "because of the test");
+      else b[leave]();
+      await opening;
+      await settle();
+      assertEquals([a.maps.size, b.maps.size, net.memories[0]!.disposed], [0, 0, 1], `${leave} ${answers}`);
+      assertEquals([a.vm.arenas.size, b.vm.arenas.size], [0, 0]);
+    }
+  }
+});
+
+Deno.test("a mapping that comes late is undone, and its place is free again; meanwhile nothing new is asked for", async () => {
+  const { net, a, b } = pair({ arenaAnswerMs: 5 });
+  using _ = net;
+  const { arenas } = net.operator;
+  const free = b.vm.window.free;
+  b.pause(false);
+  const opening = assertRejects(() => arenas.open(a.vm, b.vm), ArenaError, "vm2 did not answer SHMEM_MAP within 5 ms");
+  await net.clock.pass(5);
+  await opening;
+  assertEquals([a.maps.size, a.vm.window.free, b.vm.window.free], [0, free, free - (2 << 20)]);
+  assert(arenas.has(net.memories[0]!.identity), "it may still come back in a memory table");
+  b.overdue = true;
+  await assertRejects(() => arenas.open(b.vm, a.vm), ArenaError, "the front-end of vm2 does not answer");
+  assertEquals(net.memories.length, 1);
+  b.resume();
+  b.overdue = false;
+  await settle();
+  assertEquals([b.maps.size, b.vm.window.free, b.vm.arenas.size, net.memories[0]!.disposed], [0, free, 0, 1]);
+  await arenas.open(a.vm, b.vm);
+  assertEquals([a.maps.size, b.maps.size], [1, 1]);
+});
+
+Deno.test("a mapping that comes late, after its VM went down or came up anew, is let alone or unmapped before anything else", async () => {
+  for (const leave of ["bye", "hello", "destroy"] as const) {
+    const { net, a, b } = pair({ arenaAnswerMs: 5 });
+    using _ = net;
+    const { arenas } = net.operator;
+    b.pause(false);
+    const opening = assertRejects(() => arenas.open(a.vm, b.vm), ArenaError);
+    await net.clock.pass(5);
+    await opening;
+    b[leave]();
+    await settle();
+    if (leave !== "destroy") b.resume();
+    await settle();
+    assertEquals([a.maps.size, b.maps.size, b.vm.arenas.size, net.memories[0]!.disposed], [0, 0, 0, 1], leave);
+  }
+});
+
+Deno.test("a window that is being emptied is let alone once its device stops, or has another driver", async () => {
+  for (const anew of [false, true]) {
+    const { net, a, b } = pair();
+    using _ = net;
+    for (let i = 0; i < 3; i++) await net.operator.arenas.open(a.vm, b.vm);
+    b.pause(false);
+    const bye = b.post(RequestType.BYE, [], 16);
+    await settle();
+    assertEquals([b.vm.state, b.hello(), b.errno(bye)], ["leaving", Errno.EPROTO, undefined]);
+    // It did not wait: QEMU handles what it has been sent, then the reset.
+    b.resume();
+    b.reset();
+    if (anew) {
+      b.start();
+      assertEquals(b.hello(), 0);
+      await net.operator.arenas.open(a.vm, b.vm);
+    }
+    await settle();
+    assertEquals([b.maps.size, b.vm.state], anew ? [1, "ready"] : [0, "attached"]);
+  }
 });
 
 Deno.test("open() fails at once when a VM goes down meanwhile, and unmaps the other's end", async () => {
@@ -142,33 +270,33 @@ Deno.test("open() fails with the memory's own error, and gives back what it took
 });
 
 Deno.test("an arena that is empty for a while is retired, and its place in the window is free again", async () => {
-  const { net, a, b } = pair({ arenaIdleMs: 1 });
+  const { net, a, b } = pair();
   using _ = net;
   const { arenas } = net.operator;
   const free = a.vm.window.free;
   await arenas.open(a.vm, b.vm);
   const place = arenas.takeSlot(a.vm, b.vm)!;
   arenas.giveSlot(place.arena, place.slot);
-  while (net.memories[0]!.disposed === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await net.clock.pass(limits.arenaIdleMs);
   assertEquals([types(a).at(-1), types(b).at(-1)], [EventType.ARENA_RETIRE, EventType.ARENA_RETIRE]);
   assertEquals([a.maps.size, b.maps.size, a.vm.window.free, a.vm.arenas.size], [0, 0, free, 0]);
   assertEquals(arenas.takeSlot(a.vm, b.vm), undefined);
 });
 
 Deno.test("an arena that is used again in time stays", async () => {
-  const { net, a, b } = pair({ arenaIdleMs: 20 });
+  const { net, a, b } = pair();
   using _ = net;
   const { arenas } = net.operator;
   await arenas.open(a.vm, b.vm);
   const place = arenas.takeSlot(a.vm, b.vm)!;
   arenas.giveSlot(place.arena, place.slot);
   const again = arenas.takeSlot(a.vm, b.vm)!;
-  await new Promise((resolve) => setTimeout(resolve, 40));
+  await net.clock.pass(2 * limits.arenaIdleMs);
   assertEquals([again.arena, net.memories[0]!.disposed, arenas.has(net.memories[0]!.identity)], [place.arena, 0, true]);
 });
 
-Deno.test("a driver that does not answer ARENA_RETIRE loses the arena, and its place in the window stays taken", async () => {
-  const { net, a, b } = pair({ arenaIdleMs: 1, arenaAnswerMs: 5 });
+Deno.test("a driver that does not answer ARENA_RETIRE loses the arena, and its place in the window stays taken until it does", async () => {
+  const { net, a, b } = pair({ arenaAnswerMs: 5 });
   using _ = net;
   const { arenas } = net.operator;
   const free = b.vm.window.free;
@@ -176,8 +304,11 @@ Deno.test("a driver that does not answer ARENA_RETIRE loses the arena, and its p
   const place = arenas.takeSlot(a.vm, b.vm)!;
   b.answersArenas = false;
   arenas.giveSlot(place.arena, place.slot);
-  while (net.memories[0]!.disposed === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await net.clock.pass(limits.arenaIdleMs);
+  await net.clock.pass(5);
   assertEquals([a.vm.window.free, b.vm.window.free, a.maps.size, b.maps.size], [free, free - (2 << 20), 0, 0]);
+  assertEquals([net.memories[0]!.disposed, b.arena(RequestType.ARENA_RETIRED, 1)], [1, 0], "it may say so late");
+  assertEquals([b.vm.window.free, b.vm.arenas.size, b.arena(RequestType.ARENA_RETIRED, 1)], [free, 0, Errno.ENOENT]);
 });
 
 Deno.test("an arena is full after as many slots as fit", async () => {
@@ -200,7 +331,7 @@ Deno.test("a pair's arena is nobody else's", async () => {
 });
 
 Deno.test("open() of a VM with itself maps the arena once, and retires it once", async () => {
-  const { net, a } = pair({ arenaIdleMs: 1 });
+  const { net, a } = pair();
   using _ = net;
   const { arenas } = net.operator;
   const free = a.vm.window.free;
@@ -209,7 +340,7 @@ Deno.test("open() of a VM with itself maps the arena once, and retires it once",
   const place = arenas.takeSlot(a.vm, a.vm)!;
   assertEquals(arenas.takeSlot(a.vm, a.vm)?.arena, place.arena);
   for (const slot of [0, 1]) arenas.giveSlot(place.arena, slot);
-  while (net.memories[0]!.disposed === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await net.clock.pass(limits.arenaIdleMs);
   assertEquals([types(a).at(-1), a.maps.size, a.vm.window.free], [EventType.ARENA_RETIRE, 0, free]);
 });
 

@@ -1,6 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { CLOSE_VIOLATION } from "../../../src/circuit/records.ts";
 import { describeEnds } from "../../../src/circuit/circuit.ts";
+import type { OpenedDatagram } from "../../../src/circuit/circuits.ts";
 import { Errno, SystemError } from "../../../src/errno.ts";
 import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
 
@@ -49,7 +50,7 @@ Deno.test("a violation resets the peer once; a CLOSE without one does not", asyn
 Deno.test("a VM that goes down resets its peers' circuits; their ends stay until they are closed", async () => {
   const { net, a, b, here } = await pair();
   using _ = net;
-  net.operator.detach(b.vm, "test");
+  b.destroy();
   assertEquals([a.resets, net.operator.circuits.size, net.memories[0]!.disposed], [[[here, Errno.ECONNRESET]], 1, 0]);
   assertEquals(a.close(here), 0);
   await settle();
@@ -85,7 +86,7 @@ Deno.test("a circuit whose end is closed is not reset any more", async () => {
   const { net, a, b, here } = await pair();
   using _ = net;
   a.close(here);
-  net.operator.down(b.vm, "test");
+  b.reset();
   assertEquals([a.resets, net.operator.circuits.size], [[], 0]);
 });
 
@@ -112,4 +113,75 @@ Deno.test("describeEnds() names both ends", async () => {
   using _ = net;
   const [circuit] = net.operator.circuits.all;
   assertEquals(describeEnds(circuit!), "vm1 10.77.0.2:40000 -> vm2 10.77.0.3:80");
+});
+
+/** A map that counts how often somebody looks into it. */
+class CountingMap<K, V> extends Map<K, V> {
+  looks = 0;
+  override *[Symbol.iterator](): MapIterator<[K, V]> {
+    for (const entry of super[Symbol.iterator]()) {
+      this.looks++;
+      yield entry;
+    }
+  }
+  override get(key: K): V | undefined {
+    this.looks++;
+    return super.get(key);
+  }
+}
+
+Deno.test("closing datagram sockets takes as many looks as there are, in whatever order", async () => {
+  const looks: number[] = [];
+  for (const count of [200, 400]) {
+    const net = new FakeNet({ outside: true });
+    using _ = net;
+    const a = net.boot();
+    const map = new CountingMap<string, OpenedDatagram>();
+    Object.defineProperty(a.vm, "hostDatagrams", { value: map });
+    for (let i = 0; i < count; i++) {
+      a.connect("192.0.2.1", 53, { protocol: 17, fromPort: 1 + i, token: BigInt(1 + i) });
+      await settle();
+    }
+    assertEquals(map.size, count);
+    map.looks = 0;
+    for (const id of [...a.vm.circuits.keys()].reverse()) assertEquals(a.close(id), 0);
+    assertEquals([map.size, net.host.datagrams.size], [0, 0]);
+    looks.push(map.looks);
+  }
+  assert(looks[1]! <= 2.5 * looks[0]!, `${looks}`);
+});
+
+Deno.test("a VM that goes down with very many circuits is closed over several turns, and its next driver has none of them", async () => {
+  const net = new FakeNet({
+    limits: { ringBytes: 16 << 10, arenaBytes: 2 ** 30, windowBytes: 2 ** 36, maxAttempts: 20_000 },
+  });
+  using _ = net;
+  const [a, b] = [net.boot(), net.boot()];
+  b.listen(80, 80, 10_000);
+  for (let i = 0; i < 3500; i++) a.connect("10.77.0.3", 80, { token: BigInt(1 + i), fromPort: 1 + i });
+  await settle();
+  const old = new Set(a.vm.circuits.keys());
+  assertEquals(a.hello(), 0);
+  assertEquals([a.vm.circuits.size, b.resets.length, net.operator.circuits.size], [0, 1000, 3500], "some at once");
+  const ticket = a.connect("10.77.0.3", 80, { token: 1n });
+  await settle();
+  assertEquals([a.errno(ticket), old.has(a.circuit(ticket)), b.resets.length], [0, false, 1000]);
+  // Both ends of those that have not had their turn go as well.
+  for (const id of b.incoming.slice(3000, 3500)) assertEquals(b.close(id), 0);
+  b.reset();
+  await net.clock.pass(0);
+  assertEquals([new Set(b.resets.map(([id]) => id)).size, b.resets.length, a.resets.length], [1000, 1000, 1]);
+  assertEquals(net.operator.circuits.size, 1, "the new one, whose end at a is open");
+  assertEquals([a.close(a.circuit(ticket)), net.operator.circuits.size, a.routes.size, b.routes.size], [0, 0, 0, 0]);
+});
+
+Deno.test("a switch that stops closes what VMs have left, at once", async () => {
+  const net = new FakeNet({ limits: { ringBytes: 16 << 10, arenaBytes: 2 ** 30, maxAttempts: 20_000 } });
+  const [a, b] = [net.boot(), net.boot()];
+  b.listen(80, 80, 10_000);
+  for (let i = 0; i < 2500; i++) a.connect("10.77.0.3", 80, { token: BigInt(1 + i), fromPort: 1 + i });
+  await settle();
+  net[Symbol.dispose]();
+  assertEquals([net.operator.circuits.size, a.routes.size, net.clock.pending], [0, 0, 0]);
+  assertEquals(net.memories.map(({ disposed }) => disposed), [1]);
 });

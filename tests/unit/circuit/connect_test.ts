@@ -146,7 +146,7 @@ Deno.test("an attempt that waits too long is ETIMEDOUT", async () => {
   a.connect(B, 80, { token: 2n });
   await settle();
   const ticket = a.connect(B, 80, { token: 3n });
-  while (a.errno(ticket) === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  await net.clock.pass(1);
   assertEquals(a.errno(ticket), Errno.ETIMEDOUT);
 });
 
@@ -173,7 +173,7 @@ Deno.test("a VM that goes down ends its attempts and those that wait for it", as
   using _ = net;
   const tickets = [1n, 2n, 3n].map((token) => a.connect(B, 80, { token }));
   await settle();
-  net.operator.down(b.vm, "test");
+  b.reset();
   assertEquals(a.errno(tickets[2]!), Errno.ECONNREFUSED);
   b.hello();
   b.listen(80, 80, 0);
@@ -181,7 +181,7 @@ Deno.test("a VM that goes down ends its attempts and those that wait for it", as
   const opening = a.connect(B, 80, { token: 4n });
   const waiting = a.connect(B, 80, { token: 5n });
   await settle();
-  net.operator.down(a.vm, "test");
+  a.reset();
   assertEquals([a.errno(opening), a.errno(waiting)], [Errno.ENETDOWN, Errno.ENETDOWN]);
   assertEquals([...b.vm.listeners.values()].map(({ outstanding, waiting }) => [outstanding, waiting.size]), [[0, 0]]);
 });
@@ -216,4 +216,35 @@ Deno.test("a VM that goes down with circuits to itself leaves nothing", async ()
   await settle();
   assertEquals([b.vm.circuits.size, net.operator.circuits.size, b.routes.size, b.resets], [0, 0, 0, []]);
   assertEquals(net.memories.map(({ disposed }) => disposed), [1]);
+});
+
+Deno.test("attempts that wait and fail at once, one after the other, are all answered", async () => {
+  const net = new FakeNet({ limits: { ringBytes: 16384, maxCircuits: 4, maxAttempts: 10_000 } });
+  using _ = net;
+  const [a, b] = [net.boot(), net.boot()];
+  b.listen(80, 80, 0);
+  b.listen(81, 81, 100);
+  a.connect(B, 80, { token: 1n });
+  await settle();
+  const waiting = Array.from({ length: 8000 }, (_, i) => a.connect(B, 80, { token: BigInt(1000 + i) }));
+  // The last of its circuits: whoever gets the backlog's credit now fails.
+  for (let i = 0; i < 3; i++) a.connect(B, 81, { token: BigInt(10 + i) });
+  await settle();
+  assertEquals([waiting.some((ticket) => a.errno(ticket) !== undefined), b.credit(80, 1)], [false, 0]);
+  assertEquals(new Set(waiting.map((ticket) => a.errno(ticket))), new Set([Errno.ENOBUFS]));
+  assertEquals([a.vm.attempts.size, b.vm.listeners.get(80)!.outstanding], [0, 0]);
+});
+
+Deno.test("an exception while an attempt is decided costs that attempt alone", async () => {
+  const [net, a, b] = await pair();
+  using _ = net;
+  const tickets = [1n, 2n, 3n, 4n].map((token) => a.connect(B, 80, { token }));
+  await settle();
+  const announce = b.announce.bind(b);
+  b.announce = () => {
+    b.announce = announce;
+    throw new Error("because of the test");
+  };
+  assertEquals(b.credit(80, 2), 0);
+  assertEquals(tickets.map((ticket) => a.errno(ticket)), [0, 0, Errno.EIO, 0]);
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { ConnectAttempt } from "../../../src/circuit/connect.ts";
-import { chooseListener, Listener } from "../../../src/circuit/listener.ts";
+import { chooseListener, Listener, Listeners } from "../../../src/circuit/listener.ts";
 import type { Vm } from "../../../src/circuit/vm.ts";
 import { parseAddress } from "../../../src/net/address.ts";
 import { property } from "../../support/property.ts";
@@ -69,5 +69,28 @@ Deno.test("chooseListener() agrees with a slow oracle", () => {
       assertEquals(chosen.outstanding, Math.min(...withCredit.map((listener) => listener.outstanding)));
       assertEquals(chosen, withCredit.find((listener) => listener.outstanding === chosen.outstanding), "the first");
     } else assertEquals(chosen.waiting.size, Math.min(...best.map((listener) => listener.waiting.size)));
+  }));
+});
+
+Deno.test("Listeners.at() agrees with a slow oracle, a list", () => {
+  const operation = fc.tuple(fc.boolean(), fc.nat(9), fc.nat(3), fc.constantFrom("tcp" as const, "udp" as const));
+  property(fc.property(fc.array(operation), (operations) => {
+    const listeners = new Listeners();
+    let list: Listener[] = [];
+    for (const [add, id, port, protocol] of operations) {
+      if (add && !listeners.get(id)) {
+        const made = new Listener(vm, id, at("0.0.0.0", port), 1, false, protocol);
+        listeners.add(made);
+        list.push(made);
+      } else if (!add) {
+        listeners.delete(id);
+        list = list.filter((other) => other.id !== id);
+      }
+      const there = list.filter((other) => other.local.port === port && other.protocol === protocol);
+      assertEquals([...listeners.at(protocol, port)].map(({ id }) => id), there.map(({ id }) => id));
+      assertEquals([listeners.size, listeners.get(id)?.id], [list.length, list.find((other) => other.id === id)?.id]);
+    }
+    listeners.clear();
+    assertEquals([listeners.size, [...listeners.at("tcp", 1)]], [0, []]);
   }));
 });

@@ -97,7 +97,7 @@ Deno.test("attach() names VMs, and turns away one whose socket is taken", () => 
   const web = net.attach("web");
   assertEquals([web.name, web.vm.identity.ipv4.text, net.attach().name], ["web", "10.77.0.9", "vm1"]);
   assertThrows(() => net.attach("web"), DirectoryError, "VM web is connected already");
-  net.operator.detach(web.vm, "test");
+  web.destroy();
   assertEquals([web.vm.state, net.attach("web").name], ["gone", "web"]);
 });
 
@@ -113,19 +113,19 @@ Deno.test("fault() makes a VM be ignored until its device starts anew", () => {
   a.listen(80);
   net.operator.queueFault(a.vm, 2, "because of the test");
   assertEquals([a.vm.state, a.vm.listeners.size, a.listen(80), a.hello()], ["faulted", 0, Errno.EPROTO, Errno.EPROTO]);
-  net.operator.down(a.vm, "its device stopped");
+  a.reset();
   assertEquals([a.vm.state, a.hello()], ["attached", 0]);
 });
 
 Deno.test("a queue's fault that is told after the device stopped does not outlast its next start", () => {
   using net = new FakeNet();
   const a = net.boot();
-  net.operator.down(a.vm, "its device stopped");
+  a.reset();
   net.operator.queueFault(a.vm, 3, "told late");
   assertEquals([a.vm.state, a.hello()], ["faulted", Errno.EPROTO]);
-  net.operator.up(a.vm);
+  a.start();
   assertEquals([a.vm.state, a.hello()], ["attached", 0]);
-  net.operator.up(a.vm);
+  a.start();
   assertEquals(a.vm.state, "ready");
 });
 
@@ -151,6 +151,7 @@ Deno.test("events are numbered from 0 in each incarnation", async () => {
     assertEquals(b.events.map(({ token }) => token), b.events.map((_, i) => BigInt(i)));
     assertEquals(b.of(EventType.INCOMING).length, 2);
     b.bye();
+    await settle();
     b.hello();
   }
 });

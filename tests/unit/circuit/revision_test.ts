@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { Attempt, Verdict, VerdictFunction } from "../../../src/circuit/verdict.ts";
 import { Errno } from "../../../src/errno.ts";
 import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
@@ -96,7 +96,7 @@ Deno.test("revise() refuses attempts whose arena is being opened, and gives thei
     await settle();
     assertEquals(a.errno(ticket), onDeny === "drop" ? undefined : Errno.ECONNREFUSED);
     assertEquals([b.incoming, b.vm.listeners.get(80)!.outstanding, net.operator.circuits.size], [[], 0, 0]);
-    while (a.errno(ticket) === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+    await net.clock.pass(20);
     assertEquals(a.errno(ticket), onDeny === "drop" ? Errno.ETIMEDOUT : Errno.ECONNREFUSED);
   }
 });
@@ -125,11 +125,11 @@ Deno.test("an attempt that is dropped counts among its VM's attempts, and ends w
   const tickets = [1n, 2n, 3n].map((token) => a.connect(B, 80, { token }));
   assertEquals(tickets.map((ticket) => a.errno(ticket)), [undefined, undefined, Errno.EAGAIN]);
   assertEquals([a.cancel(1n), a.errno(tickets[0]!)], [0, Errno.ECANCELED]);
-  while (a.errno(tickets[1]!) === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  await net.clock.pass(20);
   assertEquals([a.errno(tickets[1]!), a.vm.attempts.size], [Errno.ETIMEDOUT, 0]);
   const last = a.connect(B, 80, { token: 4n });
   assertEquals(net.operator.revise(), { checked: 0, cut: 0 }, "it is denied already");
-  net.operator.down(a.vm, "test");
+  a.reset();
   assertEquals([a.errno(last), a.vm.attempts.size], [Errno.ENETDOWN, 0]);
   assertEquals(lines, Array(3).fill("denied vm1 -> vm2:80 0"), "none of them failed, they were denied");
 });
@@ -143,7 +143,7 @@ Deno.test("a verdict function that throws when policy changes cuts", async () =>
     throw new Error("because of the test");
   };
   assertEquals([net.operator.revise(), a.resets.length], [{ checked: 1, cut: 1 }, 1]);
-  net.operator.detach(a.vm, "test");
+  a.destroy();
   assertEquals(lines.at(-1), "opened vm1 -> vm2:80 1", "vm2 has not closed");
 });
 
@@ -157,6 +157,19 @@ Deno.test("a driver that does not take its resets is at fault, and the others ar
   a.announceErrno = Errno.ENOBUFS;
   net.operator.revise();
   assertEquals([a.vm.state, b.resets.length, net.operator.circuits.size], ["faulted", 2, 2]);
+});
+
+Deno.test("revise() counts no circuit that another one's cut has ended", async () => {
+  const { net, a, b, policy } = pair();
+  using _ = net;
+  a.connect(B, 81);
+  a.connect(B, 81, { fromPort: 40_001 });
+  await settle();
+  // One end is closed already: with the VM's fault, at the first cut, the second one is over.
+  b.close(b.incoming[1]!);
+  policy.verdict = only(443);
+  a.announceErrno = Errno.ENOBUFS;
+  assertEquals([net.operator.revise(), a.vm.state], [{ checked: 1, cut: 1 }, "faulted"]);
 });
 
 Deno.test("a recorder that throws stops nothing", async () => {
@@ -204,8 +217,8 @@ Deno.test("why a circuit ended is told", async () => {
   await settle();
   a.close(a.circuit(second), 1);
   b.close(b.incoming[1]!);
-  net.operator.detach(b.vm, "test");
-  net.operator.detach(a.vm, "test");
+  b.destroy();
+  a.destroy();
   assertEquals(lines.filter((line) => line.startsWith("closed")).sort(), [
     "closed vm1 -> vm2:81 1 gone",
     "closed vm1 -> vm2:81 2 violation",
@@ -225,10 +238,6 @@ Deno.test("revise() cuts 10,000 circuits at once", async () => {
     asked.push(attempt);
     return { allow: attempt.destination.port !== 82, reason: "test" };
   };
-  const before = performance.now();
   assertEquals(net.operator.revise(), { checked: 10_000, cut: 10_000 });
-  const ms = performance.now() - before;
   assertEquals([asked.length, a.resets.length, b.resets.length], [10_000, 10_000, 10_000]);
-  // Measured: 53 ms. A bound for machines that are busy with other things.
-  assert(ms < 1000, `${ms} ms`);
 });

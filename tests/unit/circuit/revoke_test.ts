@@ -39,8 +39,6 @@ function pair(change = {}): Pair {
   };
 }
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
 Deno.test("an arena whose last circuit was cut is taken from both windows, whatever the drivers do", async () => {
   using p = pair();
   const { net, a, b, forbidden } = p;
@@ -50,7 +48,7 @@ Deno.test("an arena whose last circuit was cut is taken from both windows, whate
   net.operator.revise();
   await settle();
   assertEquals([a.maps.size, b.maps.size], [1, 1], "they have their time");
-  await wait(20);
+  await net.clock.pass(20);
   assertEquals([a.maps.size, b.maps.size], [0, 0]);
   assertEquals(net.memories[0]!.punched, [[4096, (2 << 20) - 4096]], "and its pages are given back");
   assertEquals([a.vm.circuits.has(here), a.vm.window.free, net.operator.circuits.size], [true, free, 1]);
@@ -79,7 +77,7 @@ Deno.test("an honest driver's arena is retired as soon as its circuits are close
   await settle();
   assertEquals([p.a.maps.size, p.b.maps.size, p.net.memories[0]!.disposed], [0, 0, 1]);
   assertEquals(p.a.vm.window.free, free + (2 << 20));
-  await wait(20);
+  await p.net.clock.pass(20);
 });
 
 Deno.test("an arena with a circuit that is still allowed stays, until that is closed", async () => {
@@ -91,24 +89,23 @@ Deno.test("an arena with a circuit that is still allowed stays, until that is cl
   p.net.operator.revise();
   p.a.close(cut);
   p.b.close(cutThere);
-  await wait(20);
+  await p.net.clock.pass(20);
   assertEquals([p.a.maps.size, p.b.maps.size], [1, 1]);
   p.a.close(kept);
   p.b.close(keptThere);
-  await wait(20);
+  await p.net.clock.pass(20);
   assertEquals([p.a.maps.size, p.b.maps.size, p.net.operator.circuits.size], [0, 0, 1]);
 });
 
 Deno.test("a VM that goes down does not keep its peer's arena", async () => {
   using p = pair();
   await p.connect(80);
-  p.net.operator.detach(p.a.vm, "test");
-  p.a.maps.clear();
+  p.a.destroy();
   p.forbidden.add(80);
   assertEquals(p.net.operator.revise(), { checked: 1, cut: 1 });
-  await wait(20);
+  await p.net.clock.pass(20);
   assertEquals([p.b.maps.size, p.net.memories[0]!.disposed], [0, 0]);
-  p.net.operator.down(p.b.vm, "test");
+  p.b.reset();
   await settle();
   assertEquals(p.net.memories[0]!.disposed, 1);
 });
@@ -119,7 +116,7 @@ Deno.test("a front-end that refuses to unmap leaves a line in the log, and nothi
   p.b.unmap = () => Promise.reject(new Error("because of the test"));
   p.forbidden.add(80);
   p.net.operator.revise();
-  await wait(20);
+  await p.net.clock.pass(20);
   assertEquals([p.a.maps.size, p.b.maps.size], [0, 1]);
   p.a.close(here);
   p.b.close(there);
@@ -177,7 +174,7 @@ Deno.test("BYE is answered when the window is empty, or has taken too long to be
   p.a.unmap = async (...args) => (await promise, await unmap(...args));
   const ticket = p.a.post(RequestType.BYE, [], 16);
   await settle();
-  assertEquals([p.a.errno(ticket), p.a.vm.state], [undefined, "attached"]);
+  assertEquals([p.a.errno(ticket), p.a.vm.state], [undefined, "leaving"]);
   resolve();
   await settle();
   assertEquals([p.a.errno(ticket), p.a.maps.size], [0, 0]);
@@ -187,4 +184,5 @@ Deno.test("BYE is answered when the window is empty, or has taken too long to be
   const late = q.a.post(RequestType.BYE, [], 16);
   await settle();
   assertEquals([q.a.errno(late), q.a.maps.size], [0, 1]);
+  q.a.reset();
 });

@@ -14,16 +14,18 @@ Deno.test("parseCommandLine() reads every option", () => {
     "--network 10.0.0.0/8 --network6 fd77::/64 --socket-mode 0660 --ring-size 64KiB --window-size 1GiB --api /api " +
     "--log-level debug --log-format json --config /c.yaml --no-outside --allow-host 127.0.0.1:5432 " +
     "--allow-host [::1]:6 --publish 8080=web:80 --publish 127.0.0.1:53=dns:5353/udp --resolver 10.0.0.53 " +
-    "--resolver [fd77::53]:5353 --service db.internal=web,10.0.0.9";
+    "--resolver [fd77::53]:5353 --service db.internal=web,10.0.0.9 --forbid 10.0.0.0/8 --forbid fd00::9 " +
+    "--learned-names 300";
   const command = parseCommandLine(args.split(" "));
   if (command.name !== "run") throw new Error(command.name);
   assertEquals(command.file, "/c.yaml");
-  const { network4, network6, vms, allowHost, publish, resolvers, services, ...rest } = command.config;
+  const { network4, network6, vms, allowHost, forbid, publish, resolvers, services, ...rest } = command.config;
   assertEquals([String(network4), String(network6)], ["10.0.0.0/8", "fd77::/64"]);
   assertEquals(vms.map((vm) => [vm.name, vm.socket, vm.address?.text, vm.address6?.text]), [
     ["web", "/w", "10.0.0.2", "fd77::2"],
   ]);
   assertEquals(allowHost.map(formatEndpoint), ["127.0.0.1:5432", "[::1]:6"]);
+  assertEquals(forbid.map(String), ["10.0.0.0/8", "fd00::9/128"]);
   assertEquals(resolvers.map(formatEndpoint), ["10.0.0.53:53", "[fd77::53]:5353"]);
   assertEquals(
     publish.map(({ protocol, host, vm, port }) => [protocol, formatEndpoint(host), vm, port]),
@@ -43,6 +45,7 @@ Deno.test("parseCommandLine() reads every option", () => {
     onChange: undefined,
     audit: undefined,
     auditLog: undefined,
+    learnedSeconds: 300,
     socketMode: 0o660,
     ringBytes: 2 ** 16,
     windowBytes: 2 ** 30,
@@ -53,7 +56,17 @@ Deno.test("parseCommandLine() reads every option", () => {
 });
 
 Deno.test("parseCommandLine() leaves out what was not said", () => {
-  assertEquals(Object.values(run()).filter((value) => value !== undefined), [[], [], [], new Map(), [], [], [], []]);
+  assertEquals(Object.values(run()).filter((value) => value !== undefined), [
+    [],
+    [],
+    [],
+    new Map(),
+    [],
+    [],
+    [],
+    [],
+    [],
+  ]);
 });
 
 Deno.test("parseCommandLine() knows help, version and status", () => {
@@ -83,6 +96,10 @@ Deno.test("parseCommandLine() says what is wrong with which option", () => {
     [["--publish", "1.2.3:80=web:80"], '--publish: "1.2.3" is not an IP address'],
     [["--allow-host", "127.0.0.1"], '--allow-host: "127.0.0.1" is not an address with a port'],
     [["--allow-host", "localhost:80"], '--allow-host: "localhost" is not an IP address'],
+    [["--forbid", "10.0.0.0/33"], '--forbid: "10.0.0.0/33": the prefix is a number from 0 to 32'],
+    [["--forbid", "ten"], '--forbid: "ten" is not an IP address'],
+    [["--learned-names", "1.5"], '--learned-names: "1.5" is not a time'],
+    [["--learned-names", "86401"], '--learned-names: "86401" is not a time'],
     [["--resolver", "dns"], '--resolver: "dns" is not an IP address'],
     [["--service", "db"], '--service: "db" is not a service name'],
     [["--service", "d b=web"], '--service: "d b" is not a DNS name'],

@@ -8,9 +8,10 @@ function errors(text: string): string[] {
 }
 
 Deno.test("parseConfigFile() reads everything", () => {
-  const { network4, network6, vms, sockets, allowHost, publish, resolvers, services, ...rest } = parseConfigFile(
-    "c.yaml",
-    `
+  const { network4, network6, vms, sockets, allowHost, forbid, publish, resolvers, services, ...rest } =
+    parseConfigFile(
+      "c.yaml",
+      `
 sockets:
   - /a
   - {path: "/b c", namespace: pool, labels: {app: job}, onDeny: drop}
@@ -40,11 +41,13 @@ logLevel: debug
 logFormat: json
 outside: false
 allowHost: ["127.0.0.1:5432", "[::1]:6"]
+forbid: [10.0.0.0/8, "fd00::9"]
+learnedNames: 300
 publish: [8080=web:80, "127.0.0.1:53=dns:5353/udp"]
 resolvers: [10.0.0.53, "[fd77::53]:5353"]
 services: {db.internal: [web, 10.0.0.9]}
 `,
-  );
+    );
   assertEquals([String(network4), String(network6)], ["10.0.0.0/8", "fd77::/64"]);
   assertEquals(vms.map((vm) => [vm.name, vm.socket, vm.address?.text, vm.address6?.text]), [
     ["web", "/w", "10.0.0.2", "fd77::2"],
@@ -63,6 +66,7 @@ services: {db.internal: [web, 10.0.0.9]}
     ["/b c", "pool", { app: "job" }, "drop"],
   ]);
   assertEquals(allowHost.map(formatEndpoint), ["127.0.0.1:5432", "[::1]:6"]);
+  assertEquals(forbid.map(String), ["10.0.0.0/8", "fd00::9/128"]);
   assertEquals(resolvers.map(formatEndpoint), ["10.0.0.53:53", "[fd77::53]:5353"]);
   assertEquals(
     publish.map(({ protocol, host, vm, port }) => [protocol, formatEndpoint(host), vm, port]),
@@ -74,6 +78,7 @@ services: {db.internal: [web, 10.0.0.9]}
   );
   assertEquals(rest, {
     outside: false,
+    learnedSeconds: 300,
     socketMode: 0o660,
     policy: ["/p", "q.yaml"],
     defaultAction: "deny",

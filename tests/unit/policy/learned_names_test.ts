@@ -1,10 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { addressOf, parseAddress } from "../../../src/net/address.ts";
 import { LearnedNames } from "../../../src/policy/learned_names.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 
-function learned(): { names: LearnedNames; pass: (ms: number) => void } {
-  let now = 1_000_000;
-  return { names: new LearnedNames(() => now), pass: (ms) => void (now += ms) };
+function learned(secondsMin?: number): { names: LearnedNames; clock: FakeClock; pass: (ms: number) => Promise<void> } {
+  const clock = new FakeClock();
+  return { names: new LearnedNames(clock, secondsMin), clock, pass: (ms) => clock.pass(ms) };
 }
 
 const [one, two, six] = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(parseAddress) as [
@@ -13,39 +14,39 @@ const [one, two, six] = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(parseAddre
   ReturnType<typeof parseAddress>,
 ];
 
-Deno.test("LearnedNames knows an address's names for as long as they were told to last", () => {
+Deno.test("LearnedNames knows an address's names for as long as they were told to last", async () => {
   const { names, pass } = learned();
   names.learn("api.test", [one, six], 10);
   names.learn("www.test", [one], 20);
   assertEquals([names.of(one), names.of(two), names.of(six)], [["api.test", "www.test"], [], ["api.test"]]);
-  pass(10_000);
+  await pass(10_000);
   assertEquals(names.of(one), ["api.test", "www.test"]);
-  pass(1);
+  await pass(1);
   assertEquals([names.of(one), names.of(six), names.size], [["www.test"], [], 1]);
-  pass(10_000);
+  await pass(10_000);
   assertEquals([names.of(one), names.size], [[], 0]);
 });
 
-Deno.test("LearnedNames: a later answer prolongs, and never shortens", () => {
+Deno.test("LearnedNames: a later answer prolongs, and never shortens", async () => {
   const { names, pass } = learned();
   names.learn("api.test", [one], 10);
   names.learn("api.test", [one], 1);
-  pass(9000);
+  await pass(9000);
   assertEquals(names.of(one), ["api.test"]);
   names.learn("api.test", [two], 10);
-  pass(2000);
+  await pass(2000);
   assertEquals([names.of(one), names.of(two)], [[], ["api.test"]]);
 });
 
-Deno.test("LearnedNames gives an answer that may not be kept a moment, and none for ever", () => {
+Deno.test("LearnedNames gives an answer that may not be kept a moment, and none for ever", async () => {
   const { names, pass } = learned();
   names.learn("zero.test", [one], 0);
   names.learn("ever.test", [two], 2 ** 32);
-  pass(1000);
+  await pass(1000);
   assertEquals(names.of(one), ["zero.test"]);
-  pass(1);
+  await pass(1);
   assertEquals([names.of(one), names.of(two)], [[], ["ever.test"]]);
-  pass(86_400_000);
+  await pass(86_400_000);
   assertEquals(names.of(two), []);
 });
 
@@ -58,4 +59,26 @@ Deno.test("LearnedNames is bounded: the oldest go", () => {
   assertEquals([names.size, names.of(address(1063)), names.of(address(1064))], [128, ["much.test"], []]);
   for (let n = 0; n < 5000; n++) names.learn(`n${n}.test`, [one], 60);
   assertEquals([names.size, names.of(one).length, names.of(one)[0]], [1, 1024, "n3976.test"]);
+});
+
+Deno.test("LearnedNames forgets what nobody asks about, and has no timer when there is nothing", async () => {
+  const { names, clock, pass } = learned();
+  for (let n = 0; n < 100; n++) names.learn(`n${n}.test`, [one, six], 1 + n);
+  assertEquals([names.size, clock.pending], [2, 1]);
+  await pass(200_000);
+  assertEquals([names.size, clock.pending], [0, 0]);
+  names.learn("again.test", [one], 10);
+  assertEquals([names.of(one), clock.pending], [["again.test"], 1]);
+  names[Symbol.dispose]();
+  assertEquals([names.size, clock.pending], [0, 0]);
+});
+
+Deno.test("LearnedNames keeps an answer for the shortest time that is configured", async () => {
+  const { names, pass } = learned(300);
+  names.learn("api.test", [one], 5);
+  names.learn("www.test", [two], 400);
+  await pass(300_000);
+  assertEquals([names.of(one), names.of(two)], [["api.test"], ["www.test"]]);
+  await pass(1);
+  assertEquals([names.of(one), names.of(two)], [[], ["www.test"]]);
 });

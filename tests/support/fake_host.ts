@@ -1,0 +1,155 @@
+/**
+ * A fake of the host's stack, for units: everything that it opens is counted, and what the data plane would not put up with fails the test.
+ *
+ * @module
+ */
+
+import type {
+  HostArena,
+  HostCircuit,
+  HostCircuitHandler,
+  HostCircuitSetup,
+  HostConnection,
+  HostDatagram,
+  HostDatagramHandler,
+  HostListener,
+  HostStack,
+} from "../../src/circuit/host.ts";
+import { Errno, SystemError } from "../../src/errno.ts";
+import { type Endpoint, formatEndpoint } from "../../src/net/address.ts";
+
+/** Rules of one datagram circuit, as in `lib/src/permit.c`. */
+const PERMITS_MAX = 4096;
+
+/** A connection from the host's network. */
+export class FakeHostConnection implements HostConnection {
+  /** Until it is refused or taken over it waits. */
+  state: "waiting" | "refused" | "taken" = "waiting";
+
+  constructor(readonly remote: Endpoint) {}
+
+  refuse(): void {
+    if (this.state === "waiting") this.state = "refused";
+  }
+}
+
+/** A datagram circuit's end. */
+export interface FakeHostDatagram {
+  /** As the guest calls them, with whether they are allowed. */
+  readonly permits: Map<string, boolean>;
+  /** Bytes that have passed since that was asked. */
+  readonly moved: Map<string, bigint>;
+  /** Datagrams come from an address. */
+  source(from: Endpoint): void;
+}
+
+/** A host's stack that connects to everything but what is told. */
+export class FakeHostStack implements HostStack {
+  /** Opening anything fails with this. */
+  errno = 0;
+  /** What a connect comes to; undefined: nothing yet. */
+  connects: number | undefined = 0;
+  readonly arenas = new Set<HostArena>();
+  readonly circuits = new Map<HostCircuitHandler, HostCircuitSetup>();
+  readonly datagrams = new Map<HostDatagramHandler, HostCircuitSetup & FakeHostDatagram>();
+  readonly listeners = new Map<string, (connection: HostConnection) => void>();
+  readonly #bound = new Set<string>();
+
+  /** @param wrong Told what a switch must not do. */
+  constructor(readonly wrong: (what: string) => void) {}
+
+  /** How much of everything there is. */
+  get held(): number[] {
+    return [this.arenas.size, this.circuits.size, this.datagrams.size, this.listeners.size, this.#bound.size];
+  }
+
+  mapArena(): HostArena {
+    this.#mayFail("map an arena");
+    const arena: HostArena = {
+      [Symbol.dispose]: () => {
+        if (!this.arenas.delete(arena)) this.wrong("an arena is unmapped twice");
+        const users = [...this.circuits.values(), ...this.datagrams.values()].filter((setup) => setup.arena === arena);
+        if (users.length > 0) this.wrong("an arena is unmapped under a circuit");
+      },
+    };
+    this.arenas.add(arena);
+    return arena;
+  }
+
+  open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit {
+    if (to instanceof FakeHostConnection) {
+      if (to.state !== "waiting") this.wrong(`a connection that was ${to.state} is taken over`);
+      to.state = "taken";
+    }
+    this.#mayFail("open a host circuit");
+    if (!this.arenas.has(setup.arena)) this.wrong("a circuit in an arena that is not mapped");
+    this.circuits.set(handler, setup);
+    const live = (): boolean => this.circuits.has(handler);
+    if (!(to instanceof FakeHostConnection) && this.connects !== undefined) {
+      const errno = this.connects;
+      queueMicrotask(() => live() && handler.connected(errno));
+    }
+    return {
+      finish: () => queueMicrotask(() => live() && handler.done(1n, 2n, 0)),
+      [Symbol.dispose]: () => void this.circuits.delete(handler),
+    };
+  }
+
+  openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram {
+    this.#mayFail("open a datagram circuit");
+    const local = bind && `${formatEndpoint(bind)}/udp`;
+    if (local !== undefined && this.#bound.has(local)) throw new SystemError(`bind to ${local}`, Errno.EADDRINUSE);
+    if (local !== undefined) this.#bound.add(local);
+    const permits = new Map<string, boolean>();
+    const moved = new Map<string, bigint>();
+    const source = (from: Endpoint): void => {
+      if (!permits.has(formatEndpoint(from))) handler.source(from);
+    };
+    this.datagrams.set(handler, { ...setup, permits, moved, source });
+    const close = (): void => {
+      if (this.datagrams.delete(handler) && local !== undefined) this.#bound.delete(local);
+    };
+    return {
+      permit: (guest, _actual, allowed) => {
+        const key = formatEndpoint(guest);
+        if (!this.datagrams.has(handler)) throw new SystemError("let datagrams pass", Errno.EBADF);
+        if (!permits.has(key) && permits.size >= PERMITS_MAX) {
+          throw new SystemError("let datagrams pass", Errno.ENOBUFS);
+        }
+        permits.set(key, allowed);
+      },
+      forget: (guest) => void permits.delete(formatEndpoint(guest)),
+      moved: (guest) => {
+        const sent = moved.get(formatEndpoint(guest)) ?? 0n;
+        moved.delete(formatEndpoint(guest));
+        return { sent, received: 0n };
+      },
+      finish: () => {
+        close();
+        handler.done(0n, 0n, 0);
+      },
+      [Symbol.dispose]: close,
+    };
+  }
+
+  listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener {
+    this.#mayFail("listen");
+    const key = formatEndpoint(local);
+    if (this.listeners.has(key)) throw new SystemError(`listen on ${key}`, Errno.EADDRINUSE);
+    this.listeners.set(key, accept);
+    return { port: local.port, [Symbol.dispose]: () => void this.listeners.delete(key) };
+  }
+
+  /** A connection comes in at a published port. */
+  accept(local: string, remote: Endpoint): FakeHostConnection {
+    const connection = new FakeHostConnection(remote);
+    const accept = this.listeners.get(local);
+    if (accept) accept(connection);
+    else connection.refuse();
+    return connection;
+  }
+
+  #mayFail(action: string): void {
+    if (this.errno) throw new SystemError(action, this.errno);
+  }
+}

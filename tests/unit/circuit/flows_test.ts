@@ -1,0 +1,57 @@
+import { assertEquals } from "@std/assert";
+import { Errno } from "../../../src/errno.ts";
+import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
+
+const UDP = 17;
+
+function socket(maxFlows: number): { net: FakeNet; a: FakeVm; send: (n: number) => Promise<number> } {
+  const net = new FakeNet({ outside: true, limits: { maxFlows } });
+  const a = net.boot();
+  let token = 1n;
+  const send = async (n: number): Promise<number> => {
+    const ticket = a.connect(`192.0.2.${n}`, 53, { protocol: UDP, fromPort: 4000, token: token++ });
+    await settle();
+    return a.errno(ticket)!;
+  };
+  return { net, a, send };
+}
+
+Deno.test("a socket that talks to ever more addresses forgets one on which nothing has passed", async () => {
+  const { net, a, send } = socket(3);
+  using _ = net;
+  for (const n of [1, 2, 3]) assertEquals(await send(n), 0);
+  const [host] = net.host.datagrams.values();
+  const known = (): string[] => [...host!.permits.keys()].map((key) => key.split(":")[0]!.split(".")[3]!);
+  assertEquals([a.vm.circuits.size, known()], [1, ["1", "2", "3"]]);
+  for (const n of [1, 3]) host!.moved.set(`192.0.2.${n}:53`, 10n);
+  assertEquals([await send(4), known()], [0, ["1", "3", "4"]], "the second was idle");
+  assertEquals([await send(5), known()], [0, ["3", "4", "5"]], "the first has been since");
+  for (const n of [3, 4, 5]) host!.moved.set(`192.0.2.${n}:53`, 10n);
+  assertEquals([await send(6), known().length], [0, 3], "all were busy: one goes all the same");
+  assertEquals(await send(6), 0, "one that is known needs no room");
+  assertEquals(known().length, 3);
+});
+
+Deno.test("a flow that cannot be leaves the circuit alone that the guest knows", async () => {
+  const { net, a, send } = socket(10);
+  using _ = net;
+  assertEquals(await send(1), 0);
+  const [datagram] = net.host.datagrams.keys();
+  const [opened] = a.vm.hostDatagrams.values();
+  // All it had were forgotten, as with a published port.
+  opened!.flows.close("closed");
+  net.host.datagrams.delete(datagram!);
+  assertEquals([await send(2), a.vm.circuits.size, a.vm.hostDatagrams.size], [Errno.EBADF, 1, 1]);
+});
+
+Deno.test("the first flow of a socket that cannot be leaves no circuit", async () => {
+  const { net, a, send } = socket(10);
+  using _ = net;
+  const { openDatagram } = net.host;
+  net.host.openDatagram = (...args) => {
+    const opened = openDatagram.apply(net.host, args);
+    net.host.datagrams.clear();
+    return opened;
+  };
+  assertEquals([await send(1), a.vm.circuits.size, a.vm.hostDatagrams.size], [Errno.EBADF, 0, 0]);
+});

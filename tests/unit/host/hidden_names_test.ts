@@ -1,0 +1,32 @@
+import { configure, type LogRecord, reset } from "@logtape/logtape";
+import { assertEquals } from "@std/assert";
+import { HiddenNames } from "../../../src/host/hidden_names.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+
+Deno.test("hidden names are told, of each VM so many at a time, and all are counted", async () => {
+  const lines: string[] = [];
+  await configure({
+    reset: true,
+    sinks: { list: (record: LogRecord) => void lines.push(record.message.map(String).join("")) },
+    loggers: [
+      { category: ["csvn"], lowestLevel: "info", sinks: ["list"] },
+      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["list"] },
+    ],
+  });
+  const clock = new FakeClock();
+  const hidden = new HiddenNames(clock);
+  for (let i = 0; i < 25; i++) hidden.tell("web", `n${i}.test`, "A");
+  hidden.tell("db", "x.test", "TXT");
+  assertEquals(lines.length, 11);
+  assertEquals(lines[0], "hidden: web asked for n0.test, A: no rule allows that name");
+  await clock.pass(10_000);
+  hidden.tell("web", "again.test", "A");
+  assertEquals(
+    lines.at(-1),
+    "hidden: web asked for again.test, A: no rule allows that name (15 more were left out)",
+  );
+  assertEquals([hidden.count("web"), hidden.count("db"), hidden.count("nobody")], [26, 1, 0]);
+  hidden.forget("web");
+  assertEquals(hidden.count("web"), 0);
+  await reset();
+});
