@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { DirectoryError } from "../../../src/circuit/directory.ts";
-import { EventType, RequestType } from "../../../src/circuit/records.ts";
+import { EventType, Layout, RequestType } from "../../../src/circuit/records.ts";
 import { Errno } from "../../../src/errno.ts";
 import { Network, parseAddress } from "../../../src/net/address.ts";
 import { FakeNet, settle } from "../../support/fake_plane.ts";
@@ -77,8 +77,8 @@ Deno.test("control() answers records that cannot be decoded, by errno", () => {
 Deno.test("control() answers EMSGSIZE where the response does not fit", () => {
   using net = new FakeNet();
   const [a, b] = [net.attach(), net.boot()];
-  assertEquals(a.errno(a.post(RequestType.HELLO, [], 56, 1n, 47)), Errno.EMSGSIZE);
-  assertEquals(a.errno(a.post(RequestType.HELLO, [], 56, 1n, 48)), 0);
+  assertEquals(a.errno(a.post(RequestType.HELLO, [], 56, 1n, Layout.hello_response.size - 1)), Errno.EMSGSIZE);
+  assertEquals(a.errno(a.post(RequestType.HELLO, [], 56, 1n, Layout.hello_response.size)), 0);
   b.listen(80);
   assertEquals(a.errno(a.connect("10.77.0.3", 80, { room: 95 })), Errno.EMSGSIZE);
 });
