@@ -1,5 +1,8 @@
 import { delay } from "@std/async";
 
+/** A machine that has much else to do takes its time; whoever waits ends early where it has not. */
+const PATIENCE_MS = 120_000;
+
 /**
  * Wait until something holds (is neither false, undefined nor 0), looking every millisecond.
  *
@@ -8,7 +11,7 @@ import { delay } from "@std/async";
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | null | 0 | Promise<T | undefined | false | null | 0>,
-  ms = 5000,
+  ms = PATIENCE_MS,
 ): Promise<T> {
   const end = Date.now() + ms;
   for (;;) {

@@ -86,25 +86,19 @@ Deno.test("Guest runs commands", async (t) => {
   });
 
   await t.step("run() kills what takes too long, children too", async () => {
-    const start = performance.now();
     await assertRejects(
       () => guest.run("sleep 4242 | cat", { timeoutMs: 300 }),
       GuestError,
       "killed after 300 ms",
     );
-    assertLess(performance.now() - start, 5_000);
-    await guest.run("while pgrep -f 'sleep 424[2]'; do sleep .05; done", {
-      timeoutMs: 5_000,
-    });
+    await guest.run("while pgrep -f 'sleep 424[2]'; do sleep .05; done");
   });
 
   await t.step(
     "run() does not wait for what runs in the background",
     async () => {
-      const start = performance.now();
-      const { stdout } = await guest.run("(sleep 5; echo late) & echo now");
+      const { stdout } = await guest.run("(sleep 1000; echo late) & echo now");
       assertEquals(stdout, "now\n");
-      assertLess(performance.now() - start, 4_000);
       assertEquals((await guest.run("jobs; pgrep -c sleep")).stdout, "1\n");
     },
   );
@@ -197,14 +191,15 @@ Deno.test("Guest runs commands", async (t) => {
   });
 
   await t.step("a guest that resets itself comes back too", async () => {
+    const before = performance.now();
     await assertRejects(
       () => guest.run("busybox reboot -f; sleep 100"),
       GuestError,
       "has reset itself",
     );
     await guest.ready();
-    const { stdout } = await guest.run("cut -d. -f1 /proc/uptime");
-    assertLess(Number(stdout), 30);
+    // Its clock began anew.
+    assertLess(Number((await guest.run("cut -d. -f1 /proc/uptime")).stdout), (performance.now() - before) / 1000);
   });
 
   await t.step("shutdown() ends QEMU", async () => {
@@ -253,7 +248,6 @@ Deno.test("Guest names itself and its log when its QEMU dies", async () => {
 });
 
 Deno.test("Guest.boot() tells why a guest does not come up", async () => {
-  const start = performance.now();
   const error = await assertRejects(
     () =>
       Guest.boot({
@@ -280,7 +274,6 @@ Deno.test("Guest.boot() tells why a guest does not come up", async () => {
     GuestError,
     "slow: its agent did not answer in 100 ms",
   );
-  assertLess(performance.now() - start, 60_000);
 });
 
 Deno.test("vm --exec is transparent", async () => {

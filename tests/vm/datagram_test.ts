@@ -24,7 +24,7 @@ Deno.test("datagrams of unmodified programs between two guests without a NIC", a
     const serving = server.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
     await server.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
     const { stdout } = await client.run(`python3 -u /tmp/datagrams.py check ${address} ${address6} 2>&1`, {
-      timeoutMs: 180_000,
+      timeoutMs: 400_000,
     });
     assertMatch(stdout, /^all \d+ passed$/m, stdout);
     await serving.kill();
@@ -34,7 +34,7 @@ Deno.test("datagrams of unmodified programs between two guests without a NIC", a
     const serving = client.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
     await client.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
     const { stdout } = await client.run("python3 -u /tmp/datagrams.py check 127.0.0.1 ::1 2>&1", {
-      timeoutMs: 180_000,
+      timeoutMs: 400_000,
     });
     assertMatch(stdout, /^all \d+ passed$/m, stdout);
     await serving.kill();
@@ -59,7 +59,7 @@ Deno.test("datagrams of unmodified programs between two guests without a NIC", a
       server.spawn("exec iperf3 -s -1", { stdin: false });
       await server.run("until ss -ltn | grep -q :5201; do sleep 0.1; done", { check: true });
       const { stdout } = await client.run(`iperf3 -u -c ${address} -b 5M -l ${size} -t 3 -J ${mode}`, {
-        timeoutMs: 60_000,
+        timeoutMs: 400_000,
       });
       const { end, start, error } = JSON.parse(stdout);
       assertEquals(error, undefined);
@@ -89,7 +89,7 @@ for n in range(3):
         raise SystemExit("still open")
 `;
     await client.run("cat >/tmp/idle.py", { stdin: program, check: true });
-    const { stdout } = await client.run(`python3 /tmp/idle.py ${address} 2>&1`, { timeoutMs: 90_000 });
+    const { stdout } = await client.run(`python3 /tmp/idle.py ${address} 2>&1`, { timeoutMs: 400_000 });
     assertEquals(stdout, "1\n1\n1\n");
     await serving.kill();
   });
@@ -129,7 +129,7 @@ print("ok")
     const serving = server.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
     await server.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
     await client.run("cat >/tmp/replug.py", { stdin: program, check: true });
-    const { stdout } = await client.run(`python3 /tmp/replug.py ${address} 2>&1`, { timeoutMs: 90_000 });
+    const { stdout } = await client.run(`python3 /tmp/replug.py ${address} 2>&1`, { timeoutMs: 400_000 });
     assertEquals(stdout, "ok\n");
     await serving.kill();
   });

@@ -9,18 +9,10 @@ import type { SwitchStatus } from "../../src/host/switch.ts";
 import { Guest } from "../../tools/testbed/guest.ts";
 import { stderrProgress } from "../../tools/testbed/progress.ts";
 import { Namespaces, OUTSIDE, SWITCH } from "../support/namespaces.ts";
+import { until } from "../support/until.ts";
 
 const project = new URL("../../", import.meta.url).pathname;
 const decoder = new TextDecoder();
-
-/** Wait for something asynchronous to hold. */
-async function eventually(what: string, look: () => Promise<boolean>, ms = 15_000): Promise<void> {
-  for (const end = Date.now() + ms; Date.now() < end;) {
-    if (await look()) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`waited ${ms} ms in vain: ${what}`);
-}
 
 /** A program in a namespace, its output in a file; ended by disposal. */
 function start(net: Namespaces, which: "switch" | "outside", args: string[], log: string): AsyncDisposable {
@@ -53,7 +45,7 @@ Deno.test("guests and the world beyond the host", async (t) => {
       ...["--allow-host", "127.0.0.1:9000"],
     ], log),
   );
-  await eventually("the switch", () => Deno.stat(`${directory}/web.sock`).then(() => true, () => false));
+  await until("the switch", () => Deno.stat(`${directory}/web.sock`).then(() => true, () => false));
   const status = async (): Promise<SwitchStatus> => {
     const { stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", `${project}mod.ts`, "status", "--json", "--api", api],
@@ -65,7 +57,7 @@ Deno.test("guests and the world beyond the host", async (t) => {
     await Guest.boot({ name: "web", socket: `${directory}/web.sock`, progress: stderrProgress }),
   );
   const curl = async (args: string): Promise<{ code: number; stdout: string; stderr: string }> =>
-    await web.run(`curl -sS --max-time 60 ${args}`, { timeoutMs: 90_000 });
+    await web.run(`curl -sS --max-time 200 ${args}`, { timeoutMs: 400_000 });
 
   await curl(`http://${OUTSIDE.v4}/`);
   const before = await status();
@@ -142,7 +134,7 @@ s.close()'`,
         { check: true },
       );
       let ends = "";
-      await eventually(end, async () => (ends = (await curl(`http://${OUTSIDE.v4}/ends`)).stdout) !== "");
+      await until(end, async () => (ends = (await curl(`http://${OUTSIDE.v4}/ends`)).stdout) !== "");
       assertEquals(ends, end);
     }
   });
@@ -171,7 +163,7 @@ try:
     s.recv(10)
 except OSError as e:
     print(errno.errorcode[e.errno])'`,
-      { timeoutMs: 90_000 },
+      { timeoutMs: 400_000 },
     );
     assertEquals([stdout, stderr], ["ECONNREFUSED\n", ""]);
   });
@@ -179,7 +171,7 @@ except OSError as e:
   await t.step("iperf3 to the outside: a stream each way, and datagrams with their sizes", async () => {
     const server = net.command("outside", ["iperf3", "-s"]).spawn();
     try {
-      await eventually("iperf3", async () => (await net.run("outside", "ss -ltn")).stdout.includes(":5201"));
+      await until("iperf3", async () => (await net.run("outside", "ss -ltn")).stdout.includes(":5201"));
       for (const mode of ["", "-R"]) {
         const { stdout } = await web.run(`iperf3 -c ${OUTSIDE.v4} -t 2 -J ${mode}`, { check: true });
         assertGreater(JSON.parse(stdout).end.sum_received.bytes, 10_000_000);
@@ -197,7 +189,7 @@ except OSError as e:
 
   await t.step("a published datagram port answers the right client", async () => {
     const serving = web.spawn("exec socat -T5 UDP4-RECVFROM:5000,fork EXEC:cat", { stdin: false });
-    await eventually("the port", () => logged(/198\.18\.77\.1:5000 is published: web datagram port 5000/));
+    await until("the port", () => logged(/198\.18\.77\.1:5000 is published: web datagram port 5000/));
     const program = `
       import { createSocket } from "node:dgram";
       const ask = (text) => new Promise((resolve, reject) => {
@@ -223,7 +215,7 @@ except OSError as e:
     await web.run("cp /tmp/file /var/www/html/file && nginx", { check: true });
     const { stdout: sum } = await web.run("sha256sum </var/www/html/file", { check: true });
     for (const address of [SWITCH.v4, `[${SWITCH.v6}]`]) {
-      const { stdout } = await net.run("outside", `curl -sSg --max-time 60 http://${address}:8080/file | sha256sum`);
+      const { stdout } = await net.run("outside", `curl -sSg --max-time 200 http://${address}:8080/file | sha256sum`);
       assertEquals(stdout, sum);
     }
     const { stdout: access } = await web.run("cat /var/log/nginx/access.log");
@@ -241,7 +233,7 @@ except OSError as e:
         "Deno.serve({hostname:'127.0.0.1',port:9001},()=>new Response('secret'))",
       ], `${directory}/loopback.log`),
     );
-    await eventually(
+    await until(
       "the server",
       async () => (await net.run("switch", "curl -sS --max-time 5 http://127.0.0.1:9001/")).stdout === "secret",
     );
@@ -254,18 +246,18 @@ except OSError as e:
     assertEquals((await curl("http://127.0.0.1:9001/")).code, 7);
     // Multicast is refused by the guest itself.
     for (const refused of ["169\\.254\\.169\\.254:80", "\\[fe80::1\\]:80", "\\[fd00:ec2::254\\]:80"]) {
-      await eventually(refused, () => logged(new RegExp(`refused: web .* -> .*${refused}`)));
+      await until(refused, () => logged(new RegExp(`refused: web .* -> .*${refused}`)));
     }
     await server[Symbol.asyncDispose]();
   });
 
   await t.step("nothing is left", async () => {
     await web.run("pkill python3; true");
-    await eventually("no circuit", async () => {
+    await until("no circuit", async () => {
       const { circuits, plane } = await status();
       return circuits.open === 0 && plane.hostCircuits === 0 && plane.routes === 0;
     });
-    await eventually("no page", async () => (await status()).arenas.every(({ pages }) => pages <= 1));
+    await until("no page", async () => (await status()).arenas.every(({ pages }) => pages <= 1));
     const after = await status();
     assert(
       after.descriptors - before.descriptors < 10,

@@ -37,8 +37,8 @@ Deno.test("guests come and go", async (t) => {
   const inMidTransfer = async (act: () => Promise<void>): Promise<string> => {
     web.spawn(`exec ${SOURCE}`, { stdin: false });
     await web.run("until ss -ltn | grep -q :7000; do sleep 0.1; done", { check: true });
-    const reading = client.run(`python3 /tmp/reader.py ${address}`, { timeoutMs: 60_000 });
-    await until("the transfer", () => net.csvn.status().circuits.open > 0, 10_000);
+    const reading = client.run(`python3 /tmp/reader.py ${address}`, { timeoutMs: 400_000 });
+    await until("the transfer", () => net.csvn.status().circuits.open > 0);
     await new Promise((resolve) => setTimeout(resolve, 500));
     await act();
     const { stdout } = await reading;
@@ -47,7 +47,7 @@ Deno.test("guests come and go", async (t) => {
   };
   const answers = async (): Promise<void> => {
     await web.run("pgrep nginx >/dev/null || nginx", { check: true });
-    await client.run(`curl -sSf --max-time 20 -o /dev/null http://${address}/`, { check: true });
+    await client.run(`curl -sSf --max-time 200 -o /dev/null http://${address}/`, { check: true });
   };
   const nothingLeft = (): Promise<unknown> =>
     until("nothing left", () => {
@@ -61,7 +61,7 @@ Deno.test("guests come and go", async (t) => {
     await until("no circuit", () => net.csvn.status().circuits.open === 0);
     await web.run("rmmod csvn", { check: true });
     assertEquals((await web.run("ls /sys/class/net")).stdout, "lo\n");
-    const { stderr } = await client.run(`curl -sS --max-time 20 http://${address}/`);
+    const { stderr } = await client.run(`curl -sS --max-time 200 http://${address}/`);
     assertMatch(stderr, /Failed to connect|No route to host/);
     await web.run("insmod /usr/lib/csvn/csvn.ko && until [ -e /sys/class/net/csvn0 ]; do sleep 0.05; done", {
       check: true,
@@ -80,9 +80,9 @@ Deno.test("guests come and go", async (t) => {
     });
     await web.run("cat /tmp/dev >/sys/bus/virtio/drivers/csvn/bind", { check: true });
     await web.run("pkill socat; true");
-    await until("web is up", () => net.csvn.status().vms.every((vm) => vm.state === "ready"), 10_000);
+    await until("web is up", () => net.csvn.status().vms.every((vm) => vm.state === "ready"));
     // nginx has listened all the time: its listener was told to the switch anew.
-    await client.run(`curl -sSf --max-time 20 -o /dev/null http://${address}/`, { check: true });
+    await client.run(`curl -sSf --max-time 200 -o /dev/null http://${address}/`, { check: true });
   });
 
   await t.step("a guest reboots in mid-transfer", async () => {
@@ -93,7 +93,7 @@ Deno.test("guests come and go", async (t) => {
   await t.step("QEMU is killed with -9 in mid-transfer", async () => {
     await inMidTransfer(() => web.kill());
     await until("web is gone", () => net.csvn.status().vms.length === 1);
-    const { code } = await client.run(`curl -sS --max-time 20 http://${address}/`);
+    const { code } = await client.run(`curl -sS --max-time 200 http://${address}/`);
     assertEquals(code, 7);
     web = await Guest.boot({ name: "web", socket: vms.socket("web") });
     try {

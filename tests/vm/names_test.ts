@@ -64,8 +64,8 @@ Deno.test("names in guests", async (t) => {
   });
 
   await t.step("curl by name", async () => {
-    assertStringIncludes(await get("curl -sSI --max-time 20 http://web/"), "200 OK");
-    assertStringIncludes(await get("curl -sSI --max-time 20 http://db.internal/"), "200 OK");
+    assertStringIncludes(await get("curl -sSI --max-time 200 http://web/"), "200 OK");
+    assertStringIncludes(await get("curl -sSI --max-time 200 http://db.internal/"), "200 OK");
   });
 
   await t.step("forwarded names, and what nobody knows", async () => {
@@ -76,7 +76,7 @@ Deno.test("names in guests", async (t) => {
   await t.step("a name does not open what its address closes", async () => {
     for (const target of ["rebinding.example", "169.254.169.254", "[::ffff:169.254.169.254]"]) {
       net.log.length = 0;
-      assertEquals([target, (await client.run(`curl -gsS --max-time 20 http://${target}/`)).code], [target, 7]);
+      assertEquals([target, (await client.run(`curl -gsS --max-time 200 http://${target}/`)).code], [target, 7]);
       const line = net.log.find((text) => text.startsWith("refused: client"));
       assertStringIncludes(line ?? "", "guests must not reach 169.254.169.254:80: link-local", target);
     }
@@ -108,6 +108,6 @@ print("whole", len(whole) > 4000, struct.unpack(">H", whole[6:8])[0])
   });
 
   await t.step("nothing is left", async () => {
-    await until("no circuit to the host's stack", () => net.csvn.status().plane.hostCircuits === 0, 20_000);
+    await until("no circuit to the host's stack", () => net.csvn.status().plane.hostCircuits === 0);
   });
 });

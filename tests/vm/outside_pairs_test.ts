@@ -67,7 +67,7 @@ Deno.test("programs see the same of the outside in a guest as natively", async (
     // The burst's port, and what a native server beside it would have.
     ...["--publish", "8083=web:8083"],
   ], log));
-  await until("the switch", () => Deno.stat(`${directory}/web.sock`).then(() => true, () => false), 60_000);
+  await until("the switch", () => Deno.stat(`${directory}/web.sock`).then(() => true, () => false));
   await until(
     "the servers",
     async () => (await net.run("outside", "ss -lun | grep -c :7000")).stdout === "1\n",

@@ -42,7 +42,7 @@ Deno.test("unmodified programs talk to each other over circuits", async (t) => {
   for (const program of PROGRAMS) {
     await t.step(program.name, async () => {
       const before = vms.net.csvn.status().circuits.total;
-      if (program.prepare) await server.run(program.prepare, { check: true, timeoutMs: 120_000 });
+      if (program.prepare) await server.run(program.prepare, { check: true, timeoutMs: 400_000 });
       const serving = program.serve === undefined ? undefined : server.spawn(program.serve, { stdin: false });
       try {
         await server.run(
@@ -53,7 +53,7 @@ Deno.test("unmodified programs talk to each other over circuits", async (t) => {
         );
         for (const { run, gives } of program.asks) {
           const command = run.replaceAll("SERVER", at);
-          const { code, stdout, stderr } = await client.run(command, { timeoutMs: 180_000 });
+          const { code, stdout, stderr } = await client.run(command, { timeoutMs: 400_000 });
           const out = `${stdout}${stderr}`;
           if (typeof gives === "string") assertEquals(stdout, gives, `${command}\n${out}`);
           else assertMatch(out, gives, `${command}\n${out}`);

@@ -71,7 +71,7 @@ Deno.test("programs that map their circuits", async (t) => {
   for (const port of [7000, 7010]) await listens(lender, port);
   const circuits = async (guest: Guest): Promise<number> =>
     Number((await guest.run("cat /sys/class/net/csvn0/csvn/circuits", { check: true })).stdout);
-  const nothingLeft = (): Promise<unknown> => until("no circuit", () => net.csvn.status().circuits.open === 0, 20_000);
+  const nothingLeft = (): Promise<unknown> => until("no circuit", () => net.csvn.status().circuits.open === 0);
 
   for (const [how, port] of [["map", 7001], ["copy", 7001], ["map", 7000], ["mix", 7001], ["mix", 7000]] as const) {
     await t.step(`an echo: ${how}, ${port === 7001 ? "zero copy" : "sockets"} at the other end`, async () => {
@@ -190,7 +190,7 @@ Deno.test("programs that map their circuits", async (t) => {
     net.csvn.revise();
     forbidden = 0;
     assertEquals(await holding.ask("read"), "bytes");
-    await until("the mapping ends", async () => await holding.ask("touch") === "own SIGBUS, peer's SIGBUS", 10_000);
+    await until("the mapping ends", async () => await holding.ask("touch") === "own SIGBUS, peer's SIGBUS");
     assertEquals(await holding.ask("close"), "closed");
     await passes(client, `zero pump ${address} 7001 100000 mix 1`);
   });
@@ -202,7 +202,7 @@ Deno.test("programs that map their circuits", async (t) => {
     await lender.kill();
     await until("it is gone", () => net.csvn.status().vms.length === 2);
     assertEquals(await holding.ask("read"), "bytes");
-    await until("the mapping ends", async () => await holding.ask("touch") === "own SIGBUS, peer's SIGBUS", 10_000);
+    await until("the mapping ends", async () => await holding.ask("touch") === "own SIGBUS, peer's SIGBUS");
     await passes(client, `zero pump ${address} 7001 100000 mix 1`);
   });
 

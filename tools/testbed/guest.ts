@@ -30,10 +30,10 @@ export type { Output } from "./process.ts";
 export { GuestError } from "./guest_options.ts";
 export type { GuestOptions, RunOptions, SpawnOptions } from "./guest_options.ts";
 
-const BOOT_TIMEOUT_MS = 60_000;
-const RUN_TIMEOUT_MS = 60_000;
-const SOCKET_TIMEOUT_MS = 15_000;
-const SHUTDOWN_TIMEOUT_MS = 15_000;
+const BOOT_TIMEOUT_MS = 240_000;
+const RUN_TIMEOUT_MS = 240_000;
+const SOCKET_TIMEOUT_MS = 60_000;
+const SHUTDOWN_TIMEOUT_MS = 60_000;
 /** From a closed connection to QEMU's end, at most. */
 const CONNECTION_GRACE_MS = 2_000;
 /** Most output that run() collects of a stream, in bytes. */
@@ -260,7 +260,7 @@ export class Guest implements AsyncDisposable {
     await this.ready(timeoutMs);
   }
 
-  /** Sync and power off; killed if that takes longer than 15 s. */
+  /** Sync and power off; killed if that takes longer than a minute. */
   async shutdown(): Promise<void> {
     try {
       await this.#agent?.powerOff();

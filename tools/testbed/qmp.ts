@@ -2,7 +2,7 @@
 import { deadline } from "@std/async";
 
 /** How long QEMU may take to answer, in milliseconds. */
-const REPLY_TIMEOUT_MS = 15_000;
+const REPLY_TIMEOUT_MS = 60_000;
 
 /** Something that QEMU tells by itself. */
 export interface QmpEvent {
