@@ -64,6 +64,7 @@ export {
 } from "./src/host/switch.ts";
 export type { Namespaces, VmProfile } from "./src/host/workloads.ts";
 export { type Address, AddressError, type Endpoint, Network, parseAddress } from "./src/net/address.ts";
+export { Cidr } from "./src/net/cidr.ts";
 export type { Change } from "./src/policy/diff.ts";
 export type { DirectionExplanation, Explanation, PolicyExplanation, RuleExplanation } from "./src/policy/explain.ts";
 export { PolicyError } from "./src/policy/files.ts";

@@ -12,6 +12,7 @@ export class Chunks<T> {
   /** The first of those that wait. */
   #at = 0;
   #timer: Timer | undefined;
+  #acting = false;
 
   /** @param size How many are done in one turn. */
   constructor(readonly clock: Clock, readonly size: number, readonly act: (item: T) => void) {}
@@ -21,29 +22,31 @@ export class Chunks<T> {
     return this.#waiting.length - this.#at;
   }
 
-  /** Do these: as many at once as one turn may have, when no others wait. */
+  /** Do these: as many at once as one turn may have, when no others wait. What comes of doing one may add more. */
   add(items: readonly T[]): void {
     for (const item of items) this.#waiting.push(item);
-    if (!this.#timer) this.#turn();
+    if (!this.#timer && !this.#acting) this.#turn(this.size);
   }
 
   /** Do all that waits, at once. */
   finish(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    while (this.waiting > 0) this.#some();
+    while (this.waiting > 0) this.#turn(Infinity);
   }
 
-  #turn(): void {
-    // First: an exception costs what it came from, not what waits behind it.
-    this.#timer = this.waiting > this.size ? this.clock.after(0, () => this.#turn()) : undefined;
-    this.#some();
-  }
-
-  #some(): void {
-    for (let n = Math.min(this.size, this.waiting); n > 0; n--) this.act(this.#waiting[this.#at++]!);
-    if (this.waiting > 0) return;
-    this.#waiting = [];
-    this.#at = 0;
+  #turn(size: number): void {
+    this.#acting = true;
+    try {
+      for (let n = 0; n < size && this.waiting > 0; n++) this.act(this.#waiting[this.#at++]!);
+    } finally {
+      this.#acting = false;
+      // An exception costs what it came from, not what waits behind it.
+      this.#timer = this.waiting > 0 ? this.clock.after(0, () => this.#turn(this.size)) : undefined;
+      if (this.waiting === 0) {
+        this.#waiting = [];
+        this.#at = 0;
+      }
+    }
   }
 }

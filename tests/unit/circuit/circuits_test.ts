@@ -185,3 +185,22 @@ Deno.test("a switch that stops closes what VMs have left, at once", async () => 
   assertEquals([net.operator.circuits.size, a.routes.size, net.clock.pending], [0, 0, 0]);
   assertEquals(net.memories.map(({ disposed }) => disposed), [1]);
 });
+
+Deno.test("a VM whose peers do not take their resets takes them along, one after the other", async () => {
+  const net = new FakeNet({ limits: { ringBytes: 16 << 10 } });
+  using _ = net;
+  const vms = Array.from({ length: 4 }, () => net.boot());
+  for (const vm of vms) vm.listen(80, 80, 100);
+  for (const vm of vms) {
+    for (const [i, other] of vms.entries()) vm.connect(other.vm.identity.ipv4.text, 80, { fromPort: 1 + i });
+  }
+  await settle();
+  assertEquals(net.operator.circuits.size, 16);
+  for (const vm of vms) vm.announceErrno = Errno.ENOBUFS;
+  vms[0]!.reset();
+  await net.clock.pass(0);
+  assertEquals([net.operator.circuits.size, vms.map(({ vm }) => vm.state)], [
+    0,
+    ["attached", "faulted", "faulted", "faulted"],
+  ]);
+});
