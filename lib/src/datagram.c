@@ -76,7 +76,7 @@ static void finish(struct plane *p, struct host_datagram *h, int error)
 	h->done = true;
 	csvn_set_state(&h->end, CSVN_STATE_CLOSED | (error ? CSVN_STATE_RESET : CSVN_STATE_FIN));
 	host_wake(p, h->device, h->id);
-	plane_unwatch(p, h->fd);
+	watch_drop(p, &h->watch);
 	plane_event(p, CSVN_EVENT_HOST_DATAGRAM_DONE, h->handle, (uint32_t)error,
 		    (struct event_part){ &done, sizeof(done) }, (struct event_part){ NULL, 0 });
 }
@@ -291,14 +291,10 @@ static void turn(struct plane *p, struct host_datagram *h)
 		if ((rc == -EAGAIN && !h->asking) || rc > 0)
 			events |= EPOLLIN;
 	}
-	if (rc == -EPROTO) {
-		finish(p, h, EPROTO);
-		return;
-	}
-	if (events != h->watched) {
-		h->watched = events;
-		plane_rewatch(p, h->fd, WATCH_HOST_DATAGRAM, h->handle, events);
-	}
+	if (rc != -EPROTO)
+		rc = watch_for(p, &h->watch, h->fd, events);
+	if (rc < 0)
+		finish(p, h, -rc);
 }
 
 void datagram_doorbell(struct plane *p, int handle)
@@ -325,10 +321,9 @@ void datagram_destroy(struct plane *p, struct host_datagram *h)
 {
 	host_drop_route(p, h->device, h->id, h->handle);
 	handle_remove(&p->host_datagrams, h->handle);
-	if (h->fd >= 0) {
-		plane_unwatch(p, h->fd);
+	watch_drop(p, &h->watch);
+	if (h->fd >= 0)
 		close(h->fd);
-	}
 	free(h->permits);
 	free(h);
 }
@@ -379,6 +374,7 @@ static int open_datagram(struct plane *p, const struct csvn_host_setup *s)
 	h->id = s->id;
 	h->asks = s->remote.family != 0;
 	rc = h->handle = handle_add(&p->host_datagrams, h);
+	watch_init(&h->watch, WATCHED_HOST_DATAGRAM, h->handle, 0);
 	if (rc < 0) {
 		free(h);
 		return rc;
@@ -388,13 +384,10 @@ static int open_datagram(struct plane *p, const struct csvn_host_setup *s)
 		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_DATAGRAM, h->handle);
 	if (rc == 0)
 		rc = h->fd = open_socket(s, &h->six);
-	if (rc >= 0)
-		rc = plane_watch(p, h->fd, WATCH_HOST_DATAGRAM, h->handle, 0);
 	if (rc < 0) {
 		datagram_destroy(p, h);
 		return rc;
 	}
-	h->watched = EPOLLIN;
 	turn(p, h);
 	return h->handle;
 }

@@ -21,18 +21,23 @@ struct host_arena {
  * What a host circuit is in:
  * CONNECTING: nothing moves; the socket's first event tells the outcome.
  * OPEN: the pump moves bytes in both directions, each until its end.
+ * BROKEN: the connection is dead, but its socket may have bytes for the guest yet: those are read to the last. What the guest sends goes nowhere.
  * DONE: TypeScript was told; nothing moves any more.
  */
-enum host_state { HOST_CONNECTING, HOST_OPEN, HOST_DONE };
+enum host_state { HOST_CONNECTING, HOST_OPEN, HOST_BROKEN, HOST_DONE };
 
 struct host_circuit {
 	int handle;
 	int fd;
 	enum host_state state;
-	uint32_t watched; /* epoll events that are asked for */
+	struct watch watch;
 	int device; /* the guest's */
 	uint32_t id;
-	bool guest_closed; /* TypeScript said so */
+	bool guest_closed; /* TypeScript said so: what the guest has sent is final */
+	bool lied; /* its tail was one that cannot be, then */
+	bool hung; /* the socket has hung up, and has nothing to tell unasked any more */
+	int error; /* BROKEN: what broke it */
+	uint64_t discarded; /* BROKEN: bytes of the guest's that went nowhere */
 	bool write_ended; /* the guest's FIN went out */
 	bool read_ended; /* end of file came, and our FIN is set */
 	bool looks_rx; /* waits for bytes without having armed: see look.h */
@@ -57,7 +62,7 @@ struct host_datagram {
 	bool done;
 	bool asks; /* unknown sources are shown to TypeScript; else they are dropped */
 	bool asking; /* nothing is received until it has answered */
-	uint32_t watched;
+	struct watch watch;
 	int device;
 	uint32_t id;
 	struct csvn_end end;
@@ -68,6 +73,7 @@ struct host_datagram {
 struct host_listener {
 	int handle;
 	int fd;
+	struct watch watch;
 };
 
 /* The one or two pieces of a ring from a cursor on. SAFETY: n <= size, so both stay inside the ring. */
@@ -99,8 +105,9 @@ void host_listener_destroy(struct plane *p, struct host_listener *l);
 int address_to_system(const struct csvn_host_address *a, struct sockaddr_storage *out);
 int address_from_system(const struct sockaddr_storage *a, struct csvn_host_address *out);
 
-/* host_circuit.c: find a setup's extents in its arena; add and remove the guest's route to the host's end. */
+/* host_arena.c: find a setup's extents in its arena. */
 int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s);
+/* host_circuit.c: add and remove the guest's route to the host's end. */
 int host_add_route(struct plane *p, int device, uint32_t id, int kind, int handle);
 void host_drop_route(struct plane *p, int device, uint32_t id, int handle);
 /* Let the guest look at a circuit. */
@@ -108,7 +115,9 @@ void host_wake(struct plane *p, int device, uint32_t id);
 
 /* pump.c: move what can be moved, within a turn's budget. readable: epoll says so of the socket. */
 void pump(struct plane *p, struct host_circuit *h, bool readable);
-/* Tell TypeScript that a host circuit is over, once. */
-void pump_done(struct plane *p, struct host_circuit *h, int error);
+/* host_circuit.c: the one place where a host circuit changes its state. error: what CONNECTING, BROKEN or DONE is due to, or 0. */
+void host_become(struct plane *p, struct host_circuit *h, enum host_state state, int error);
+/* Tell the guest that nothing comes any more. */
+void host_tell_fin(struct plane *p, struct host_circuit *h);
 
 #endif

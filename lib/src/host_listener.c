@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -41,7 +42,7 @@ void host_accept(struct plane *p, struct host_listener *l)
 void host_listener_destroy(struct plane *p, struct host_listener *l)
 {
 	handle_remove(&p->host_listeners, l->handle);
-	plane_unwatch(p, l->fd);
+	watch_drop(p, &l->watch);
 	close(l->fd);
 	free(l);
 }
@@ -87,7 +88,8 @@ int csvn_host_listen(int plane, const struct csvn_host_address *address)
 		free(l);
 	} else {
 		l->handle = rc;
-		rc = plane_watch(p, l->fd, WATCH_HOST_LISTENER, l->handle, 0);
+		watch_init(&l->watch, WATCHED_HOST_LISTENER, l->handle, 0);
+		rc = watch_for(p, &l->watch, l->fd, EPOLLIN);
 		if (rc < 0)
 			host_listener_destroy(p, l);
 		else

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -44,7 +45,7 @@ void listener_destroy(struct plane *p, struct listener *l)
 {
 	handle_remove(&p->listeners, l->handle);
 	if (l->fd >= 0) {
-		plane_unwatch(p, l->fd);
+		watch_drop(p, &l->watch);
 		close(l->fd);
 		unlink(l->path);
 	}
@@ -90,8 +91,9 @@ int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes, uint32_t mo
 		return -EBADF;
 	}
 	rc = l->handle = handle_add(&p->listeners, l);
+	watch_init(&l->watch, WATCHED_LISTENER, l->handle, 0);
 	if (rc >= 0)
-		rc = plane_watch(p, l->fd, WATCH_LISTENER, l->handle, 0);
+		rc = watch_for(p, &l->watch, l->fd, EPOLLIN);
 	if (rc < 0)
 		listener_destroy(p, l);
 	else

@@ -45,43 +45,6 @@ void plane_leave(struct plane *p)
 	pthread_mutex_unlock(&registry_lock);
 }
 
-static uint64_t watch_data(enum watch what, int handle, uint32_t aux)
-{
-	return (uint64_t)what << 56 | (uint64_t)(aux & 0xff) << 48 | (uint32_t)handle;
-}
-
-static int control_epoll(struct plane *p, int operation, int fd, uint64_t data, uint32_t events)
-{
-	struct epoll_event e = { .events = events, .data.u64 = data };
-
-	return epoll_ctl(p->epoll, operation, fd, &e) < 0 ? -errno : 0;
-}
-
-int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux)
-{
-	return control_epoll(p, EPOLL_CTL_ADD, fd, watch_data(what, handle, aux), EPOLLIN);
-}
-
-int plane_watch_for(struct plane *p, int fd, enum watch what, int handle, uint32_t events)
-{
-	return control_epoll(p, EPOLL_CTL_ADD, fd, watch_data(what, handle, 0), events);
-}
-
-void plane_unwatch(struct plane *p, int fd)
-{
-	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, fd, NULL);
-}
-
-void plane_rewatch(struct plane *p, int fd, enum watch what, int handle, uint32_t events)
-{
-	(void)control_epoll(p, EPOLL_CTL_MOD, fd, watch_data(what, handle, 0), events);
-}
-
-void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause)
-{
-	plane_rewatch(p, fd, what, handle, pause ? 0 : EPOLLIN);
-}
-
 /* There is room for events again: let those go on that stopped, each in its turn. */
 static void resume(struct plane *p)
 {
@@ -99,7 +62,7 @@ static void resume(struct plane *p)
 
 static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 {
-	int handle = (int)(uint32_t)data;
+	int handle = watch_handle(data);
 	struct host_listener *l;
 	struct host_datagram *g;
 	struct host_circuit *h;
@@ -107,40 +70,40 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 	struct device *d;
 	eventfd_t ignored;
 
-	switch ((enum watch)(data >> 56)) {
-	case WATCH_WAKE:
+	switch (watch_what(data)) {
+	case WATCHED_WAKE:
 		(void)eventfd_read(p->wake, &ignored);
 		resume(p);
 		break;
-	case WATCH_LISTENER:
+	case WATCHED_LISTENER:
 		listener_accept(p, handle);
 		break;
-	case WATCH_SESSION:
+	case WATCHED_SESSION:
 		s = handle_get(&p->sessions, handle);
 		if (s)
 			session_read(p, s);
 		break;
-	case WATCH_BACKEND:
+	case WATCHED_BACKEND:
 		s = handle_get(&p->sessions, handle);
 		if (s)
 			session_read_backend(p, s);
 		break;
-	case WATCH_KICK:
+	case WATCHED_KICK:
 		d = handle_get(&p->devices, handle);
 		if (d)
-			device_kicked(p, d, data >> 48 & 0xff);
+			device_kicked(p, d, watch_aux(data));
 		break;
-	case WATCH_HOST:
+	case WATCHED_HOST:
 		h = handle_get(&p->host_circuits, handle);
 		if (h)
 			host_ready(p, h, events);
 		break;
-	case WATCH_HOST_DATAGRAM:
+	case WATCHED_HOST_DATAGRAM:
 		g = handle_get(&p->host_datagrams, handle);
 		if (g)
 			datagram_ready(p, g, events);
 		break;
-	case WATCH_HOST_LISTENER:
+	case WATCHED_HOST_LISTENER:
 		l = handle_get(&p->host_listeners, handle);
 		if (l)
 			host_accept(p, l);
@@ -255,13 +218,14 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->host_circuits, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_datagrams, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_listeners, LISTENERS_MAX);
+	watch_init(&p->wake_watch, WATCHED_WAKE, 0, 0);
 	p->epoch = 1;
 	p->bell = -1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = p->epoll < 0 || p->wake < 0 ? -errno : event_queue_init(&p->events, event_bytes);
 	if (rc == 0)
-		rc = plane_watch(p, p->wake, WATCH_WAKE, 0, 0);
+		rc = watch_for(p, &p->wake_watch, p->wake, EPOLLIN);
 	if (rc == 0)
 		rc = start_thread(p);
 	if (rc < 0) {

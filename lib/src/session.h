@@ -11,6 +11,7 @@
 struct listener {
 	int handle;
 	int fd;
+	struct watch watch;
 	char path[108];
 };
 
@@ -22,6 +23,7 @@ struct session {
 	bool ended; /* said so to TypeScript, which closes it */
 	bool paused, backend_paused; /* not read until there is room for events */
 	struct burst burst;
+	struct watch front_watch, back_watch;
 	struct stream front, back;
 };
 

@@ -32,6 +32,9 @@ import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "circuit"]);
 
+/** Ends of a host circuit that its control page has told the guest of. */
+const RESETS: ReadonlySet<number> = new Set([Errno.ECONNRESET, Errno.EPIPE, Errno.EPROTO]);
+
 /** A place for a circuit. */
 export interface Place {
   readonly arena: Arena;
@@ -339,6 +342,8 @@ export class Circuits {
       log.warn("circuit {circuit}: {vm} broke the ring's rules: reset", { circuit: circuit.number, vm: vm.name });
     }
     this.#close(circuit, end);
+    // A control page knows but resets.
+    if (errno !== 0 && !RESETS.has(errno)) this.#reset(circuit, peerOf(circuit, end), errno);
   }
 
   #extents(circuit: Circuit, side: 0 | 1): Extents {

@@ -11,30 +11,15 @@ import { parseAddress } from "../../src/net/address.ts";
 import { RequestType } from "../../src/circuit/records.ts";
 import { State } from "../support/fake_circuit.ts";
 import { FakeDriver } from "../support/fake_driver.ts";
+import { serveTcp } from "../support/host_server.ts";
 import { startTestSwitch } from "../support/test_switch.ts";
 import { until } from "../support/until.ts";
 
 const HOSTNAME = "127.77.1.1";
+const serve = (handle: Parameters<typeof serveTcp>[1]): ReturnType<typeof serveTcp> => serveTcp(HOSTNAME, handle);
 const GATEWAY = "10.77.0.1";
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const bytes = (s: string): Uint8Array => new TextEncoder().encode(s);
-
-/** A TCP server on the host that hands its connections to a function. */
-function serve(handle: (connection: Deno.TcpConn) => Promise<void>): { port: number } & AsyncDisposable {
-  const listener = Deno.listen({ hostname: HOSTNAME, port: 0 });
-  const running: Promise<void>[] = [];
-  const loop = (async () => {
-    for await (const connection of listener) running.push(handle(connection));
-  })();
-  return {
-    port: listener.addr.port,
-    async [Symbol.asyncDispose](): Promise<void> {
-      listener.close();
-      await loop.catch(() => {});
-      await Promise.all(running);
-    },
-  };
-}
 
 const allow = (port: number) => ({ allowHost: [{ address: parseAddress(HOSTNAME), port }] });
 
