@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Circuits whose other end is a socket of the host's stack, and the listening sockets of published ports.
+ * What all circuits whose other end is a socket of the host's stack have, those of streams, and the listening sockets of published
+ * ports. Those of datagrams are in datagram.h.
  */
 #ifndef CSVN_HOST_H
 #define CSVN_HOST_H
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "address.h"
 #include "csvn/ring.h"
 #include "plane.h"
 
@@ -46,30 +48,6 @@ struct host_circuit {
 	struct csvn_end end;
 };
 
-struct host_permit {
-	struct csvn_host_permit rule;
-	struct sockaddr_storage actual; /* in the form of the circuit's socket */
-	int length;
-	uint64_t reported; /* when the guest was told last that it is not allowed; nanoseconds */
-	struct csvn_host_moved moved;
-};
-
-/* A datagram circuit: one unconnected socket, and the addresses that it may exchange datagrams with. */
-struct host_datagram {
-	int handle;
-	int fd;
-	bool six; /* an IPv6 socket, which talks IPv4 by mapped addresses */
-	bool done;
-	bool asks; /* unknown sources are shown to TypeScript; else they are dropped */
-	bool asking; /* nothing is received until it has answered */
-	struct watch watch;
-	int device;
-	uint32_t id;
-	struct csvn_end end;
-	struct host_permit *permits;
-	uint32_t count, capacity;
-};
-
 struct host_listener {
 	int handle;
 	int fd;
@@ -90,20 +68,10 @@ static inline int ring_pieces(uint8_t *ring, uint32_t size, uint64_t cursor, uin
 /* The guest rang, or the socket has something. */
 void host_doorbell(struct plane *p, int handle);
 void host_ready(struct plane *p, struct host_circuit *h, uint32_t events);
-void datagram_doorbell(struct plane *p, int handle);
-void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events);
-void datagram_destroy(struct plane *p, struct host_datagram *h);
-/* permit.c: the rule of an address; NULL. Of several that the guest knows an actual one by, one that is allowed, if any. */
-struct host_permit *permit_by_guest(const struct host_datagram *h, const struct csvn_host_address *a);
-struct host_permit *permit_by_actual(const struct host_datagram *h, const struct csvn_host_address *a);
 void host_accept(struct plane *p, struct host_listener *l);
 void host_circuit_destroy(struct plane *p, struct host_circuit *h);
 void host_arena_destroy(struct plane *p, struct host_arena *a);
 void host_listener_destroy(struct plane *p, struct host_listener *l);
-
-/* address.c: to and from the system's form; the length, or -EAFNOSUPPORT. */
-int address_to_system(const struct csvn_host_address *a, struct sockaddr_storage *out);
-int address_from_system(const struct sockaddr_storage *a, struct csvn_host_address *out);
 
 /* host_arena.c: find a setup's extents in its arena. */
 int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "host.h"
+#include "datagram.h"
 
 int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s)
 {

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "device.h"
-#include "host.h"
+#include "datagram.h"
 #include "look.h"
 #include "session.h"
 

@@ -61,7 +61,7 @@ export class Circuits {
   readonly #hostEnds: HostEnds;
 
   constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder) {
-    this.#hostEnds = new HostEnds(arenas.host, recorder, (...done) => this.#hostDone(...done));
+    this.#hostEnds = new HostEnds(arenas.host, recorder, arenas.limits, (...done) => this.#hostDone(...done));
   }
 
   /** All circuits that are not closed at both ends. */
@@ -250,7 +250,6 @@ export class Circuits {
     const peer = peerOf(circuit, end);
     this.#close(circuit, end);
     if (!peer.vm && !peer.closed) {
-      circuit.flows?.close(circuit.why);
       peer.host?.finish();
     } else if (circuit.protocol === "udp") {
       // There is no FIN between datagram sockets: the other end is told that it may go too.

@@ -8,11 +8,14 @@
  * @module
  */
 
+import { Errno, SystemError } from "../errno.ts";
 import type { Endpoint } from "../net/address.ts";
 import { type Admission, denialErrno } from "./admission.ts";
 import type { Circuit, EndReason } from "./circuit.ts";
 import type { HostDatagram } from "./host.ts";
+import type { Limits } from "./limits.ts";
 import type { Recorder } from "./recorder.ts";
+import type { Vm } from "./vm.ts";
 
 /** With whom, and what policy says of it. */
 export interface Flow {
@@ -29,7 +32,14 @@ export interface Flow {
 export class Flows {
   readonly #flows = new Map<string, Flow>();
 
-  constructor(readonly circuit: Circuit, readonly host: HostDatagram, readonly recorder: Recorder) {}
+  /** @param vm Whose circuit it is. */
+  constructor(
+    readonly circuit: Circuit,
+    readonly vm: Vm,
+    readonly host: HostDatagram,
+    readonly recorder: Recorder,
+    readonly limits: Limits,
+  ) {}
 
   /** All of them, those that are denied too. */
   get all(): Iterable<Flow> {
@@ -41,13 +51,21 @@ export class Flows {
     return this.#flows.size;
   }
 
-  /** Do as an admission says. @throws {SystemError} ENOBUFS when there are too many. */
+  /** Is there no room for one more? The first has room always, so that nobody's other sockets keep one from being of any use. */
+  get full(): boolean {
+    const { maxFlows, maxVmFlows } = this.limits;
+    return this.size >= maxFlows || (this.size > 0 && this.vm.flows >= maxVmFlows);
+  }
+
+  /** Do as an admission says. @throws {SystemError} ENOBUFS when there are too many, of this circuit or of the VM. */
   set(admission: Admission, guest: Endpoint, actual: Endpoint): void {
     const key = `${guest.address.text} ${guest.port}`;
     const flow = { admission, guest, actual, since: Date.now() };
     const known = this.#flows.get(key);
+    if (!known && this.full) throw new SystemError("let datagrams pass to one more address", Errno.ENOBUFS);
     this.#rule(flow);
     this.#flows.set(key, flow);
+    if (!known) this.vm.flows++;
     if (known?.admission.current.allow) this.#end(known, "closed");
     if (admission.current.allow) this.recorder.opened(admission, this.circuit);
   }
@@ -56,6 +74,7 @@ export class Flows {
   forgetOldest(): void {
     for (const [key, flow] of this.#flows) {
       this.#flows.delete(key);
+      this.vm.flows--;
       if (flow.admission.current.allow) this.#end(flow, "closed");
       this.host.forget(flow.guest);
       return;
@@ -73,6 +92,7 @@ export class Flows {
   /** The circuit is over. */
   close(why: EndReason): void {
     for (const flow of this.#flows.values()) if (flow.admission.current.allow) this.#end(flow, why);
+    this.vm.flows -= this.#flows.size;
     this.#flows.clear();
   }
 

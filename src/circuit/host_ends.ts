@@ -10,6 +10,7 @@ import type { Endpoint } from "../net/address.ts";
 import type { Circuit, HostEnd, VmEnd } from "./circuit.ts";
 import { Flows } from "./flows.ts";
 import type { HostCircuitSetup, HostConnection, HostDatagram, HostStack } from "./host.ts";
+import type { Limits } from "./limits.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Vm } from "./vm.ts";
 
@@ -20,7 +21,12 @@ export type HostDone = (circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, re
 
 /** Opens the host's ends of circuits. */
 export class HostEnds {
-  constructor(readonly host: HostStack, readonly recorder: Recorder, readonly done: HostDone) {}
+  constructor(
+    readonly host: HostStack,
+    readonly recorder: Recorder,
+    readonly limits: Limits,
+    readonly done: HostDone,
+  ) {}
 
   /** Of a stream; 0 or an errno. @param side The host's. @param connected Told of the outcome of connecting. */
   stream(
@@ -55,7 +61,7 @@ export class HostEnds {
         done: (...outcome) => this.done(circuit, vm, end, ...outcome),
       });
     });
-    if (opened) circuit.flows = new Flows(circuit, opened, this.recorder);
+    if (opened) circuit.flows = new Flows(circuit, vm, opened, this.recorder, this.limits);
     return circuit.flows ?? errno;
   }
 }

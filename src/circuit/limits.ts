@@ -36,6 +36,8 @@ export interface Limits {
   readonly maxBacklog: number;
   /** Destinations, or sources, of one datagram circuit to the host's stack; the data plane takes no more. */
   readonly maxFlows: number;
+  /** Flows of all datagram circuits of one VM to the host's stack. */
+  readonly maxVmFlows: number;
   /** Milliseconds after which an arena of circuits that policy has cut is taken from its VMs, whatever their drivers do. */
   readonly revokeMs: number;
   /** Milliseconds that a driver's goodbye waits for its window to be emptied; it waits for two seconds. */
@@ -65,6 +67,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxAttempts: 4_096,
   maxBacklog: 65_535,
   maxFlows: 4_096,
+  maxVmFlows: 65_536,
   revokeMs: 5_000,
   byeMs: 1_000,
   denialBurst: 20,

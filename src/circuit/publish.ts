@@ -131,7 +131,7 @@ export class Publisher implements Disposable {
           destination: local,
         });
         if (!opened) return;
-        if (opened.flows.size >= this.circuits.arenas.limits.maxFlows) opened.flows.forgetOldest();
+        if (opened.flows.full) opened.flows.forgetOldest();
         opened.flows.set(admission, address, address);
       });
       if (!opened) throw new Error("the address is in use, or the VM takes no circuit");

@@ -47,6 +47,8 @@ export class Vm {
   readonly hostDatagrams = new Map<string, OpenedDatagram>();
   /** Arenas in its window, by the id that its driver knows. */
   readonly arenas = new Map<number, Arena>();
+  /** Flows of all of them. */
+  flows = 0;
   readonly ids: IdAllocator;
   window: ExtentAllocator;
   #state: VmState = "attached";

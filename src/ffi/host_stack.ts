@@ -150,11 +150,7 @@ export class PlaneHostStack implements HostStack {
         this.symbols.csvn_host_datagram_moved(this.plane, circuit, bytes, new Uint8Array(moved.buffer));
         return { sent: moved[0]!, received: moved[1]! };
       },
-      // Datagrams have no end to wait for: what was sent goes out when it is closed.
-      finish: () => {
-        close();
-        handler.done(0n, 0n, 0);
-      },
+      finish: () => void this.symbols.csvn_host_datagram_finish(this.plane, circuit),
       [Symbol.dispose]: close,
     };
   }

@@ -7,7 +7,7 @@
 import { dirname, fromFileUrl, join } from "@std/path";
 import { symbols } from "./symbols.ts";
 
-const ABI_VERSION = 4;
+const ABI_VERSION = 5;
 
 /** The opened helper library. */
 export type Library = Deno.DynamicLibrary<typeof symbols>;

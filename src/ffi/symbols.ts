@@ -91,6 +91,7 @@ export const symbols = {
     parameters: [handle, /* plane */ handle, /* circuit */ "buffer", /* guest */ "buffer" /* out */],
     result,
   },
+  csvn_host_datagram_finish: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_datagram_close: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_finish: { parameters: [handle, /* plane */ handle /* circuit */], result },
   csvn_host_close: { parameters: [handle, /* plane */ handle /* circuit */], result },

@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define CSVN_ABI_VERSION 4u
+#define CSVN_ABI_VERSION 5u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -211,6 +211,9 @@ CSVN_EXPORT int csvn_host_datagram_permit(int plane, int circuit, const struct c
 CSVN_EXPORT int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest);
 CSVN_EXPORT int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest,
 					 struct csvn_host_moved *out);
+/* The guest has closed its end: what it sent goes out, then HOST_DATAGRAM_DONE comes. */
+CSVN_EXPORT int csvn_host_datagram_finish(int plane, int circuit);
+/* End it, and forget it. */
 CSVN_EXPORT int csvn_host_datagram_close(int plane, int circuit);
 /* The guest has closed its end, whatever its control page says: what it sent goes out, and nothing more comes in. */
 CSVN_EXPORT int csvn_host_finish(int plane, int circuit);
