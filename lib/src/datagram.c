@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "datagram.h"
+#include "descriptor.h"
 #include "route.h"
 
 static void finish(struct plane *p, struct host_datagram *h, int error)
@@ -164,8 +165,9 @@ static int open_socket(const struct csvn_host_setup *s, bool *six, bool *wildcar
 		*six = false;
 		fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	}
+	fd = descriptor_made(fd);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (*six)
 		rc = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, s->remote.family == 6) | set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
 	rc |= set(fd, IPPROTO_IP, IP_RECVERR, 1);

@@ -11,7 +11,9 @@
 
 #include "address.h"
 #include "csvn/ring.h"
+#include "csvn/records.h"
 #include "plane.h"
+#include "rest.h"
 
 struct host_arena {
 	int handle;
@@ -51,6 +53,13 @@ struct host_circuit {
 struct host_listener {
 	int handle;
 	int fd;
+	struct resting resting;
+};
+
+/* A connection that nothing was decided about. */
+struct host_connection {
+	int handle;
+	int fd;
 	struct watch watch;
 };
 
@@ -69,6 +78,15 @@ static inline int ring_pieces(uint8_t *ring, uint32_t size, uint64_t cursor, uin
 void host_doorbell(struct plane *p, int handle);
 void host_ready(struct plane *p, struct host_circuit *h, uint32_t events);
 void host_accept(struct plane *p, struct host_listener *l);
+/* host_connection.c: remember one, by a handle; take it back: its descriptor, or -EBADF. */
+int host_connection_add(struct plane *p, int fd);
+int host_connection_take(struct plane *p, int handle);
+void host_connection_ready(struct plane *p, struct host_connection *c);
+void host_connection_destroy(struct plane *p, struct host_connection *c);
+/* Close a connection by a reset. */
+void host_reset_socket(int fd);
+/* host_options.c */
+void host_set_options(int fd, const struct csvn_options *o);
 void host_circuit_destroy(struct plane *p, struct host_circuit *h);
 void host_arena_destroy(struct plane *p, struct host_arena *a);
 void host_listener_destroy(struct plane *p, struct host_listener *l);

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "descriptor.h"
 #include "device.h"
 #include "host.h"
 
@@ -171,19 +172,22 @@ void host_wake(struct plane *p, int device, uint32_t id)
 }
 
 /* A socket that connects to the setup's remote, or the accepted one. */
-static int open_socket(const struct csvn_host_setup *s, enum host_state *state)
+static int open_socket(const struct csvn_host_setup *s, int fd, enum host_state *state)
 {
 	struct sockaddr_storage remote;
-	int one = 1, fd = s->fd, length, rc;
+	int one = 1, length, rc;
 
 	*state = HOST_OPEN;
-	if (fd < 0) {
+	if (fd >= 0) {
+		host_set_options(fd, &s->options);
+	} else {
 		length = address_to_system(&s->remote, &remote);
 		if (length < 0)
 			return length;
-		fd = socket(remote.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		fd = descriptor_made(socket(remote.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 		if (fd < 0)
-			return -errno;
+			return fd;
+		host_set_options(fd, &s->options);
 		*state = HOST_CONNECTING;
 		rc = connect(fd, (struct sockaddr *)&remote, (socklen_t)length);
 		if (rc < 0 && errno != EINPROGRESS) {
@@ -192,7 +196,7 @@ static int open_socket(const struct csvn_host_setup *s, enum host_state *state)
 			return rc;
 		}
 	}
-	/* The guest has done its own gathering; what is in the ring is to go out. */
+	/* Whatever the guest chose: its own gathering (Nagle's) has been done when bytes are in the ring, and those are to go out. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	return fd;
 }
@@ -247,11 +251,19 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd
 int csvn_host_open(int plane, const struct csvn_host_setup *setup)
 {
 	enum host_state state;
-	/* Before the lock is taken: connect() may take as long as all the rest of a set-up. */
-	int fd = open_socket(setup, &state);
 	struct plane *p;
-	int rc;
+	int fd = -1, rc;
 
+	if (setup->connection >= 0) {
+		p = plane_enter(plane);
+		fd = p ? host_connection_take(p, setup->connection) : -EBADF;
+		if (p)
+			plane_leave(p);
+		if (fd < 0)
+			return fd;
+	}
+	/* Before the lock is taken: connect() may take as long as all the rest of a set-up. */
+	fd = open_socket(setup, fd, &state);
 	if (fd < 0)
 		return fd;
 	p = plane_enter(plane);
@@ -260,8 +272,8 @@ int csvn_host_open(int plane, const struct csvn_host_setup *setup)
 		plane_leave(p);
 	if (rc >= 0)
 		return rc;
-	if (setup->fd >= 0)
-		(void)csvn_host_refuse(fd);
+	if (setup->connection >= 0)
+		host_reset_socket(fd);
 	else
 		close(fd);
 	return rc;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -45,7 +44,7 @@ void listener_destroy(struct plane *p, struct listener *l)
 {
 	handle_remove(&p->listeners, l->handle);
 	if (l->fd >= 0) {
-		watch_drop(p, &l->watch);
+		rest_end(p, &l->resting);
 		close(l->fd);
 		unlink(l->path);
 	}
@@ -91,9 +90,9 @@ int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes, uint32_t mo
 		return -EBADF;
 	}
 	rc = l->handle = handle_add(&p->listeners, l);
-	watch_init(&l->watch, WATCHED_LISTENER, l->handle, 0);
+	watch_init(&l->resting.watch, WATCHED_LISTENER, l->handle, 0);
 	if (rc >= 0)
-		rc = watch_for(p, &l->watch, l->fd, EPOLLIN);
+		rc = rest_begin(p, &l->resting, l->fd);
 	if (rc < 0)
 		listener_destroy(p, l);
 	else

@@ -58,11 +58,13 @@ static void resume(struct plane *p)
 		device_resume(p, d);
 	handle_for_each(&p->sessions, i, s)
 		session_resume(p, s);
+	rest_resume(p);
 }
 
 static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 {
 	int handle = watch_handle(data);
+	struct host_connection *c;
 	struct host_listener *l;
 	struct host_datagram *g;
 	struct host_circuit *h;
@@ -108,6 +110,11 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 		if (l)
 			host_accept(p, l);
 		break;
+	case WATCHED_HOST_CONNECTION:
+		c = handle_get(&p->host_connections, handle);
+		if (c)
+			host_connection_ready(p, c);
+		break;
 	}
 }
 
@@ -130,7 +137,9 @@ static void *run(void *arg)
 			dispatch(p, ready[i].data.u64, ready[i].events);
 		if (p->incomplete)
 			session_tick(p);
-		timeout = p->incomplete ? TICK_MS : -1;
+		if (p->resting)
+			rest_tick(p);
+		timeout = p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
 		look_batch(p, &look);
 		p->looks = false;
@@ -141,11 +150,14 @@ static void *run(void *arg)
 
 static void destroy_host(struct plane *p)
 {
+	struct host_connection *c;
 	struct host_listener *l;
 	struct host_datagram *g;
 	struct host_circuit *h;
 	struct host_arena *a;
 
+	handle_for_each(&p->host_connections, i, c)
+		host_connection_destroy(p, c);
 	handle_for_each(&p->host_listeners, i, l)
 		host_listener_destroy(p, l);
 	handle_for_each(&p->host_circuits, i, h)
@@ -155,6 +167,7 @@ static void destroy_host(struct plane *p)
 	handle_for_each(&p->host_arenas, i, a)
 		host_arena_destroy(p, a);
 	handle_table_free(&p->host_listeners);
+	handle_table_free(&p->host_connections);
 	handle_table_free(&p->host_circuits);
 	handle_table_free(&p->host_datagrams);
 	handle_table_free(&p->host_arenas);
@@ -218,6 +231,7 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->host_circuits, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_datagrams, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_listeners, LISTENERS_MAX);
+	handle_table_init(&p->host_connections, HOST_CIRCUITS_MAX);
 	watch_init(&p->wake_watch, WATCHED_WAKE, 0, 0);
 	p->epoch = 1;
 	p->bell = -1;

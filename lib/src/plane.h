@@ -53,7 +53,9 @@ struct plane {
 	uint32_t looked_count;
 	int looked[LOOKED_MAX]; /* host circuits; see look.h */
 	struct handle_table listeners, sessions, devices;
-	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners;
+	uint32_t resting; /* listening sockets that cannot accept: see rest.h */
+	uint64_t rested; /* when that was last looked at, milliseconds */
+	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners, host_connections;
 };
 
 /* How many events an object has queued in the present epoch. */

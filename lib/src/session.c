@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "session.h"
 
+#include "descriptor.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +21,7 @@ static const char *end_text(int rc)
 	case -EMSGSIZE:
 		return "message payload over 4096 bytes";
 	case -E2BIG:
-		return "more than 8 descriptors with a message";
+		return "more than 8 descriptors with a message, or too few left to receive them";
 	case -ETIMEDOUT:
 		return "message not completed within 5 seconds";
 	case -EAGAIN:
@@ -173,7 +175,12 @@ void listener_accept(struct plane *p, int handle)
 
 	if (!l)
 		return;
+	if (!rest_admits(p, &l->resting, sizeof(who)))
+		return;
 	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	rc = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
+	if (descriptor_is_want(rc))
+		rest_now(p, &l->resting, rc);
 	if (fd < 0)
 		return;
 	s = calloc(1, sizeof(*s));

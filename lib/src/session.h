@@ -6,12 +6,13 @@
 #include <time.h>
 
 #include "plane.h"
+#include "rest.h"
 #include "stream.h"
 
 struct listener {
 	int handle;
 	int fd;
-	struct watch watch;
+	struct resting resting;
 	char path[108];
 };
 

@@ -125,7 +125,7 @@ static void circuit_open(struct world *w, const struct csvn_host_address *bind)
 					 .peer_control = offset_of(1),
 					 .tx_ring = offset_of(2),
 					 .rx_ring = offset_of(3),
-					 .fd = -1 };
+					 .connection = -1 };
 
 	if (bind)
 		setup.remote = *bind;

@@ -441,6 +441,16 @@ static uint64_t offset_of(uint32_t part)
 	return CSVN_PAGE + (part < 2 ? part * CSVN_PAGE : 2 * CSVN_PAGE + (part - 2) * RING);
 }
 
+static int add_connection(int fd)
+{
+	struct plane *p = plane_enter(plane);
+	int rc = host_connection_add(p, fd);
+
+	plane_leave(p);
+	CHECK(rc >= 0);
+	return rc;
+}
+
 static void circuit_open(struct world *w, bool outbound)
 {
 	struct csvn_host_setup setup = { .device = device,
@@ -451,7 +461,7 @@ static void circuit_open(struct world *w, bool outbound)
 					 .peer_control = offset_of(1),
 					 .tx_ring = offset_of(2),
 					 .rx_ring = offset_of(3),
-					 .fd = -1 };
+					 .connection = -1 };
 	struct side *near = &w->side[0];
 	struct sockaddr_in to = { 0 };
 	socklen_t length = sizeof(to);
@@ -465,7 +475,7 @@ static void circuit_open(struct world *w, bool outbound)
 		memcpy(setup.remote.ip, &address, sizeof(address));
 	} else {
 		connect_pair(fds, false);
-		setup.fd = fds[0];
+		setup.connection = add_connection(fds[0]);
 		w->side[1].fd = fds[1];
 	}
 	csvn_end_init(&near->end, (void *)(memory + setup.peer_control), (void *)(memory + setup.own_control),

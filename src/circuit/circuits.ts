@@ -25,7 +25,7 @@ import type { Flows } from "./flows.ts";
 import type { HostConnection } from "./host.ts";
 import { errnoOf, HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
-import { type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
+import { type ControlRequest, encodeIncoming, encodeReset, type Extents, type SocketOptions } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
@@ -106,6 +106,7 @@ export class Circuits {
   /**
    * Set a circuit up from a VM to the host's stack, which connects.
    *
+   * @param options Of the VM's socket.
    * @param outcome Told once: undefined when it is connected, or the errno that it failed with; the slot is then given back.
    * @returns undefined when it failed at once, with the outcome told.
    */
@@ -114,6 +115,7 @@ export class Circuits {
     actual: Endpoint,
     admission: Admission,
     place: Place,
+    options: SocketOptions | undefined,
     outcome: (errno: number) => void,
   ): Opened | undefined {
     const { source, destination } = admission.attempt;
@@ -125,7 +127,7 @@ export class Circuits {
     }
     const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
     const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#hostEnds.stream(circuit, here, there, 1, actual, (errno) => {
+    const errno = this.#hostEnds.stream(circuit, here, there, 1, actual, options, (errno) => {
       if (errno !== 0) this.abandon(circuit);
       else this.#opened(circuit);
       outcome(errno);
@@ -146,7 +148,7 @@ export class Circuits {
     }
     const here: HostEnd = { host: undefined, endpoint: connection.remote, closed: false };
     const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#hostEnds.stream(circuit, there, here, 0, connection, () => {});
+    const errno = this.#hostEnds.stream(circuit, there, here, 0, connection, undefined, () => {});
     if (errno !== 0 || !this.#announce(circuit, there, listener, connection.remote)) {
       this.abandon(circuit);
       return false;
@@ -227,6 +229,15 @@ export class Circuits {
     // Where a connection was, a reset; for datagrams, what a network would say of the next one.
     this.end(circuit, circuit.protocol === "tcp" ? Errno.ECONNRESET : denialErrno(circuit.admission!.current));
     this.#revoke(circuit.arena);
+  }
+
+  /** The options of a VM's socket have changed; false when it holds no such circuit. Between VMs they mean nothing. */
+  setOptions(vm: Vm, id: number, options: SocketOptions | undefined): boolean {
+    const held = vm.circuits.get(id);
+    if (!held) return false;
+    const peer = peerOf(held.circuit, held.end);
+    if (options && !peer.vm && !peer.closed) peer.host?.setOptions(options);
+    return true;
   }
 
   /** A driver has closed its end; false when it holds no such circuit. */

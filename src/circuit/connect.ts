@@ -27,6 +27,7 @@ import {
   type Header,
   PROTOCOL_DATAGRAM,
   PROTOCOL_STREAM,
+  type SocketOptions,
 } from "./records.ts";
 import type { Attempt } from "./verdict.ts";
 import type { Vm } from "./vm.ts";
@@ -50,6 +51,8 @@ export interface ConnectAttempt {
   readonly header: Header;
   readonly ticket: number;
   readonly admission: Admission;
+  /** Of the VM's socket. */
+  readonly options: SocketOptions | undefined;
   /** Who is to take it; undefined: nobody, it was dropped. */
   readonly target: Listener | Outside | undefined;
   /** `waiting` for the backlog, `opening` (with the backlog's credit), `dropped`, or `done`: answered. */
@@ -98,6 +101,7 @@ export class Connector {
         header,
         ticket,
         admission,
+        options: request.options,
         target,
         state: "waiting",
         circuit: undefined,
@@ -248,7 +252,7 @@ export class Connector {
       return this.#succeed(attempt, opened, 0);
     }
     if (target.protocol === "udp") return this.#openDatagram(attempt, target, place);
-    const opened = this.circuits.openOutbound(vm, target.actual, admission, place, (errno) => {
+    const opened = this.circuits.openOutbound(vm, target.actual, admission, place, attempt.options, (errno) => {
       attempt.circuit = undefined;
       if (errno !== 0) this.#finish(attempt, errno);
       else this.#succeed(attempt, opened!, CONNECT_HOST);

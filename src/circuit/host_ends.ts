@@ -11,6 +11,7 @@ import type { Circuit, HostEnd, VmEnd } from "./circuit.ts";
 import { Flows } from "./flows.ts";
 import type { HostCircuitSetup, HostConnection, HostDatagram, HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
+import type { SocketOptions } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Vm } from "./vm.ts";
 
@@ -35,10 +36,11 @@ export class HostEnds {
     end: HostEnd,
     side: 0 | 1,
     to: Endpoint | HostConnection,
+    options: SocketOptions | undefined,
     connected: (errno: number) => void,
   ): number {
     return errnoOf(`a host circuit for ${vm.name}`, () => {
-      end.host = this.host.open(setupOf(circuit, { vm, id }, side), to, {
+      end.host = this.host.open({ ...setupOf(circuit, { vm, id }, side), options }, to, {
         connected,
         done: (...outcome) => this.done(circuit, vm, end, ...outcome),
       });

@@ -263,7 +263,7 @@ export class Operator implements Disposable {
       case "PING":
         return 0;
       case "OPTIONS":
-        return vm.circuits.has(request.circuit) ? 0 : Errno.ENOENT;
+        return this.circuits.setOptions(vm, request.circuit, request.options) ? 0 : Errno.ENOENT;
       case "CANCEL":
         return this.#connector.cancel(vm, request.connect) ? 0 : Errno.ENOENT;
       case "CLOSE":

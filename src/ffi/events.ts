@@ -31,7 +31,9 @@ export type PlaneEvent =
   | { kind: "host-connected"; circuit: number; errno: number }
   | { kind: "host-done" | "host-datagram-done"; circuit: number; errno: number; sent: bigint; received: bigint }
   | { kind: "host-source"; circuit: number; address: Uint8Array<ArrayBuffer> }
-  | { kind: "host-accepted"; listener: number; fd: number; remote: Uint8Array<ArrayBuffer> };
+  | { kind: "host-accepted"; listener: number; connection: number; remote: Uint8Array<ArrayBuffer> }
+  | { kind: "host-gone"; connection: number }
+  | { kind: "short"; errno: number };
 
 const HEADER = 16;
 const MESSAGE = 48;
@@ -109,9 +111,13 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
         received: view.getBigUint64(body + 8, true),
       };
     case 10:
-      return { kind: "host-accepted", listener: handle, fd: aux, remote: buffer.slice(body, at + length) };
+      return { kind: "host-accepted", listener: handle, connection: aux, remote: buffer.slice(body, at + length) };
     case 11:
       return { kind: "host-source", circuit: handle, address: buffer.slice(body, at + length) };
+    case 13:
+      return { kind: "host-gone", connection: handle };
+    case 14:
+      return { kind: "short", errno: aux };
     default:
       throw new Error(`unknown event ${kind} from the helper library`);
   }

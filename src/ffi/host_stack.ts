@@ -10,6 +10,7 @@ import type {
   HostCircuitHandler,
   HostCircuitSetup,
   HostConnection,
+  HostConnectionHandler,
   HostDatagram,
   HostDatagramHandler,
   HostListener,
@@ -23,8 +24,9 @@ import type { PlaneEvent } from "./events.ts";
 import type { Library } from "./library.ts";
 
 const ADDRESS_BYTES = 28;
-const SETUP_BYTES = 88;
+const SETUP_BYTES = 136;
 const REMOTE_AT = 52;
+const OPTIONS_AT = 80;
 const PERMIT_BYTES = 64;
 const MOVED_BYTES = 16;
 
@@ -42,8 +44,11 @@ export function decodeHostAddress(bytes: Uint8Array): Endpoint {
   return { address: addressOf(bytes.slice(12, 12 + length)), port: view.getUint32(4, true) };
 }
 
-/** A `csvn_host_setup`. @param to An address, or a descriptor; -1: neither. */
-function encodeSetup({ device, id, arena, extents }: HostCircuitSetup, to: Endpoint | number): Uint8Array<ArrayBuffer> {
+/** A `csvn_host_setup`. @param to An address, or a connection; -1: neither. */
+function encodeSetup(
+  { device, id, arena, extents, options }: HostCircuitSetup,
+  to: Endpoint | number,
+): Uint8Array<ArrayBuffer> {
   if (!(device instanceof PlaneDevice) || !(arena instanceof Arena)) throw new TypeError("not of this plane");
   const bytes = new Uint8Array(SETUP_BYTES);
   const view = new DataView(bytes.buffer);
@@ -57,6 +62,7 @@ function encodeSetup({ device, id, arena, extents }: HostCircuitSetup, to: Endpo
   view.setBigUint64(40, BigInt(extents.rxRing), true);
   view.setInt32(48, typeof to === "number" ? to : -1, true);
   if (typeof to !== "number") putAddress(bytes, REMOTE_AT, to);
+  if (options) bytes.set(options, OPTIONS_AT);
   return bytes;
 }
 
@@ -69,20 +75,26 @@ class Arena implements HostArena {
 }
 
 class Connection implements HostConnection {
-  #fd: number;
+  #handle: number;
 
-  constructor(readonly library: Library, fd: number, readonly remote: Endpoint) {
-    this.#fd = fd;
+  constructor(readonly stack: PlaneHostStack, handle: number, readonly remote: Endpoint) {
+    this.#handle = handle;
   }
 
   release(): number {
-    const fd = this.#fd;
-    this.#fd = -1;
-    return fd;
+    const handle = this.#handle;
+    this.#handle = -1;
+    this.stack.waiting.delete(handle);
+    return handle;
   }
 
   refuse(): void {
-    if (this.#fd >= 0) this.library.symbols.csvn_host_refuse(this.release());
+    if (this.#handle >= 0) this.stack.symbols.csvn_host_refuse(this.stack.plane, this.release());
+  }
+
+  wait(handler: HostConnectionHandler): void {
+    checked("wait with a connection", this.stack.symbols.csvn_host_wait(this.stack.plane, this.#handle));
+    this.stack.waiting.set(this.#handle, handler);
   }
 }
 
@@ -91,6 +103,8 @@ export class PlaneHostStack implements HostStack {
   readonly symbols: Library["symbols"];
   readonly #circuits = new Map<number, HostCircuitHandler>();
   readonly #datagrams = new Map<number, HostDatagramHandler>();
+  /** Of connections that wait. */
+  readonly waiting = new Map<number, HostConnectionHandler>();
   readonly #listeners = new Map<number, (connection: HostConnection) => void>();
 
   /** @param plane The plane's handle. */
@@ -110,6 +124,7 @@ export class PlaneHostStack implements HostStack {
     this.#circuits.set(circuit, handler);
     return {
       finish: () => void this.symbols.csvn_host_finish(this.plane, circuit),
+      setOptions: (options) => void this.symbols.csvn_host_options(this.plane, circuit, options, options.length),
       [Symbol.dispose]: () => {
         this.#circuits.delete(circuit);
         this.symbols.csvn_host_close(this.plane, circuit);
@@ -151,6 +166,8 @@ export class PlaneHostStack implements HostStack {
         return { sent: moved[0]!, received: moved[1]! };
       },
       finish: () => void this.symbols.csvn_host_datagram_finish(this.plane, circuit),
+      // What a datagram is sent with is in its frame.
+      setOptions: () => {},
       [Symbol.dispose]: close,
     };
   }
@@ -181,8 +198,10 @@ export class PlaneHostStack implements HostStack {
         return this.#datagrams.get(event.circuit)?.done(event.sent, event.received, event.errno);
       case "host-source":
         return this.#datagrams.get(event.circuit)?.source(decodeHostAddress(event.address));
+      case "host-gone":
+        return this.waiting.get(event.connection)?.gone();
       case "host-accepted": {
-        const connection = new Connection(this.library, event.fd, decodeHostAddress(event.remote));
+        const connection = new Connection(this, event.connection, decodeHostAddress(event.remote));
         const accept = this.#listeners.get(event.listener);
         if (accept) accept(connection);
         else connection.refuse();

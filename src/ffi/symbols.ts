@@ -98,7 +98,12 @@ export const symbols = {
   csvn_host_listen: { parameters: [handle, /* plane */ "buffer" /* address */], result },
   csvn_host_listener_port: { parameters: [handle, /* plane */ handle /* listener */], result },
   csvn_host_unlisten: { parameters: [handle, /* plane */ handle /* listener */], result },
-  csvn_host_refuse: { parameters: [fd /* fd */], result },
+  csvn_host_wait: { parameters: [handle, /* plane */ handle /* connection */], result },
+  csvn_host_refuse: { parameters: [handle, /* plane */ handle /* connection */], result },
+  csvn_host_options: {
+    parameters: [handle, /* plane */ handle, /* circuit */ "buffer", /* options */ "u32" /* bytes */],
+    result,
+  },
 
   csvn_arena_create: { parameters: ["u64" /* bytes */], result },
   csvn_arena_stamp: { parameters: [fd, /* fd */ "buffer", /* bytes */ "u32" /* count */], result },

@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+#include "records.h"
+
 #define CSVN_ABI_VERSION 5u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
@@ -32,9 +34,11 @@ enum csvn_event_kind {
 	CSVN_EVENT_DEVICE_FAULT = 7, /* handle: device, aux: queue << 16 | errno; text */
 	CSVN_EVENT_HOST_CONNECTED = 8, /* handle: host circuit, aux: errno */
 	CSVN_EVENT_HOST_DONE = 9, /* handle: host circuit, aux: errno, EPROTO for a violation; csvn_event_done */
-	CSVN_EVENT_HOST_ACCEPTED = 10, /* handle: host listener, aux: descriptor; csvn_host_address of the client */
+	CSVN_EVENT_HOST_ACCEPTED = 10, /* handle: host listener, aux: host connection; csvn_host_address of the client */
 	CSVN_EVENT_HOST_DATAGRAM_DONE = 12, /* handle: datagram host circuit; else as HOST_DONE */
 	CSVN_EVENT_HOST_SOURCE = 11, /* handle: datagram host circuit; csvn_host_address that is not known: permit it */
+	CSVN_EVENT_HOST_GONE = 13, /* handle: host connection that waits: its client has reset it */
+	CSVN_EVENT_SHORT = 14, /* aux: errno: listening sockets rest, for want of descriptors; 0: no more */
 };
 
 /* Events lie one after another in the buffer, each at a multiple of 8. */
@@ -89,8 +93,9 @@ struct csvn_host_setup {
 	uint64_t peer_control;
 	uint64_t tx_ring;
 	uint64_t rx_ring;
-	int32_t fd; /* an accepted connection, taken over; -1: connect to remote */
+	int32_t connection; /* an accepted one, taken over; -1: connect to remote */
 	struct csvn_host_address remote; /* datagrams: to be bound to, and any source is asked for; family 0: neither */
+	struct csvn_options options; /* of the guest's socket; streams */
 	uint32_t reserved;
 };
 
@@ -151,6 +156,7 @@ struct csvn_counters {
 	uint64_t host_received; /* bytes from guests to the host's stack */
 	uint64_t host_sent; /* bytes from the host's stack to guests */
 	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
+	uint64_t rests; /* times that descriptors were short, so that nothing was accepted for a while */
 };
 
 CSVN_EXPORT uint32_t csvn_abi_version(void);
@@ -223,8 +229,12 @@ CSVN_EXPORT int csvn_host_listen(int plane, const struct csvn_host_address *addr
 /* The port that a listener has, which was asked for as 0. */
 CSVN_EXPORT int csvn_host_listener_port(int plane, int listener);
 CSVN_EXPORT int csvn_host_unlisten(int plane, int listener);
-/* Close a connection that was accepted, by a reset. */
-CSVN_EXPORT int csvn_host_refuse(int fd);
+/* Tell when the client of an accepted connection has reset it. */
+CSVN_EXPORT int csvn_host_wait(int plane, int connection);
+/* Close an accepted connection, by a reset. */
+CSVN_EXPORT int csvn_host_refuse(int plane, int connection);
+/* The options of a stream circuit's socket in the guest: a struct csvn_options. What the host's stack does not take stays as it was. */
+CSVN_EXPORT int csvn_host_options(int plane, int circuit, const uint8_t *options, uint32_t bytes);
 
 /* A sealed memfd of this many bytes. */
 CSVN_EXPORT int csvn_arena_create(uint64_t bytes);
