@@ -17,7 +17,7 @@ int csvn_arena_create(uint64_t bytes)
 
 	if (bytes == 0 || bytes % CSVN_PAGE || bytes > INT64_MAX)
 		return -EINVAL;
-	fd = descriptor_made(memfd_create("csvn-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	fd = descriptor_made_arena(memfd_create("csvn-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	if (fd < 0)
 		return fd;
 	/* A mapped file that shrinks kills whoever touches it. */

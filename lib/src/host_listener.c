@@ -32,6 +32,8 @@ void host_accept(struct plane *p, struct host_listener *l)
 					    (struct event_part){ &client, sizeof(client) },
 					    (struct event_part){ NULL, 0 });
 		}
+		if (fd < 0)
+			rest_unused(&l->resting);
 		if (descriptor_is_want(error))
 			rest_now(p, &l->resting, error);
 		/* Another error is that of one connection, which is gone. */

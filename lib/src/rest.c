@@ -42,6 +42,11 @@ bool rest_admits(struct plane *p, struct resting *r, uint32_t bytes)
 	return false;
 }
 
+void rest_unused(struct resting *r)
+{
+	r->burst.count--;
+}
+
 static void tell(struct plane *p, int error)
 {
 	plane_event(p, CSVN_EVENT_SHORT, 0, (uint32_t)error, (struct event_part){ NULL, 0 },

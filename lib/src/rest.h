@@ -27,6 +27,8 @@ struct resting {
 int rest_begin(struct plane *p, struct resting *r, int fd);
 /* May it accept one more? If not, it stalls. bytes: of the event that tells of it. */
 bool rest_admits(struct plane *p, struct resting *r, uint32_t bytes);
+/* Nobody came: what was admitted is not used. */
+void rest_unused(struct resting *r);
 /* It cannot accept for want of something: it rests. */
 void rest_now(struct plane *p, struct resting *r, int error);
 void rest_end(struct plane *p, struct resting *r);

@@ -181,8 +181,10 @@ void listener_accept(struct plane *p, int handle)
 	rc = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
 	if (descriptor_is_want(rc))
 		rest_now(p, &l->resting, rc);
-	if (fd < 0)
+	if (fd < 0) {
+		rest_unused(&l->resting);
 		return;
+	}
 	s = calloc(1, sizeof(*s));
 	if (!s) {
 		close(fd);

@@ -183,7 +183,7 @@ export class Circuits {
    * Set a datagram circuit up from a published port to a VM's bound socket.
    *
    * @param source Told of addresses from which datagrams come that were not permitted yet.
-   * @returns undefined when it cannot be; the slot is then given back.
+   * @returns An errno when it cannot be; the slot is then given back.
    */
   openPublished(
     listener: Listener,
@@ -191,11 +191,11 @@ export class Circuits {
     bind: Endpoint,
     place: Place,
     source: (address: Endpoint) => void,
-  ): OpenedDatagram | undefined {
+  ): OpenedDatagram | number {
     const there = this.#vmEnd(listener.vm, local);
     if (!there) {
       this.arenas.giveSlot(place.arena, place.slot);
-      return undefined;
+      return Errno.ENOBUFS;
     }
     const anybody = { address: unspecified(local.address.family), port: 0 };
     const here: HostEnd = { host: undefined, endpoint: anybody, closed: false };
@@ -203,7 +203,7 @@ export class Circuits {
     const opened = this.#hostEnds.datagram(circuit, there, here, 0, bind, source);
     if (typeof opened === "number" || !this.#announce(circuit, there, listener, anybody)) {
       this.abandon(circuit);
-      return undefined;
+      return typeof opened === "number" ? opened : Errno.ENOBUFS;
     }
     this.#opened(circuit);
     return { circuit, id: there.id, extents: this.#extents(circuit, 1), flows: opened };
@@ -307,6 +307,7 @@ export class Circuits {
       direct: ends.every(({ vm }) => vm !== undefined),
       admission,
       flows: undefined,
+      ended: undefined,
     };
     this.#live.add(circuit);
     for (const end of ends) if (end.vm) end.vm.circuits.set(end.id, { circuit, end });
@@ -389,6 +390,7 @@ export class Circuits {
       vm.ids.give(id);
     }
     this.#live.delete(circuit);
+    circuit.ended?.();
     if (circuit.state === "cut") circuit.arena.cut--;
     this.arenas.giveSlot(circuit.arena, circuit.slot);
     this.#revoke(circuit.arena);

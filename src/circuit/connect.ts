@@ -18,7 +18,7 @@ import type { Circuit } from "./circuit.ts";
 import type { Circuits, Opened, OpenedDatagram, Place } from "./circuits.ts";
 import type { Destinations } from "./destinations.ts";
 import type { Limits } from "./limits.ts";
-import { chooseListener, Listener, type Protocol } from "./listener.ts";
+import { chooseListener, Listener, type Protocol, type Waiter } from "./listener.ts";
 import {
   CONNECT_HOST,
   type ControlRequest,
@@ -46,7 +46,7 @@ export interface Outside {
 }
 
 /** An attempt that has not been answered. */
-export interface ConnectAttempt {
+export interface ConnectAttempt extends Waiter {
   readonly vm: Vm;
   readonly header: Header;
   readonly ticket: number;
@@ -106,6 +106,11 @@ export class Connector {
         state: "waiting",
         circuit: undefined,
         timer: undefined,
+        proceed: () => {
+          clearTimeout(attempt.timer);
+          this.#establish(attempt, target as Listener);
+        },
+        refused: () => this.#finish(attempt, Errno.ECONNREFUSED),
       };
       vm.attempts.set(header.token, attempt);
       return attempt;
@@ -134,19 +139,18 @@ export class Connector {
 
   /** A listener may have room again: let those in that wait, in order. */
   admit(listener: Listener): void {
-    for (const attempt of [...listener.waiting]) {
+    for (const waiter of listener.waiting) {
       if (!listener.hasCredit || listener.gone) return;
-      if (!attempt.admission.current.allow) continue;
-      listener.waiting.delete(attempt);
-      clearTimeout(attempt.timer);
-      this.#establish(attempt, listener);
+      if (!waiter.admission.current.allow) continue;
+      listener.waiting.delete(waiter);
+      waiter.proceed();
     }
   }
 
   /** A listener is gone: those that wait for it are refused. */
   listenerGone(listener: Listener): void {
     listener.gone = true;
-    for (const attempt of [...listener.waiting]) this.#finish(attempt, Errno.ECONNREFUSED);
+    for (const waiter of [...listener.waiting]) waiter.refused();
   }
 
   /** A VM went down: its attempts are over, without an answer that anybody could read. */

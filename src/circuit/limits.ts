@@ -34,6 +34,10 @@ export interface Limits {
   readonly maxAttempts: number;
   /** Connections that may wait for one listener's accept(), and as many attempts that may wait for its backlog. */
   readonly maxBacklog: number;
+  /** Connections from the host's network that may wait for one listener's backlog; each holds a descriptor. */
+  readonly maxInbound: number;
+  /** Milliseconds after which a published port that could not be bound is tried again. */
+  readonly publishRetryMs: number;
   /** Destinations, or sources, of one datagram circuit to the host's stack; the data plane takes no more. */
   readonly maxFlows: number;
   /** Flows of all datagram circuits of one VM to the host's stack. */
@@ -66,6 +70,8 @@ export const DEFAULT_LIMITS: Limits = {
   maxListeners: 4_096,
   maxAttempts: 4_096,
   maxBacklog: 65_535,
+  maxInbound: 1_024,
+  publishRetryMs: 1_000,
   maxFlows: 4_096,
   maxVmFlows: 65_536,
   revokeMs: 5_000,

@@ -36,7 +36,9 @@ import {
   Queue,
   RecordError,
 } from "./records.ts";
-import { type Publication, Publisher } from "./publish.ts";
+import { InboundConnections } from "./inbound.ts";
+import { type Later, later } from "./later.ts";
+import { type Publication, type PublicationStatus, Publisher } from "./publish.ts";
 import { guarded, noRecorder, type Recorder } from "./recorder.ts";
 import { type ForbiddenCircuit, forbiddenCircuits, reviseCircuits, type RevisionCount } from "./revision.ts";
 import { Signals } from "./signals.ts";
@@ -65,6 +67,8 @@ export interface OperatorOptions {
   readonly ownServices: OwnServices;
   /** Ports of the host's network that lead to VMs. */
   readonly publish: readonly Publication[];
+  /** Timers; default: the system's. */
+  readonly later?: Later | undefined;
 }
 
 const queueNames = new Map<number, string>(Object.entries(Queue).map(([name, n]) => [n, name.toLowerCase()]));
@@ -76,6 +80,7 @@ export class Operator implements Disposable {
   readonly circuits: Circuits;
   readonly #gate: Gatekeeper;
   readonly #connector: Connector;
+  readonly #inbound: InboundConnections;
   readonly #publisher: Publisher;
   readonly #limits: Limits;
 
@@ -90,7 +95,21 @@ export class Operator implements Disposable {
     this.circuits = new Circuits(this.arenas, signals, recorder);
     const destinations = new Destinations(this.directory, options.outside, options.allowHost, options.ownServices);
     this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, this.#gate);
-    this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, this.#gate);
+    const parts = {
+      host: options.host,
+      arenas: this.arenas,
+      circuits: this.circuits,
+      gate: this.#gate,
+      limits: options.limits,
+      later: options.later ?? later,
+    };
+    this.#inbound = new InboundConnections({ ...parts, admit: (listener) => this.#connector.admit(listener) });
+    this.#publisher = new Publisher(options.publish, { ...parts, inbound: this.#inbound });
+  }
+
+  /** What has become of the published ports. */
+  get publications(): PublicationStatus[] {
+    return this.#publisher.status;
   }
 
   /**
@@ -188,7 +207,7 @@ export class Operator implements Disposable {
     // In this order: what became of an attempt that was let in meanwhile is a circuit.
     const counts = [
       this.#connector.revise(this.directory.vms),
-      this.#publisher.revise(),
+      this.#inbound.revise(),
       reviseCircuits(this.circuits, this.#gate),
     ];
     const total = counts.reduce((a, b) => ({ checked: a.checked + b.checked, cut: a.cut + b.cut }));
@@ -210,6 +229,7 @@ export class Operator implements Disposable {
   [Symbol.dispose](): void {
     for (const vm of [...this.directory.vms]) this.detach(vm, "the switch stops");
     this.#publisher[Symbol.dispose]();
+    this.#inbound[Symbol.dispose]();
     this.#gate[Symbol.dispose]();
     this.arenas[Symbol.dispose]();
   }

@@ -1,0 +1,177 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { Later } from "../../../src/circuit/later.ts";
+import type { Publication } from "../../../src/circuit/publish.ts";
+import { RequestType } from "../../../src/circuit/records.ts";
+import type { VerdictFunction } from "../../../src/circuit/verdict.ts";
+import { Errno } from "../../../src/errno.ts";
+import { parseAddress } from "../../../src/net/address.ts";
+import { encodeEndpoint } from "../../support/endpoint.ts";
+import { FakeHostStack } from "../../support/fake_host_stack.ts";
+import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
+import { FakeRecorder } from "../../support/fake_recorder.ts";
+
+const HOST = { address: parseAddress("192.0.2.1"), port: 8080 };
+const tcp: Publication = { protocol: "tcp", host: HOST, vm: "vm1", port: 80 };
+const udp: Publication = { protocol: "udp", host: HOST, vm: "vm1", port: 53 };
+
+/** Timers that fire when the test says so. */
+class FakeTimers {
+  readonly due: { ms: number; act: () => void }[] = [];
+  readonly later: Later = (ms, act) => {
+    const timer = { ms, act };
+    this.due.push(timer);
+    return { [Symbol.dispose]: () => void this.due.splice(this.due.indexOf(timer), this.due.includes(timer) ? 1 : 0) };
+  };
+
+  /** All that are set now go off. */
+  fire(): void {
+    for (const { act } of this.due.splice(0)) act();
+  }
+}
+
+function start(publish: Publication[], limits: { maxInbound?: number; maxBacklog?: number } = {}) {
+  const stack = new FakeHostStack();
+  const timers = new FakeTimers();
+  const recorder = new FakeRecorder();
+  const policy: { verdict: VerdictFunction } = { verdict: () => ({ allow: true, reason: "test" }) };
+  const net = new FakeNet({
+    host: stack,
+    publish,
+    later: timers.later,
+    recorder,
+    verdict: (...asked) => policy.verdict(...asked),
+    limits,
+  });
+  return { stack, timers, recorder, policy, net, vm: net.boot() };
+}
+
+const bindDatagrams = (vm: FakeVm, listener: number): number =>
+  vm.ask(RequestType.LISTEN, [
+    [16, encodeEndpoint("0.0.0.0", 53)],
+    [40, new Uint8Array(Uint32Array.of(listener, 10, 0, 17).buffer)],
+  ], 56);
+
+Deno.test("a published port that cannot be bound is failed, and tried again until it can be", async (t) => {
+  for (const publication of [tcp, udp]) {
+    await t.step(publication.protocol, async () => {
+      const { stack, timers, net, vm } = start([publication]);
+      using _ = net;
+      const state = () => net.operator.publications.map(({ state, error }) => [state, error]);
+      const listen = (): number => publication === tcp ? vm.listen(80) : bindDatagrams(vm, 80);
+      assertEquals(state(), [["idle", undefined]]);
+      stack.bindErrno = Errno.EADDRNOTAVAIL;
+      listen();
+      await settle();
+      assertEquals(state(), [["failed", "EADDRNOTAVAIL"]]);
+      assertEquals(timers.due.map(({ ms }) => ms), [1000]);
+      stack.bindErrno = Errno.EADDRINUSE;
+      timers.fire();
+      await settle();
+      assertEquals([state(), stack.attempts], [[["failed", "EADDRINUSE"]], 2]);
+      stack.bindErrno = 0;
+      timers.fire();
+      await settle();
+      assertEquals([state(), timers.due.length, stack.taken.size], [[["bound", undefined]], 0, 1]);
+      assertEquals(net.operator.circuits.size, publication === udp ? 1 : 0, "failed ones have left no circuit behind");
+      vm.unlisten(80);
+      assertEquals([state(), stack.taken.size], [[["idle", undefined]], 0]);
+
+      stack.bindErrno = Errno.EADDRINUSE;
+      listen();
+      await settle();
+      vm.unlisten(80);
+      assertEquals([state(), timers.due.length], [[["idle", undefined]], 0], "nobody listens: nothing is tried");
+    });
+  }
+});
+
+Deno.test("a published datagram port whose circuit has ended is bound again while the VM's socket is", async () => {
+  const { stack, timers, net, vm } = start([udp]);
+  using _ = net;
+  bindDatagrams(vm, 1);
+  await settle();
+  const [circuit] = vm.incoming;
+  assertEquals(vm.close(circuit!), 0);
+  assertEquals(net.operator.publications[0]!.state, "failed");
+  assertEquals(stack.taken.size, 0);
+  timers.fire();
+  await settle();
+  assertEquals([net.operator.publications[0]!.state, vm.incoming.length], ["bound", 2]);
+});
+
+Deno.test("connections to a published port wait for a full backlog, in order with the attempts of VMs", async () => {
+  const { stack, timers, net, vm, recorder } = start([tcp]);
+  using _ = net;
+  const other = net.boot();
+  vm.listen(80, 80, 1);
+  const connections = [stack.dial(HOST), stack.dial(HOST), stack.dial(HOST)];
+  const attempt = other.connect("10.77.0.2", 80);
+  connections.push(stack.dial(HOST));
+  await settle();
+  assertEquals(connections.map(({ state }) => state), ["taken", "taken", "new", "new"]);
+  assertEquals([vm.incoming.length, other.errno(attempt)], [2, undefined]);
+  vm.credit(80, 1);
+  await settle();
+  assertEquals([connections[2]!.state, vm.incoming.length, other.errno(attempt)], ["taken", 3, undefined]);
+  vm.credit(80, 1);
+  await settle();
+  assertEquals([connections[3]!.state, vm.incoming.length, other.errno(attempt)], ["new", 4, 0], "who came before");
+  vm.credit(80, 1);
+  await settle();
+  assertEquals([connections[3]!.state, vm.incoming.length, timers.due.length], ["taken", 5, 0]);
+  assertEquals(recorder.lines.filter((line) => line.startsWith("failed")), []);
+});
+
+Deno.test("a connection that waits ends with its client, its time, its listener, its VM, and when policy says so", async (t) => {
+  const ends: Record<string, (of: ReturnType<typeof start> & { waiting: { leave(): void }[] }) => void> = {
+    "its client": ({ waiting }) => waiting[0]!.leave(),
+    "its time": ({ timers }) => timers.due.shift()!.act(),
+    "its listener": ({ vm }) => void vm.unlisten(80),
+    "its VM": ({ vm }) => vm.destroy(),
+    "policy": ({ policy, net, waiting }) => {
+      policy.verdict = ({ source }) => ({
+        allow: source.port !== (waiting[0] as unknown as { remote: { port: number } }).remote.port,
+        reason: "test",
+      });
+      assertEquals(net.operator.revise().cut, 1);
+    },
+    "the switch": ({ net }) => net[Symbol.dispose](),
+  };
+  for (const [who, end] of Object.entries(ends)) {
+    await t.step(who, async () => {
+      const all = start([tcp]);
+      const { stack, timers, net, vm } = all;
+      vm.listen(80, 80, 0);
+      const [first, second, third] = [stack.dial(HOST), stack.dial(HOST), stack.dial(HOST)];
+      await settle();
+      assertEquals([first!.state, second!.state, timers.due.length], ["taken", "new", 2]);
+      end({ ...all, waiting: [second!, third!] });
+      await settle();
+      assertEquals(second!.state, "refused");
+      const alone = ["its client", "its time", "policy"].includes(who);
+      assertEquals([third!.state, timers.due.length], alone ? ["new", 1] : ["refused", 0]);
+      if (alone) {
+        vm.credit(80, 1);
+        await settle();
+        assertEquals(third!.state, "taken");
+      }
+      if (who !== "the switch") net[Symbol.dispose]();
+    });
+  }
+});
+
+Deno.test("more connections than may wait are refused at once; those that fail give the backlog's place on", async () => {
+  const { stack, net, vm } = start([tcp], { maxInbound: 2 });
+  using _ = net;
+  vm.listen(80, 80, 0);
+  const connections = Array.from({ length: 5 }, () => stack.dial(HOST));
+  await settle();
+  assertEquals(connections.map(({ state }) => state), ["taken", "new", "new", "refused", "refused"]);
+  vm.announceErrno = Errno.ENOBUFS;
+  vm.credit(80, 1);
+  await settle();
+  assertEquals(vm.vm.state, "faulted", "a VM that cannot be told is broken");
+  assertEquals(connections[2]!.state, "refused");
+  assertThrows(() => stack.dial(HOST));
+  assert(net.operator.circuits.size === 0);
+});
