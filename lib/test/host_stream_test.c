@@ -628,10 +628,11 @@ static bool run_bulk(uint64_t seed)
 
 	test_random_state = seed * 2654435761u + 1;
 	worlds_open(both, test_below(2));
-	pause = 1 + test_below(64);
+	pause = 8 + test_below(64);
 	for (int i = 0; i < 2; i++) {
-		total[i] = test_below(3) ? test_below(600000) : test_below(3);
 		greed[i] = 1 + test_below(test_below(2) ? 700 : 60000);
+		/* In so many steps as take no time worth mentioning. */
+		total[i] = test_below(3) ? test_below(greed[i] < 300 ? greed[i] * 2000 : 600000) : test_below(3);
 	}
 	while (!w->side[0].eof || !w->side[1].eof) {
 		int who = (int)test_below(2);
@@ -658,6 +659,7 @@ static bool run_bulk(uint64_t seed)
 			rc = n ? raw_write(s, bytes, n) : 0;
 			CHECK(rc >= 0 || rc == -EAGAIN);
 			s->wrote += rc > 0 ? (uint64_t)rc : 0;
+			began = rc > 0 ? milliseconds() : began;
 			if (s->wrote == total[who]) {
 				s->fin = true;
 				if (s->guest)
@@ -672,6 +674,7 @@ static bool run_bulk(uint64_t seed)
 			for (int i = 0; i < rc; i++)
 				CHECK(bytes[i] == byte_at(!who, s->read + (uint64_t)i));
 			s->read += rc > 0 ? (uint64_t)rc : 0;
+			began = rc > 0 ? milliseconds() : began;
 			s->eof = rc == 0;
 		}
 	}
