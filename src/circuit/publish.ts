@@ -182,18 +182,22 @@ export class Publisher implements Disposable {
       return Errno.ECONNREFUSED;
     }
     const local = destinationOf(vm, publication);
-    let opened: OpenedDatagram | undefined;
-    const made = circuits.openPublished(listener, local, publication.host, place, (address) => {
-      const admission = gate.ask({ protocol: "udp", from: "host", source: address, to: vm.name, destination: local });
-      if (!opened) return;
-      if (opened.flows.full) opened.flows.forgetOldest();
-      opened.flows.set(admission, address, address);
-    });
-    if (typeof made === "number") return made;
-    opened = made;
+    const opened: OpenedDatagram | number = circuits.openPublished(
+      listener,
+      local,
+      publication.host,
+      place,
+      (address) => {
+        const admission = gate.ask({ protocol: "udp", from: "host", source: address, to: vm.name, destination: local });
+        if (typeof opened === "number") return;
+        if (opened.flows.full) opened.flows.forgetOldest();
+        opened.flows.set(admission, address, address);
+      },
+    );
+    if (typeof opened === "number") return opened;
     listener.outstanding++;
-    vm.hostDatagrams.set(datagramKey(local), made);
-    return made;
+    vm.hostDatagrams.set(datagramKey(local), opened);
+    return opened;
   }
 
   #accept(vm: Vm, publication: Publication, connection: HostConnection): void {

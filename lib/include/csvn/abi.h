@@ -34,7 +34,8 @@ enum csvn_event_kind {
 	CSVN_EVENT_DEVICE_FAULT = 7, /* handle: device, aux: queue << 16 | errno; text */
 	CSVN_EVENT_HOST_CONNECTED = 8, /* handle: host circuit, aux: errno */
 	CSVN_EVENT_HOST_DONE = 9, /* handle: host circuit, aux: errno, EPROTO for a violation; csvn_event_done */
-	CSVN_EVENT_HOST_ACCEPTED = 10, /* handle: host listener, aux: host connection; csvn_host_address of the client */
+	CSVN_EVENT_HOST_ACCEPTED =
+		10, /* handle: host listener, aux: host connection; csvn_host_address of the client */
 	CSVN_EVENT_HOST_DATAGRAM_DONE = 12, /* handle: datagram host circuit; else as HOST_DONE */
 	CSVN_EVENT_HOST_SOURCE = 11, /* handle: datagram host circuit; csvn_host_address that is not known: permit it */
 	CSVN_EVENT_HOST_GONE = 13, /* handle: host connection that waits: its client has reset it */

@@ -29,7 +29,16 @@ class FakeTimers {
   }
 }
 
-function start(publish: Publication[], limits: { maxInbound?: number; maxBacklog?: number } = {}) {
+interface Started {
+  readonly stack: FakeHostStack;
+  readonly timers: FakeTimers;
+  readonly recorder: FakeRecorder;
+  readonly policy: { verdict: VerdictFunction };
+  readonly net: FakeNet;
+  readonly vm: FakeVm;
+}
+
+function start(publish: Publication[], limits: { maxInbound?: number } = {}): Started {
   const stack = new FakeHostStack();
   const timers = new FakeTimers();
   const recorder = new FakeRecorder();
@@ -56,7 +65,7 @@ Deno.test("a published port that cannot be bound is failed, and tried again unti
     await t.step(publication.protocol, async () => {
       const { stack, timers, net, vm } = start([publication]);
       using _ = net;
-      const state = () => net.operator.publications.map(({ state, error }) => [state, error]);
+      const state = (): unknown => net.operator.publications.map(({ state, error }) => [state, error]);
       const listen = (): number => publication === tcp ? vm.listen(80) : bindDatagrams(vm, 80);
       assertEquals(state(), [["idle", undefined]]);
       stack.bindErrno = Errno.EADDRNOTAVAIL;
@@ -123,7 +132,7 @@ Deno.test("connections to a published port wait for a full backlog, in order wit
 });
 
 Deno.test("a connection that waits ends with its client, its time, its listener, its VM, and when policy says so", async (t) => {
-  const ends: Record<string, (of: ReturnType<typeof start> & { waiting: { leave(): void }[] }) => void> = {
+  const ends: Record<string, (of: Started & { waiting: { leave(): void }[] }) => void> = {
     "its client": ({ waiting }) => waiting[0]!.leave(),
     "its time": ({ timers }) => timers.due.shift()!.act(),
     "its listener": ({ vm }) => void vm.unlisten(80),
