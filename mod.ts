@@ -55,6 +55,7 @@ export {
   DEFAULT_NETWORK6,
   type PolicyOptions,
   type Publication,
+  type PublicationStatus,
   type SharedSocket,
   Switch,
   type SwitchOptions,

@@ -269,7 +269,7 @@ static void guest_connect(struct guest *g, uint16_t port)
 				      .own_control = CSVN_PAGE,
 				      .tx_ring = 2 * CSVN_PAGE + ring,
 				      .rx_ring = 2 * CSVN_PAGE,
-				      .fd = -1,
+				      .connection = -1,
 				      .remote = { .family = 4, .port = port } };
 	memcpy(s.remote.ip, &loopback, 4);
 	g->circuit = csvn_host_open(g->plane, &s);

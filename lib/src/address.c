@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include "address.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-
-#include "host.h"
 
 int address_to_system(const struct csvn_host_address *a, struct sockaddr_storage *out)
 {
@@ -51,4 +51,17 @@ int address_from_system(const struct sockaddr_storage *a, struct csvn_host_addre
 	default:
 		return -EAFNOSUPPORT;
 	}
+}
+
+int address_unmapped(const struct sockaddr_storage *a, struct csvn_host_address *out)
+{
+	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+	int rc = address_from_system(a, out);
+
+	if (rc == 0 && out->family == 6 && memcmp(out->ip, mapped, sizeof(mapped)) == 0) {
+		out->family = 4;
+		memmove(out->ip, out->ip + 12, 4);
+		memset(out->ip + 4, 0, 12);
+	}
+	return rc;
 }

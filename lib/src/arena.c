@@ -9,6 +9,7 @@
 
 #include "csvn/abi.h"
 #include "csvn/circuit.h"
+#include "descriptor.h"
 
 int csvn_arena_create(uint64_t bytes)
 {
@@ -16,9 +17,9 @@ int csvn_arena_create(uint64_t bytes)
 
 	if (bytes == 0 || bytes % CSVN_PAGE || bytes > INT64_MAX)
 		return -EINVAL;
-	fd = memfd_create("csvn-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = descriptor_made_arena(memfd_create("csvn-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	if (fd < 0)
-		return -errno;
+		return fd;
 	/* A mapped file that shrinks kills whoever touches it. */
 	if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
 		int rc = -errno;

@@ -2,9 +2,11 @@
 /*
  * Datagrams between a circuit's rings and one socket of the host, without a buffer in between.
  *
- * Theory of operation. Each frame of the guest names its destination; it goes out when that is permitted, else it is dropped
- * and counted, and where the rule says so answered with a frame with an error, as a firewall's ICMP message would come back. What comes in is received straight behind a frame's header in the ring, when its source is permitted. A circuit of a
- * published port shows unknown sources to TypeScript, and receives nothing more until it is told; any other drops them.
+ * Theory of operation. Each frame of the guest names its destination; it goes out when that is permitted (permit.h), else it is dropped
+ * and counted, and where the rule says so answered with a frame with an error, as a firewall's ICMP message would come back. What comes in is
+ * received straight behind a frame's header in the ring, when its source is permitted. A circuit of a published port shows unknown
+ * sources to TypeScript, and receives nothing more until it is told; any other drops them. Where such a port is bound to any address,
+ * a source's last datagram says by which address of the host it knows us, and what goes to it leaves from there.
  * What the network says of datagrams that were sent (ICMP) comes by the socket's error queue, and goes to the guest as a
  * frame with an error.
  *
@@ -13,59 +15,15 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <time.h>
-#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "device.h"
-#include "host.h"
-
-#define DATAGRAMS_A_TURN 64
-#define FORBIDDEN_NS 200000000u /* between two frames that say so of one address */
-#define FRAME_HEADER ((uint32_t)sizeof(struct csvn_datagram))
-#define FRAME_MAX (FRAME_HEADER + CSVN_DATAGRAM_MAX + CSVN_DATAGRAM_ALIGN)
-
-static uint32_t frame_bytes(uint32_t size)
-{
-	return (FRAME_HEADER + size + CSVN_DATAGRAM_ALIGN - 1) & ~(CSVN_DATAGRAM_ALIGN - 1);
-}
-
-static void get_header(const struct csvn_end *e, struct csvn_datagram *d)
-{
-	struct iovec iov[2];
-
-	(void)ring_pieces(e->rx, e->size, e->head, FRAME_HEADER, iov);
-	memcpy(d, iov[0].iov_base, iov[0].iov_len);
-	memcpy((uint8_t *)d + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
-}
-
-static void put_header(const struct csvn_end *e, const struct csvn_datagram *d)
-{
-	struct iovec iov[2];
-
-	(void)ring_pieces(e->tx, e->size, e->tail, FRAME_HEADER, iov);
-	memcpy(iov[0].iov_base, d, iov[0].iov_len);
-	memcpy(iov[1].iov_base, (const uint8_t *)d + iov[0].iov_len, iov[1].iov_len);
-}
-
-/* An address as the socket tells it; IPv4-mapped ones as IPv4. */
-static int from_socket_address(const struct sockaddr_storage *from, struct csvn_host_address *out)
-{
-	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-	int rc = address_from_system(from, out);
-
-	if (rc == 0 && out->family == 6 && memcmp(out->ip, mapped, sizeof(mapped)) == 0) {
-		out->family = 4;
-		memmove(out->ip, out->ip + 12, 4);
-		memset(out->ip + 4, 0, 12);
-	}
-	return rc;
-}
+#include "datagram.h"
+#include "descriptor.h"
+#include "route.h"
 
 static void finish(struct plane *p, struct host_datagram *h, int error)
 {
@@ -76,179 +34,47 @@ static void finish(struct plane *p, struct host_datagram *h, int error)
 	h->done = true;
 	csvn_set_state(&h->end, CSVN_STATE_CLOSED | (error ? CSVN_STATE_RESET : CSVN_STATE_FIN));
 	host_wake(p, h->device, h->id);
-	plane_unwatch(p, h->fd);
+	watch_drop(p, &h->watch);
 	plane_event(p, CSVN_EVENT_HOST_DATAGRAM_DONE, h->handle, (uint32_t)error,
 		    (struct event_part){ &done, sizeof(done) }, (struct event_part){ NULL, 0 });
 }
 
-static void publish(struct plane *p, struct host_datagram *h, const struct csvn_host_address *guest, uint32_t size,
-		    int error)
+/* Frames of the guest, as many as a turn has. As datagram_send(); 0 when it has closed, and all that it sent is out, is *over. */
+static int send_some(struct plane *p, struct host_datagram *h, bool *over)
 {
-	struct csvn_datagram d = {
-		.size = size, .family = (uint8_t)guest->family, .port = (uint16_t)guest->port, .error = (uint16_t)error
-	};
+	bool armed = false;
 
-	memcpy(d.ip, guest->ip, guest->family == 4 ? 4 : 16);
-	put_header(&h->end, &d);
-	csvn_tx_publish(&h->end, frame_bytes(size));
-	p->counters.host_sent += size;
-	if (csvn_wants_rx(&h->end))
-		host_wake(p, h->device, h->id);
-}
-
-/* Tell the guest what became of datagrams to an address, if there is room for it. */
-static void report(struct plane *p, struct host_datagram *h, const struct host_permit *to, int error)
-{
-	uint32_t room;
-
-	if (to && csvn_tx_room(&h->end, FRAME_HEADER, &room) == 0 && room >= FRAME_HEADER)
-		publish(p, h, &to->rule.guest, 0, error);
-}
-
-/* Tell the guest that an address is not allowed, a few times a second at most: it may send any number of datagrams there. */
-static void forbid(struct plane *p, struct host_datagram *h, struct host_permit *to)
-{
-	struct timespec t;
-	uint64_t now;
-
-	if (!to->rule.error)
-		return;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-	if (to->reported && now - to->reported < FORBIDDEN_NS)
-		return;
-	to->reported = now;
-	report(p, h, to, (int)to->rule.error);
-}
-
-static void read_errors(struct plane *p, struct host_datagram *h)
-{
 	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
-		union {
-			struct cmsghdr align;
-			char bytes[512];
-		} control;
-		struct csvn_host_address address;
-		struct sockaddr_storage to;
-		struct msghdr msg = { .msg_name = &to,
-				      .msg_namelen = sizeof(to),
-				      .msg_control = &control,
-				      .msg_controllen = sizeof(control) };
+		/* The state before the tail: what was sent before the end is there, then. */
+		uint32_t state = csvn_peer_state(&h->end);
+		int rc = datagram_send(p, h);
 
-		if (recvmsg(h->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
-			return;
-		if (from_socket_address(&to, &address) < 0)
+		if (rc < 0)
+			return rc;
+		if (rc > 0)
 			continue;
-		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-			struct sock_extended_err err;
-
-			if (!(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) &&
-			    !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
-				continue;
-			memcpy(&err, CMSG_DATA(c), sizeof(err));
-			report(p, h, permit_by_actual(h, &address), (int)err.ee_errno);
-		}
+		*over = h->guest_closed || state & (CSVN_STATE_CLOSED | CSVN_STATE_RESET);
+		if (armed || *over)
+			return 0;
+		csvn_arm_rx(&h->end);
+		armed = true;
 	}
-}
-
-/* One frame of the guest. 1: gone on; 0: nothing there; -EAGAIN: the socket is full; -EPROTO: not a frame. */
-static int send_one(struct plane *p, struct host_datagram *h)
-{
-	struct csvn_end *e = &h->end;
-	struct csvn_host_address to = { 0 };
-	struct host_permit *permit;
-	struct csvn_datagram d;
-	struct iovec iov[2];
-	struct msghdr msg = { .msg_iov = iov };
-	uint32_t ready;
-	ssize_t n;
-
-	if (csvn_rx_ready(e, e->size, &ready) < 0)
-		return -EPROTO;
-	if (!ready)
-		return 0;
-	if (ready < FRAME_HEADER)
-		return -EPROTO;
-	/* One copy of the header: the guest may change it meanwhile. */
-	get_header(e, &d);
-	if (d.size > CSVN_DATAGRAM_MAX || frame_bytes(d.size) > ready || (d.family != 4 && d.family != 6))
-		return -EPROTO;
-	to.family = d.family;
-	to.port = d.port;
-	memcpy(to.ip, d.ip, d.family == 4 ? 4 : 16);
-	permit = permit_by_guest(h, &to);
-	if (!permit || !permit->rule.allowed) {
-		p->counters.host_dropped++;
-		if (permit)
-			forbid(p, h, permit);
-	} else {
-		msg.msg_name = (void *)(uintptr_t)&permit->actual;
-		msg.msg_namelen = (socklen_t)permit->length;
-		msg.msg_iovlen = (size_t)ring_pieces(e->rx, e->size, e->head + FRAME_HEADER, d.size, iov);
-		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EAGAIN)
-			return -EAGAIN;
-		if (n < 0) {
-			report(p, h, permit, errno);
-		} else {
-			p->counters.host_received += (uint64_t)n;
-			permit->moved.received += (uint64_t)n;
-		}
-	}
-	csvn_rx_release(e, frame_bytes(d.size));
-	if (csvn_wants_tx(e))
-		host_wake(p, h->device, h->id);
 	return 1;
 }
 
-/* The source of the next datagram is known? If not, TypeScript is asked, once. */
-static bool source_known(struct plane *p, struct host_datagram *h)
+static int receive_some(struct plane *p, struct host_datagram *h)
 {
-	struct csvn_host_address address;
-	struct sockaddr_storage from;
-	char byte;
-	struct iovec iov = { &byte, 0 };
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1 };
+	bool armed = false;
 
-	if (recvmsg(h->fd, &msg, MSG_PEEK | MSG_DONTWAIT) < 0 || from_socket_address(&from, &address) < 0 ||
-	    permit_by_actual(h, &address))
-		return true;
-	h->asking = true;
-	plane_event(p, CSVN_EVENT_HOST_SOURCE, h->handle, 0, (struct event_part){ &address, sizeof(address) },
-		    (struct event_part){ NULL, 0 });
-	return false;
-}
+	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+		int rc = datagram_receive(p, h);
 
-/* One datagram of the socket. 1: gone on; 0: no room; -EAGAIN: nothing there; -EPROTO: the guest's cursor lies. */
-static int receive_one(struct plane *p, struct host_datagram *h)
-{
-	struct csvn_end *e = &h->end;
-	struct csvn_host_address address;
-	struct host_permit *permit;
-	struct sockaddr_storage from;
-	struct iovec iov[2];
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = iov };
-	uint32_t room, space;
-	ssize_t n;
-
-	if (csvn_tx_room(e, e->size, &room) < 0)
-		return -EPROTO;
-	if (room < (FRAME_MAX < e->size ? FRAME_MAX : e->size / 2))
-		return 0;
-	if (h->asks && !source_known(p, h))
-		return -EAGAIN;
-	space = room - FRAME_HEADER < CSVN_DATAGRAM_MAX ? room - FRAME_HEADER : CSVN_DATAGRAM_MAX;
-	msg.msg_iovlen = (size_t)ring_pieces(e->tx, e->size, e->tail + FRAME_HEADER, space, iov);
-	n = recvmsg(h->fd, &msg, MSG_DONTWAIT | MSG_TRUNC);
-	/* An error of an earlier datagram is told by the error queue; this is its echo. */
-	if (n < 0)
-		return errno == EAGAIN ? -EAGAIN : 1;
-	permit = from_socket_address(&from, &address) < 0 ? NULL : permit_by_actual(h, &address);
-	if (!permit || !permit->rule.allowed || n > (ssize_t)space || frame_bytes((uint32_t)n) > room) {
-		p->counters.host_dropped++;
-	} else {
-		publish(p, h, &permit->rule.guest, (uint32_t)n, 0);
-		permit->moved.sent += (uint64_t)n;
+		if (rc < 0 || (rc == 0 && armed))
+			return rc;
+		if (rc == 0) {
+			csvn_arm_tx(&h->end);
+			armed = true;
+		}
 	}
 	return 1;
 }
@@ -256,49 +82,29 @@ static int receive_one(struct plane *p, struct host_datagram *h)
 static void turn(struct plane *p, struct host_datagram *h)
 {
 	uint32_t events = 0;
-	bool armed = false;
-	int rc = 1;
+	bool over = false;
+	int rc;
 
 	if (h->done)
 		return;
 	p->counters.host_turns++;
-	for (int i = 0; i < DATAGRAMS_A_TURN && rc > 0; i++) {
-		rc = send_one(p, h);
-		if (rc == 0 && !armed) {
-			csvn_arm_rx(&h->end);
-			armed = true;
-			rc = 1;
-		}
-	}
-	/* The guest is gone, and all that it sent is out. */
-	if (rc == 0 && csvn_peer_state(&h->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET)) {
+	rc = send_some(p, h, &over);
+	if (over) {
 		finish(p, h, 0);
 		return;
 	}
 	if (rc == -EAGAIN || rc > 0)
 		events |= EPOLLOUT;
-	if (rc != -EPROTO && !h->asking) {
-		armed = false;
-		rc = 1;
-		for (int i = 0; i < DATAGRAMS_A_TURN && rc > 0; i++) {
-			rc = receive_one(p, h);
-			if (rc == 0 && !armed) {
-				csvn_arm_tx(&h->end);
-				armed = true;
-				rc = 1;
-			}
-		}
+	/* Nobody reads what comes for a guest that has closed. */
+	if (rc != -EPROTO && !h->asking && !h->guest_closed) {
+		rc = receive_some(p, h);
 		if ((rc == -EAGAIN && !h->asking) || rc > 0)
 			events |= EPOLLIN;
 	}
-	if (rc == -EPROTO) {
-		finish(p, h, EPROTO);
-		return;
-	}
-	if (events != h->watched) {
-		h->watched = events;
-		plane_rewatch(p, h->fd, WATCH_HOST_DATAGRAM, h->handle, events);
-	}
+	if (rc != -EPROTO)
+		rc = watch_for(p, &h->watch, h->fd, events);
+	if (rc < 0)
+		finish(p, h, -rc);
 }
 
 void datagram_doorbell(struct plane *p, int handle)
@@ -313,10 +119,11 @@ void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events)
 {
 	if (events & EPOLLERR) {
 		socklen_t bytes = sizeof(int);
-		int error;
+		int ignored;
 
-		read_errors(p, h);
-		(void)getsockopt(h->fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+		(void)datagram_errors(p, h);
+		/* The last of them waits in the socket as well, and is to be told once. */
+		(void)getsockopt(h->fd, SOL_SOCKET, SO_ERROR, &ignored, &bytes);
 	}
 	turn(p, h);
 }
@@ -325,35 +132,51 @@ void datagram_destroy(struct plane *p, struct host_datagram *h)
 {
 	host_drop_route(p, h->device, h->id, h->handle);
 	handle_remove(&p->host_datagrams, h->handle);
-	if (h->fd >= 0) {
-		plane_unwatch(p, h->fd);
+	watch_drop(p, &h->watch);
+	if (h->fd >= 0)
 		close(h->fd);
-	}
-	free(h->permits);
+	permit_table_free(&h->permits);
 	free(h);
 }
 
+static int set(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static bool is_any(const struct csvn_host_address *a)
+{
+	static const uint8_t zeros[16];
+
+	return memcmp(a->ip, zeros, a->family == 4 ? 4 : 16) == 0;
+}
+
 /* An IPv6 socket that talks IPv4 too, or where there is no IPv6 an IPv4 one; bound where the setup says. */
-static int open_socket(const struct csvn_host_setup *s, bool *six)
+static int open_socket(const struct csvn_host_setup *s, bool *six, bool *wildcard)
 {
 	struct sockaddr_storage local;
-	int one = 1, zero = 0, fd = -1, rc = 0, length;
+	int fd = -1, rc = 0, length;
 
 	*six = s->remote.family != 4;
+	*wildcard = s->remote.family && is_any(&s->remote);
 	if (*six)
 		fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 && s->remote.family != 6) {
 		*six = false;
 		fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	}
+	fd = descriptor_made(fd);
 	if (fd < 0)
-		return -errno;
-	if (*six) {
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, s->remote.family == 6 ? &one : &zero, sizeof(zero));
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one));
-	}
-	(void)setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
-	if (s->remote.family) {
+		return fd;
+	if (*six)
+		rc = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, s->remote.family == 6) | set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+	rc |= set(fd, IPPROTO_IP, IP_RECVERR, 1);
+	if (*wildcard)
+		rc |= s->remote.family == 6 ? set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+					    : set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+	if (rc < 0)
+		rc = -errno;
+	if (rc == 0 && s->remote.family) {
 		length = address_to_system(&s->remote, &local);
 		if (length < 0)
 			rc = length;
@@ -379,6 +202,7 @@ static int open_datagram(struct plane *p, const struct csvn_host_setup *s)
 	h->id = s->id;
 	h->asks = s->remote.family != 0;
 	rc = h->handle = handle_add(&p->host_datagrams, h);
+	watch_init(&h->watch, WATCHED_HOST_DATAGRAM, h->handle, 0);
 	if (rc < 0) {
 		free(h);
 		return rc;
@@ -387,14 +211,11 @@ static int open_datagram(struct plane *p, const struct csvn_host_setup *s)
 	if (rc == 0)
 		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_DATAGRAM, h->handle);
 	if (rc == 0)
-		rc = h->fd = open_socket(s, &h->six);
-	if (rc >= 0)
-		rc = plane_watch(p, h->fd, WATCH_HOST_DATAGRAM, h->handle, 0);
+		rc = h->fd = open_socket(s, &h->six, &h->wildcard);
 	if (rc < 0) {
 		datagram_destroy(p, h);
 		return rc;
 	}
-	h->watched = EPOLLIN;
 	turn(p, h);
 	return h->handle;
 }
@@ -411,6 +232,28 @@ int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup)
 	return rc;
 }
 
+int csvn_host_datagram_finish(int plane, int circuit)
+{
+	struct plane *p = plane_enter(plane);
+	struct host_datagram *h;
+	uint32_t ready;
+
+	if (!p)
+		return -EBADF;
+	h = handle_get(&p->host_datagrams, circuit);
+	if (h && !h->guest_closed) {
+		/* What it has sent by now is all. */
+		int rc = csvn_rx_ready(&h->end, h->end.size, &ready);
+
+		h->guest_closed = true;
+		if (rc < 0)
+			finish(p, h, -rc);
+		turn(p, h);
+	}
+	plane_leave(p);
+	return h ? 0 : -EBADF;
+}
+
 int csvn_host_datagram_close(int plane, int circuit)
 {
 	struct plane *p = plane_enter(plane);
@@ -419,11 +262,64 @@ int csvn_host_datagram_close(int plane, int circuit)
 	if (!p)
 		return -EBADF;
 	h = handle_get(&p->host_datagrams, circuit);
-	if (h) {
-		/* What the guest sent before it closed. */
-		turn(p, h);
+	if (h)
 		datagram_destroy(p, h);
-	}
 	plane_leave(p);
 	return h ? 0 : -EBADF;
+}
+
+int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit)
+{
+	struct plane *p = plane_enter(plane);
+	struct host_datagram *h;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	h = handle_get(&p->host_datagrams, circuit);
+	if (h) {
+		rc = permit_set(&h->permits, permit, h->six);
+		h->asking = false;
+		datagram_doorbell(p, circuit);
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest)
+{
+	struct plane *p = plane_enter(plane);
+	struct host_datagram *h;
+	struct permit *known;
+
+	if (!p)
+		return -EBADF;
+	h = handle_get(&p->host_datagrams, circuit);
+	known = h ? permit_by_guest(&h->permits, guest) : NULL;
+	if (known)
+		permit_drop(&h->permits, known);
+	plane_leave(p);
+	return known ? 0 : -ENOENT;
+}
+
+int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest, struct csvn_host_moved *out)
+{
+	struct plane *p = plane_enter(plane);
+	struct permit *known = NULL;
+	struct host_datagram *h;
+
+	if (!p)
+		return -EBADF;
+	h = handle_get(&p->host_datagrams, circuit);
+	if (h) {
+		/* What the guest sent before this is to be counted. */
+		datagram_doorbell(p, circuit);
+		known = permit_by_guest(&h->permits, guest);
+	}
+	if (known) {
+		*out = known->moved;
+		known->moved = (struct csvn_host_moved){ 0, 0 };
+	}
+	plane_leave(p);
+	return known ? 0 : -ENOENT;
 }

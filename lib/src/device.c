@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -66,7 +67,7 @@ void device_kicked(struct plane *p, struct device *d, uint32_t queue)
 	/* The front-end may have sent any descriptor: one that cannot be read empty is not to keep the thread busy. */
 	n = read(q->kick, &ignored, sizeof(ignored));
 	if (n == 0 || (n < 0 && errno != EAGAIN)) {
-		plane_unwatch(p, q->kick);
+		watch_drop(p, &d->kicks[queue]);
 		device_fault(p, d, queue, -EIO, "kick descriptor cannot be read");
 		return;
 	}
@@ -96,12 +97,10 @@ void device_resume(struct plane *p, struct device *d)
 
 static void stop_queue(struct plane *p, struct device *d, uint32_t queue)
 {
-	struct virtqueue *q = &d->queues[queue];
 
 	/* An interrupt that is held would find a queue that has forgotten what it is for. */
 	signal_now(p, d, queue);
-	if (q->kick >= 0)
-		plane_unwatch(p, q->kick);
+	watch_drop(p, &d->kicks[queue]);
 	if (queue == CSVN_QUEUE_CONTROL) {
 		d->stalled = false;
 		d->control_generation++;
@@ -136,9 +135,11 @@ int csvn_device_open(int plane)
 		return -EBADF;
 	d = calloc(1, sizeof(*d));
 	if (d) {
-		for (uint32_t i = 0; i < CSVN_QUEUES; i++)
-			virtqueue_init(&d->queues[i]);
 		rc = d->handle = handle_add(&p->devices, d);
+		for (uint32_t i = 0; i < CSVN_QUEUES; i++) {
+			virtqueue_init(&d->queues[i]);
+			watch_init(&d->kicks[i], WATCHED_KICK, d->handle, i);
+		}
 		if (rc < 0)
 			free(d);
 	}
@@ -178,7 +179,7 @@ static int set_memory(struct plane *p, struct device *d, const struct csvn_regio
 		if (!q->running)
 			continue;
 		if (virtqueue_rebase(q, &d->memory) < 0) {
-			plane_unwatch(p, q->kick);
+			watch_drop(p, &d->kicks[i]);
 			device_fault(p, d, i, -EFAULT, "rings are outside the new memory table");
 			q->running = false;
 		}
@@ -230,7 +231,7 @@ static int start_queue(struct plane *p, struct device *d, const struct csvn_queu
 	if (rc == 0 && q->call >= 0)
 		rc = never_block(q->call);
 	if (rc == 0)
-		rc = plane_watch(p, q->kick, WATCH_KICK, d->handle, setup->index);
+		rc = watch_for(p, &d->kicks[setup->index], q->kick, EPOLLIN);
 	if (rc == 0) {
 		/* What came before the start is looked at now. */
 		(void)eventfd_write(q->kick, 1);

@@ -36,6 +36,7 @@ struct device {
 	int handle;
 	struct memory memory;
 	struct virtqueue queues[CSVN_QUEUES];
+	struct watch kicks[CSVN_QUEUES];
 	struct burst burst;
 	bool stalled; /* the control queue waits for room for events */
 	bool touched; /* wakes are due: on the list of a doorbell batch */

@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "device.h"
-#include "host.h"
+#include "datagram.h"
 
 #define BUFFERS_A_TURN 256u
 #define TOUCHED_MAX 32u

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Circuits whose other end is a socket of the host's stack, and the listening sockets of published ports.
+ * What all circuits whose other end is a socket of the host's stack have, those of streams, and the listening sockets of published
+ * ports. Those of datagrams are in datagram.h.
  */
 #ifndef CSVN_HOST_H
 #define CSVN_HOST_H
@@ -8,8 +9,11 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "address.h"
 #include "csvn/ring.h"
+#include "csvn/records.h"
 #include "plane.h"
+#include "rest.h"
 
 struct host_arena {
 	int handle;
@@ -21,18 +25,23 @@ struct host_arena {
  * What a host circuit is in:
  * CONNECTING: nothing moves; the socket's first event tells the outcome.
  * OPEN: the pump moves bytes in both directions, each until its end.
+ * BROKEN: the connection is dead, but its socket may have bytes for the guest yet: those are read to the last. What the guest sends goes nowhere.
  * DONE: TypeScript was told; nothing moves any more.
  */
-enum host_state { HOST_CONNECTING, HOST_OPEN, HOST_DONE };
+enum host_state { HOST_CONNECTING, HOST_OPEN, HOST_BROKEN, HOST_DONE };
 
 struct host_circuit {
 	int handle;
 	int fd;
 	enum host_state state;
-	uint32_t watched; /* epoll events that are asked for */
+	struct watch watch;
 	int device; /* the guest's */
 	uint32_t id;
-	bool guest_closed; /* TypeScript said so */
+	bool guest_closed; /* TypeScript said so: what the guest has sent is final */
+	bool lied; /* its tail was one that cannot be, then */
+	bool hung; /* the socket has hung up, and has nothing to tell unasked any more */
+	int error; /* BROKEN: what broke it */
+	uint64_t discarded; /* BROKEN: bytes of the guest's that went nowhere */
 	bool write_ended; /* the guest's FIN went out */
 	bool read_ended; /* end of file came, and our FIN is set */
 	bool looks_rx; /* waits for bytes without having armed: see look.h */
@@ -41,33 +50,17 @@ struct host_circuit {
 	struct csvn_end end;
 };
 
-struct host_permit {
-	struct csvn_host_permit rule;
-	struct sockaddr_storage actual; /* in the form of the circuit's socket */
-	int length;
-	uint64_t reported; /* when the guest was told last that it is not allowed; nanoseconds */
-	struct csvn_host_moved moved;
-};
-
-/* A datagram circuit: one unconnected socket, and the addresses that it may exchange datagrams with. */
-struct host_datagram {
-	int handle;
-	int fd;
-	bool six; /* an IPv6 socket, which talks IPv4 by mapped addresses */
-	bool done;
-	bool asks; /* unknown sources are shown to TypeScript; else they are dropped */
-	bool asking; /* nothing is received until it has answered */
-	uint32_t watched;
-	int device;
-	uint32_t id;
-	struct csvn_end end;
-	struct host_permit *permits;
-	uint32_t count, capacity;
-};
-
 struct host_listener {
 	int handle;
 	int fd;
+	struct resting resting;
+};
+
+/* A connection that nothing was decided about. */
+struct host_connection {
+	int handle;
+	int fd;
+	struct watch watch;
 };
 
 /* The one or two pieces of a ring from a cursor on. SAFETY: n <= size, so both stay inside the ring. */
@@ -84,23 +77,23 @@ static inline int ring_pieces(uint8_t *ring, uint32_t size, uint64_t cursor, uin
 /* The guest rang, or the socket has something. */
 void host_doorbell(struct plane *p, int handle);
 void host_ready(struct plane *p, struct host_circuit *h, uint32_t events);
-void datagram_doorbell(struct plane *p, int handle);
-void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events);
-void datagram_destroy(struct plane *p, struct host_datagram *h);
-/* permit.c: the rule of an address; NULL. Of several that the guest knows an actual one by, one that is allowed, if any. */
-struct host_permit *permit_by_guest(const struct host_datagram *h, const struct csvn_host_address *a);
-struct host_permit *permit_by_actual(const struct host_datagram *h, const struct csvn_host_address *a);
 void host_accept(struct plane *p, struct host_listener *l);
+/* host_connection.c: remember one, by a handle; take it back: its descriptor, or -EBADF. */
+int host_connection_add(struct plane *p, int fd);
+int host_connection_take(struct plane *p, int handle);
+void host_connection_ready(struct plane *p, struct host_connection *c);
+void host_connection_destroy(struct plane *p, struct host_connection *c);
+/* Close a connection by a reset. */
+void host_reset_socket(int fd);
+/* host_options.c */
+void host_set_options(int fd, const struct csvn_options *o);
 void host_circuit_destroy(struct plane *p, struct host_circuit *h);
 void host_arena_destroy(struct plane *p, struct host_arena *a);
 void host_listener_destroy(struct plane *p, struct host_listener *l);
 
-/* address.c: to and from the system's form; the length, or -EAFNOSUPPORT. */
-int address_to_system(const struct csvn_host_address *a, struct sockaddr_storage *out);
-int address_from_system(const struct sockaddr_storage *a, struct csvn_host_address *out);
-
-/* host_circuit.c: find a setup's extents in its arena; add and remove the guest's route to the host's end. */
+/* host_arena.c: find a setup's extents in its arena. */
 int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s);
+/* host_circuit.c: add and remove the guest's route to the host's end. */
 int host_add_route(struct plane *p, int device, uint32_t id, int kind, int handle);
 void host_drop_route(struct plane *p, int device, uint32_t id, int handle);
 /* Let the guest look at a circuit. */
@@ -108,7 +101,9 @@ void host_wake(struct plane *p, int device, uint32_t id);
 
 /* pump.c: move what can be moved, within a turn's budget. readable: epoll says so of the socket. */
 void pump(struct plane *p, struct host_circuit *h, bool readable);
-/* Tell TypeScript that a host circuit is over, once. */
-void pump_done(struct plane *p, struct host_circuit *h, int error);
+/* host_circuit.c: the one place where a host circuit changes its state. error: what CONNECTING, BROKEN or DONE is due to, or 0. */
+void host_become(struct plane *p, struct host_circuit *h, enum host_state state, int error);
+/* Tell the guest that nothing comes any more. */
+void host_tell_fin(struct plane *p, struct host_circuit *h);
 
 #endif

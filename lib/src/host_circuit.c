@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "descriptor.h"
 #include "device.h"
 #include "host.h"
 
@@ -29,16 +29,85 @@ static int socket_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0 ? errno : error;
 }
 
+static void tell_state(struct plane *p, struct host_circuit *h, uint32_t state)
+{
+	csvn_set_state(&h->end, state);
+	if (csvn_wants_state(&h->end, state))
+		host_wake(p, h->device, h->id);
+}
+
+void host_tell_fin(struct plane *p, struct host_circuit *h)
+{
+	h->read_ended = true;
+	tell_state(p, h, CSVN_STATE_FIN);
+}
+
+/*
+ * May the control page say it? It knows but resets. Any other end is told by TypeScript, in a RESET event with its errno, and must not be
+ * forestalled; but where the guest has read the end of file, there is nothing but a broken pipe to be told of.
+ */
+static bool is_reset(const struct host_circuit *h, int error)
+{
+	return error == ECONNRESET || error == EPIPE || error == EPROTO || h->read_ended;
+}
+
+static void close_socket(struct host_circuit *h, bool reset)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+	if (h->fd < 0)
+		return;
+	/* It cannot fail, and a connection that ends otherwise ends all the same. */
+	if (reset)
+		(void)setsockopt(h->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	watch_closing(&h->watch);
+	close(h->fd);
+	h->fd = -1;
+}
+
+/* Nothing moves any more: the guest is told, and TypeScript. */
+static void end(struct plane *p, struct host_circuit *h, int error)
+{
+	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };
+	uint32_t fin = h->read_ended || error == EPIPE ? CSVN_STATE_FIN : 0;
+	bool closing;
+
+	h->looks_rx = h->looks_tx = false;
+	if (!error)
+		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_FIN);
+	else if (is_reset(h, error))
+		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_RESET | fin);
+	close_socket(h, error != 0);
+	/* The CLOSE of a guest that has closed is as good as here, and nothing can be given up before it; once it came, nothing else may come. */
+	closing = !error && !h->guest_closed && csvn_peer_state(&h->end) & CSVN_STATE_CLOSED;
+	(closing ? plane_event_quiet : plane_event)(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error,
+						    (struct event_part){ &done, sizeof(done) },
+						    (struct event_part){ NULL, 0 });
+}
+
+void host_become(struct plane *p, struct host_circuit *h, enum host_state state, int error)
+{
+	enum host_state before = h->state;
+
+	if (before == state || before == HOST_DONE)
+		return;
+	h->state = state;
+	if (before == HOST_CONNECTING) {
+		plane_event(p, CSVN_EVENT_HOST_CONNECTED, h->handle, (uint32_t)error, (struct event_part){ NULL, 0 },
+			    (struct event_part){ NULL, 0 });
+		if (state == HOST_DONE)
+			close_socket(h, false);
+	} else if (state == HOST_BROKEN) {
+		h->error = error;
+		h->hung = true;
+	} else if (state == HOST_DONE) {
+		end(p, h, error);
+	}
+}
+
 static void connected(struct plane *p, struct host_circuit *h, int error)
 {
-	plane_event(p, CSVN_EVENT_HOST_CONNECTED, h->handle, (uint32_t)error, (struct event_part){ NULL, 0 },
-		    (struct event_part){ NULL, 0 });
-	if (error) {
-		h->state = HOST_DONE;
-		plane_unwatch(p, h->fd);
-		return;
-	}
-	h->state = HOST_OPEN;
+	host_become(p, h, error ? HOST_DONE : HOST_OPEN, error);
 	pump(p, h, false);
 }
 
@@ -49,15 +118,13 @@ void host_ready(struct plane *p, struct host_circuit *h, uint32_t events)
 		return;
 	}
 	/* An error or a hang-up that no direction would look at by itself. */
-	if ((events & (EPOLLERR | EPOLLHUP)) && !(h->watched & (EPOLLIN | EPOLLOUT))) {
+	if ((events & (EPOLLERR | EPOLLHUP)) && !(h->watch.events & (EPOLLIN | EPOLLOUT))) {
 		int error = socket_error(h->fd);
 
-		if (error) {
-			pump_done(p, h, error);
-			return;
-		}
-		/* Both halves of the connection are over, but the guest has bytes to read yet: it will ring. */
-		plane_unwatch(p, h->fd);
+		h->hung = true;
+		/* Without one, both halves of the connection are over; either way the guest may have bytes to read yet. */
+		if (error)
+			host_become(p, h, HOST_BROKEN, error);
 	}
 	pump(p, h, events & (EPOLLIN | EPOLLERR | EPOLLHUP));
 }
@@ -66,36 +133,8 @@ void host_circuit_destroy(struct plane *p, struct host_circuit *h)
 {
 	host_drop_route(p, h->device, h->id, h->handle);
 	handle_remove(&p->host_circuits, h->handle);
-	if (h->fd >= 0) {
-		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-
-		(void)setsockopt(h->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		close(h->fd);
-	}
+	close_socket(h, true);
 	free(h);
-}
-
-int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s)
-{
-	const struct host_arena *a = handle_get(&p->host_arenas, s->arena);
-	const uint64_t extents[4][2] = { { s->own_control, CSVN_PAGE },
-					 { s->peer_control, CSVN_PAGE },
-					 { s->tx_ring, s->ring_size },
-					 { s->rx_ring, s->ring_size } };
-
-	if (!a)
-		return -EBADF;
-	if (s->ring_size < CSVN_RING_MIN || s->ring_size > CSVN_RING_MAX || (s->ring_size & (s->ring_size - 1)))
-		return -EINVAL;
-	for (int i = 0; i < 4; i++)
-		if (extents[i][0] % CSVN_PAGE || extents[i][0] > a->bytes || extents[i][1] > a->bytes - extents[i][0])
-			return -ERANGE;
-	/* SAFETY: each extent lies in the arena's mapping, which outlives its circuits: see csvn_host_arena_unmap(). */
-	csvn_end_init(end, (void *)(a->memory + s->own_control), (void *)(a->memory + s->peer_control),
-		      a->memory + s->tx_ring, a->memory + s->rx_ring, s->ring_size);
-	/* While the socket is what is waited for, nothing is asked of the guest, but its end must be seen. */
-	csvn_watch(end);
-	return 0;
 }
 
 int host_add_route(struct plane *p, int device, uint32_t id, int kind, int handle)
@@ -133,19 +172,22 @@ void host_wake(struct plane *p, int device, uint32_t id)
 }
 
 /* A socket that connects to the setup's remote, or the accepted one. */
-static int open_socket(const struct csvn_host_setup *s, enum host_state *state)
+static int open_socket(const struct csvn_host_setup *s, int fd, enum host_state *state)
 {
 	struct sockaddr_storage remote;
-	int one = 1, fd = s->fd, length, rc;
+	int one = 1, length, rc;
 
 	*state = HOST_OPEN;
-	if (fd < 0) {
+	if (fd >= 0) {
+		host_set_options(fd, &s->options);
+	} else {
 		length = address_to_system(&s->remote, &remote);
 		if (length < 0)
 			return length;
-		fd = socket(remote.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		fd = descriptor_made(socket(remote.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 		if (fd < 0)
-			return -errno;
+			return fd;
+		host_set_options(fd, &s->options);
 		*state = HOST_CONNECTING;
 		rc = connect(fd, (struct sockaddr *)&remote, (socklen_t)length);
 		if (rc < 0 && errno != EINPROGRESS) {
@@ -154,7 +196,7 @@ static int open_socket(const struct csvn_host_setup *s, enum host_state *state)
 			return rc;
 		}
 	}
-	/* The guest has done its own gathering; what is in the ring is to go out. */
+	/* Whatever the guest chose: its own gathering (Nagle's) has been done when bytes are in the ring, and those are to go out. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	return fd;
 }
@@ -183,6 +225,7 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd
 	h->id = s->id;
 	h->state = state;
 	rc = h->handle = handle_add(&p->host_circuits, h);
+	watch_init(&h->watch, WATCHED_HOST, h->handle, 0);
 	if (rc < 0) {
 		free(h);
 		return rc;
@@ -190,10 +233,8 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd
 	rc = host_map_end(p, &h->end, s);
 	if (rc == 0)
 		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_STREAM, h->handle);
-	if (rc == 0) {
-		h->watched = error == -EINPROGRESS ? EPOLLOUT : EPOLLIN;
-		rc = plane_watch_for(p, fd, WATCH_HOST, h->handle, h->watched);
-	}
+	if (rc == 0)
+		rc = watch_for(p, &h->watch, fd, error == -EINPROGRESS ? EPOLLOUT : EPOLLIN);
 	if (rc < 0) {
 		host_circuit_destroy(p, h);
 		return rc;
@@ -210,11 +251,19 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd
 int csvn_host_open(int plane, const struct csvn_host_setup *setup)
 {
 	enum host_state state;
-	/* Before the lock is taken: connect() may take as long as all the rest of a set-up. */
-	int fd = open_socket(setup, &state);
 	struct plane *p;
-	int rc;
+	int fd = -1, rc;
 
+	if (setup->connection >= 0) {
+		p = plane_enter(plane);
+		fd = p ? host_connection_take(p, setup->connection) : -EBADF;
+		if (p)
+			plane_leave(p);
+		if (fd < 0)
+			return fd;
+	}
+	/* Before the lock is taken: connect() may take as long as all the rest of a set-up. */
+	fd = open_socket(setup, fd, &state);
 	if (fd < 0)
 		return fd;
 	p = plane_enter(plane);
@@ -223,11 +272,21 @@ int csvn_host_open(int plane, const struct csvn_host_setup *setup)
 		plane_leave(p);
 	if (rc >= 0)
 		return rc;
-	if (setup->fd >= 0)
-		(void)csvn_host_refuse(fd);
+	if (setup->connection >= 0)
+		host_reset_socket(fd);
 	else
 		close(fd);
 	return rc;
+}
+
+/* What it has sent by now is all: whatever it writes into its ring from now on is nobody's. */
+static void guest_closed(struct host_circuit *h)
+{
+	uint32_t ready;
+
+	if (!h->guest_closed && csvn_rx_ready(&h->end, h->end.size, &ready) < 0)
+		h->lied = true;
+	h->guest_closed = true;
 }
 
 int csvn_host_finish(int plane, int circuit)
@@ -239,7 +298,7 @@ int csvn_host_finish(int plane, int circuit)
 		return -EBADF;
 	h = handle_get(&p->host_circuits, circuit);
 	if (h) {
-		h->guest_closed = true;
+		guest_closed(h);
 		pump(p, h, false);
 	}
 	plane_leave(p);
@@ -258,78 +317,4 @@ int csvn_host_close(int plane, int circuit)
 		host_circuit_destroy(p, h);
 	plane_leave(p);
 	return h ? 0 : -EBADF;
-}
-
-void host_arena_destroy(struct plane *p, struct host_arena *a)
-{
-	handle_remove(&p->host_arenas, a->handle);
-	munmap(a->memory, a->bytes);
-	free(a);
-}
-
-int csvn_host_arena_map(int plane, int fd, uint64_t bytes)
-{
-	struct plane *p;
-	struct host_arena *a = calloc(1, sizeof(*a));
-	int rc = -ENOMEM;
-
-	if (!a)
-		return rc;
-	a->bytes = bytes;
-	a->memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (a->memory == MAP_FAILED) {
-		rc = -errno;
-		free(a);
-		return rc;
-	}
-	(void)madvise(a->memory, bytes, MADV_DONTDUMP);
-	p = plane_enter(plane);
-	rc = p ? handle_add(&p->host_arenas, a) : -EBADF;
-	if (rc < 0) {
-		munmap(a->memory, bytes);
-		free(a);
-	} else {
-		a->handle = rc;
-	}
-	if (p)
-		plane_leave(p);
-	return rc;
-}
-
-static bool is_inside(const struct host_arena *a, const void *page)
-{
-	return (const uint8_t *)page >= a->memory && (const uint8_t *)page < a->memory + a->bytes;
-}
-
-/* Is a host circuit in this arena? Its end's pages say so. */
-static bool is_used(const struct plane *p, const struct host_arena *a)
-{
-	struct host_datagram *g;
-	struct host_circuit *h;
-
-	handle_for_each(&p->host_circuits, i, h)
-		if (is_inside(a, h->end.own))
-			return true;
-	handle_for_each(&p->host_datagrams, i, g)
-		if (is_inside(a, g->end.own))
-			return true;
-	return false;
-}
-
-int csvn_host_arena_unmap(int plane, int arena)
-{
-	struct plane *p = plane_enter(plane);
-	struct host_arena *a;
-	int rc = -EBADF;
-
-	if (!p)
-		return rc;
-	a = handle_get(&p->host_arenas, arena);
-	if (a) {
-		rc = is_used(p, a) ? -EBUSY : 0;
-		if (rc == 0)
-			host_arena_destroy(p, a);
-	}
-	plane_leave(p);
-	return rc;
 }

@@ -6,42 +6,46 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "descriptor.h"
 #include "host.h"
 
 #define BACKLOG 128
 #define ACCEPTS_A_TURN 64
 
-int csvn_host_refuse(int fd)
-{
-	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	return close(fd) < 0 ? -errno : 0;
-}
-
 void host_accept(struct plane *p, struct host_listener *l)
 {
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+	for (int i = 0; i < ACCEPTS_A_TURN && rest_admits(p, &l->resting, sizeof(struct csvn_host_address)); i++) {
 		struct csvn_host_address client;
 		struct sockaddr_storage from;
 		socklen_t length = sizeof(from);
 		int fd = accept4(l->fd, (struct sockaddr *)&from, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int error = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
+		int connection;
 
-		if (fd < 0)
-			return;
-		if (address_from_system(&from, &client) < 0) {
-			(void)csvn_host_refuse(fd);
-			continue;
+		if (fd >= 0) {
+			connection =
+				address_from_system(&from, &client) < 0 ? -EAFNOSUPPORT : host_connection_add(p, fd);
+			if (connection < 0)
+				host_reset_socket(fd);
+			else
+				plane_event(p, CSVN_EVENT_HOST_ACCEPTED, l->handle, (uint32_t)connection,
+					    (struct event_part){ &client, sizeof(client) },
+					    (struct event_part){ NULL, 0 });
 		}
-		plane_event(p, CSVN_EVENT_HOST_ACCEPTED, l->handle, (uint32_t)fd,
-			    (struct event_part){ &client, sizeof(client) }, (struct event_part){ NULL, 0 });
+		if (fd < 0)
+			rest_unused(&l->resting);
+		if (descriptor_is_want(error))
+			rest_now(p, &l->resting, error);
+		/* Another error is that of one connection, which is gone. */
+		if (descriptor_is_want(error) || error == EAGAIN)
+			return;
 	}
 }
 
 void host_listener_destroy(struct plane *p, struct host_listener *l)
 {
 	handle_remove(&p->host_listeners, l->handle);
-	plane_unwatch(p, l->fd);
+	rest_end(p, &l->resting);
 	close(l->fd);
 	free(l);
 }
@@ -54,13 +58,12 @@ static int open_listener(const struct csvn_host_address *address)
 	length = address_to_system(address, &local);
 	if (length < 0)
 		return length;
-	fd = socket(local.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = descriptor_made(socket(local.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 	if (fd < 0)
-		return -errno;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (local.ss_family == AF_INET6)
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&local, (socklen_t)length) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+	    (local.ss_family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) == 0) &&
+	    bind(fd, (struct sockaddr *)&local, (socklen_t)length) == 0 && listen(fd, BACKLOG) == 0)
 		return fd;
 	rc = -errno;
 	close(fd);
@@ -87,7 +90,8 @@ int csvn_host_listen(int plane, const struct csvn_host_address *address)
 		free(l);
 	} else {
 		l->handle = rc;
-		rc = plane_watch(p, l->fd, WATCH_HOST_LISTENER, l->handle, 0);
+		watch_init(&l->resting.watch, WATCHED_HOST_LISTENER, l->handle, 0);
+		rc = rest_begin(p, &l->resting, l->fd);
 		if (rc < 0)
 			host_listener_destroy(p, l);
 		else

@@ -44,7 +44,7 @@ void listener_destroy(struct plane *p, struct listener *l)
 {
 	handle_remove(&p->listeners, l->handle);
 	if (l->fd >= 0) {
-		plane_unwatch(p, l->fd);
+		rest_end(p, &l->resting);
 		close(l->fd);
 		unlink(l->path);
 	}
@@ -90,8 +90,9 @@ int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes, uint32_t mo
 		return -EBADF;
 	}
 	rc = l->handle = handle_add(&p->listeners, l);
+	watch_init(&l->resting.watch, WATCHED_LISTENER, l->handle, 0);
 	if (rc >= 0)
-		rc = plane_watch(p, l->fd, WATCH_LISTENER, l->handle, 0);
+		rc = rest_begin(p, &l->resting, l->fd);
 	if (rc < 0)
 		listener_destroy(p, l);
 	else

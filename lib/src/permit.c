@@ -1,42 +1,136 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * With whom a datagram circuit may exchange datagrams: a rule for each address, as the guest calls it and as the host's stack does, and
- * what has passed by it.
- */
+#define _GNU_SOURCE
+#include "permit.h"
+
 #include <errno.h>
-#include <netinet/in.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
-#include "host.h"
+#include "address.h"
 
-#define PERMITS_MAX 4096u
+#define FIRST_CAPACITY 8u
+
+/* Guests choose addresses, and must not choose buckets. */
+static uint64_t secret[2];
+static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
+
+static void make_secret(void)
+{
+	/* Without it (before the system has gathered entropy) it is 0, and lookups are as good, until somebody takes the trouble. */
+	if (getrandom(secret, sizeof(secret), GRND_NONBLOCK) != sizeof(secret))
+		secret[0] = secret[1] = 0;
+}
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t hash(const struct csvn_host_address *a)
+{
+	uint64_t ip[2] = { 0, 0 };
+
+	memcpy(ip, a->ip, a->family == 4 ? 4 : 16);
+	ip[0] ^= secret[0];
+	ip[1] ^= secret[1] ^ ((uint64_t)a->family << 32 | a->port);
+	return mix(mix(ip[0] | 1, 0x9e3779b97f4a7c15u) ^ ip[0], ip[1] ^ 0xd6e8feb86659fd93u);
+}
 
 static bool same_address(const struct csvn_host_address *a, const struct csvn_host_address *b)
 {
 	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
 }
 
-struct host_permit *permit_by_guest(const struct host_datagram *h, const struct csvn_host_address *a)
+static uint32_t *guest_bucket(const struct permit_table *t, const struct csvn_host_address *a)
 {
-	for (uint32_t i = h->count; i-- > 0;)
-		if (same_address(&h->permits[i].rule.guest, a))
-			return &h->permits[i];
+	return &t->guest[hash(a) & (t->capacity - 1)];
+}
+
+static uint32_t *actual_bucket(const struct permit_table *t, const struct csvn_host_address *a)
+{
+	return &t->actual[hash(a) & (t->capacity - 1)];
+}
+
+void permit_table_free(struct permit_table *t)
+{
+	free(t->permits);
+	free(t->guest);
+	free(t->actual);
+	memset(t, 0, sizeof(*t));
+}
+
+struct permit *permit_by_guest(const struct permit_table *t, const struct csvn_host_address *a)
+{
+	for (uint32_t at = t->count ? *guest_bucket(t, a) : 0; at; at = t->permits[at - 1].next_guest)
+		if (same_address(&t->permits[at - 1].rule.guest, a))
+			return &t->permits[at - 1];
 	return NULL;
 }
 
-struct host_permit *permit_by_actual(const struct host_datagram *h, const struct csvn_host_address *a)
+struct permit *permit_by_actual(const struct permit_table *t, const struct csvn_host_address *a)
 {
-	struct host_permit *denied = NULL;
+	struct permit *denied = NULL;
 
-	for (uint32_t i = h->count; i-- > 0;) {
-		if (!same_address(&h->permits[i].rule.actual, a))
+	for (uint32_t at = t->count ? *actual_bucket(t, a) : 0; at; at = t->permits[at - 1].next_actual) {
+		struct permit *permit = &t->permits[at - 1];
+
+		if (!same_address(&permit->rule.actual, a))
 			continue;
-		if (h->permits[i].rule.allowed)
-			return &h->permits[i];
-		denied = &h->permits[i];
+		if (permit->rule.allowed)
+			return permit;
+		denied = permit;
 	}
 	return denied;
+}
+
+static void link_place(struct permit_table *t, uint32_t place)
+{
+	struct permit *permit = &t->permits[place];
+	uint32_t *guest = guest_bucket(t, &permit->rule.guest);
+	uint32_t *actual = actual_bucket(t, &permit->rule.actual);
+
+	permit->next_guest = *guest;
+	permit->next_actual = *actual;
+	*guest = *actual = place + 1;
+}
+
+static void unlink_place(struct permit_table *t, uint32_t place)
+{
+	struct permit *permit = &t->permits[place];
+	uint32_t *at;
+
+	for (at = guest_bucket(t, &permit->rule.guest); *at != place + 1; at = &t->permits[*at - 1].next_guest)
+		;
+	*at = permit->next_guest;
+	for (at = actual_bucket(t, &permit->rule.actual); *at != place + 1; at = &t->permits[*at - 1].next_actual)
+		;
+	*at = permit->next_actual;
+}
+
+static int grow(struct permit_table *t)
+{
+	uint32_t capacity = t->capacity ? t->capacity * 2 : FIRST_CAPACITY;
+	struct permit_table next = { .count = t->count, .capacity = capacity };
+
+	(void)pthread_once(&secret_once, make_secret);
+	next.permits = calloc(capacity, sizeof(*next.permits));
+	next.guest = calloc(capacity, sizeof(*next.guest));
+	next.actual = calloc(capacity, sizeof(*next.actual));
+	if (!next.permits || !next.guest || !next.actual) {
+		permit_table_free(&next);
+		return -ENOMEM;
+	}
+	if (t->count)
+		memcpy(next.permits, t->permits, t->count * sizeof(*t->permits));
+	for (uint32_t place = 0; place < next.count; place++)
+		link_place(&next, place);
+	permit_table_free(t);
+	*t = next;
+	return 0;
 }
 
 /* An address in the form that the socket takes. */
@@ -53,87 +147,46 @@ static int to_socket_address(const struct csvn_host_address *a, bool six, struct
 	return address_to_system(&mapped, out);
 }
 
-static int add_permit(struct host_datagram *h, const struct csvn_host_permit *rule)
+int permit_set(struct permit_table *t, const struct csvn_host_permit *rule, bool six)
 {
-	struct host_permit *known = permit_by_guest(h, &rule->guest);
-	struct host_permit permit = { .rule = *rule };
+	struct permit *known = permit_by_guest(t, &rule->guest);
+	struct permit permit = { .rule = *rule };
+	struct sockaddr_storage actual;
+	int length = to_socket_address(&rule->actual, six, &actual);
+	uint32_t place;
 
-	permit.length = to_socket_address(&rule->actual, h->six, &permit.actual);
-	if (permit.length < 0)
-		return permit.length;
+	if (length < 0)
+		return length;
+	permit.length = (socklen_t)length;
+	memcpy(&permit.actual, &actual, permit.length);
 	if (known) {
+		place = (uint32_t)(known - t->permits);
 		permit.moved = known->moved;
-		*known = permit;
-		return 0;
-	}
-	if (h->count == h->capacity) {
-		uint32_t capacity = h->capacity ? h->capacity * 2 : 8;
-		struct host_permit *permits;
-
-		if (h->count >= PERMITS_MAX)
+		permit.has_local = known->has_local;
+		permit.local = known->local;
+		permit.interface = known->interface;
+		unlink_place(t, place);
+	} else {
+		if (t->count >= PERMITS_MAX)
 			return -ENOBUFS;
-		permits = realloc(h->permits, capacity * sizeof(*permits));
-		if (!permits)
+		if (t->count == t->capacity && grow(t) < 0)
 			return -ENOMEM;
-		h->permits = permits;
-		h->capacity = capacity;
+		place = t->count++;
 	}
-	h->permits[h->count++] = permit;
+	t->permits[place] = permit;
+	link_place(t, place);
 	return 0;
 }
 
-int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit)
+void permit_drop(struct permit_table *t, struct permit *known)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
-	int rc = -EBADF;
+	uint32_t place = (uint32_t)(known - t->permits), last = t->count - 1;
 
-	if (!p)
-		return rc;
-	h = handle_get(&p->host_datagrams, circuit);
-	if (h) {
-		rc = add_permit(h, permit);
-		h->asking = false;
-		datagram_doorbell(p, circuit);
+	unlink_place(t, place);
+	if (place != last) {
+		unlink_place(t, last);
+		t->permits[place] = t->permits[last];
+		link_place(t, place);
 	}
-	plane_leave(p);
-	return rc;
-}
-
-int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest)
-{
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
-	struct host_permit *known;
-
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
-	known = h ? permit_by_guest(h, guest) : NULL;
-	if (known)
-		*known = h->permits[--h->count];
-	plane_leave(p);
-	return known ? 0 : -ENOENT;
-}
-
-int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest, struct csvn_host_moved *out)
-{
-	struct plane *p = plane_enter(plane);
-	struct host_permit *known = NULL;
-	struct host_datagram *h;
-
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
-	if (h) {
-		/* What the guest sent before this is to be counted. */
-		datagram_doorbell(p, circuit);
-		known = permit_by_guest(h, guest);
-	}
-	if (known) {
-		*out = known->moved;
-		known->moved = (struct csvn_host_moved){ 0, 0 };
-	}
-	plane_leave(p);
-	return known ? 0 : -ENOENT;
+	t->count--;
 }

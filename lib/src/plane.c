@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "device.h"
-#include "host.h"
+#include "datagram.h"
 #include "look.h"
 #include "session.h"
 
@@ -45,43 +45,6 @@ void plane_leave(struct plane *p)
 	pthread_mutex_unlock(&registry_lock);
 }
 
-static uint64_t watch_data(enum watch what, int handle, uint32_t aux)
-{
-	return (uint64_t)what << 56 | (uint64_t)(aux & 0xff) << 48 | (uint32_t)handle;
-}
-
-static int control_epoll(struct plane *p, int operation, int fd, uint64_t data, uint32_t events)
-{
-	struct epoll_event e = { .events = events, .data.u64 = data };
-
-	return epoll_ctl(p->epoll, operation, fd, &e) < 0 ? -errno : 0;
-}
-
-int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux)
-{
-	return control_epoll(p, EPOLL_CTL_ADD, fd, watch_data(what, handle, aux), EPOLLIN);
-}
-
-int plane_watch_for(struct plane *p, int fd, enum watch what, int handle, uint32_t events)
-{
-	return control_epoll(p, EPOLL_CTL_ADD, fd, watch_data(what, handle, 0), events);
-}
-
-void plane_unwatch(struct plane *p, int fd)
-{
-	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, fd, NULL);
-}
-
-void plane_rewatch(struct plane *p, int fd, enum watch what, int handle, uint32_t events)
-{
-	(void)control_epoll(p, EPOLL_CTL_MOD, fd, watch_data(what, handle, 0), events);
-}
-
-void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause)
-{
-	plane_rewatch(p, fd, what, handle, pause ? 0 : EPOLLIN);
-}
-
 /* There is room for events again: let those go on that stopped, each in its turn. */
 static void resume(struct plane *p)
 {
@@ -95,11 +58,13 @@ static void resume(struct plane *p)
 		device_resume(p, d);
 	handle_for_each(&p->sessions, i, s)
 		session_resume(p, s);
+	rest_resume(p);
 }
 
 static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 {
-	int handle = (int)(uint32_t)data;
+	int handle = watch_handle(data);
+	struct host_connection *c;
 	struct host_listener *l;
 	struct host_datagram *g;
 	struct host_circuit *h;
@@ -107,43 +72,48 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 	struct device *d;
 	eventfd_t ignored;
 
-	switch ((enum watch)(data >> 56)) {
-	case WATCH_WAKE:
+	switch (watch_what(data)) {
+	case WATCHED_WAKE:
 		(void)eventfd_read(p->wake, &ignored);
 		resume(p);
 		break;
-	case WATCH_LISTENER:
+	case WATCHED_LISTENER:
 		listener_accept(p, handle);
 		break;
-	case WATCH_SESSION:
+	case WATCHED_SESSION:
 		s = handle_get(&p->sessions, handle);
 		if (s)
 			session_read(p, s);
 		break;
-	case WATCH_BACKEND:
+	case WATCHED_BACKEND:
 		s = handle_get(&p->sessions, handle);
 		if (s)
 			session_read_backend(p, s);
 		break;
-	case WATCH_KICK:
+	case WATCHED_KICK:
 		d = handle_get(&p->devices, handle);
 		if (d)
-			device_kicked(p, d, data >> 48 & 0xff);
+			device_kicked(p, d, watch_aux(data));
 		break;
-	case WATCH_HOST:
+	case WATCHED_HOST:
 		h = handle_get(&p->host_circuits, handle);
 		if (h)
 			host_ready(p, h, events);
 		break;
-	case WATCH_HOST_DATAGRAM:
+	case WATCHED_HOST_DATAGRAM:
 		g = handle_get(&p->host_datagrams, handle);
 		if (g)
 			datagram_ready(p, g, events);
 		break;
-	case WATCH_HOST_LISTENER:
+	case WATCHED_HOST_LISTENER:
 		l = handle_get(&p->host_listeners, handle);
 		if (l)
 			host_accept(p, l);
+		break;
+	case WATCHED_HOST_CONNECTION:
+		c = handle_get(&p->host_connections, handle);
+		if (c)
+			host_connection_ready(p, c);
 		break;
 	}
 }
@@ -167,7 +137,9 @@ static void *run(void *arg)
 			dispatch(p, ready[i].data.u64, ready[i].events);
 		if (p->incomplete)
 			session_tick(p);
-		timeout = p->incomplete ? TICK_MS : -1;
+		if (p->resting)
+			rest_tick(p);
+		timeout = p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
 		look_batch(p, &look);
 		p->looks = false;
@@ -178,11 +150,14 @@ static void *run(void *arg)
 
 static void destroy_host(struct plane *p)
 {
+	struct host_connection *c;
 	struct host_listener *l;
 	struct host_datagram *g;
 	struct host_circuit *h;
 	struct host_arena *a;
 
+	handle_for_each(&p->host_connections, i, c)
+		host_connection_destroy(p, c);
 	handle_for_each(&p->host_listeners, i, l)
 		host_listener_destroy(p, l);
 	handle_for_each(&p->host_circuits, i, h)
@@ -192,6 +167,7 @@ static void destroy_host(struct plane *p)
 	handle_for_each(&p->host_arenas, i, a)
 		host_arena_destroy(p, a);
 	handle_table_free(&p->host_listeners);
+	handle_table_free(&p->host_connections);
 	handle_table_free(&p->host_circuits);
 	handle_table_free(&p->host_datagrams);
 	handle_table_free(&p->host_arenas);
@@ -255,13 +231,15 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->host_circuits, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_datagrams, HOST_CIRCUITS_MAX);
 	handle_table_init(&p->host_listeners, LISTENERS_MAX);
+	handle_table_init(&p->host_connections, HOST_CIRCUITS_MAX);
+	watch_init(&p->wake_watch, WATCHED_WAKE, 0, 0);
 	p->epoch = 1;
 	p->bell = -1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = p->epoll < 0 || p->wake < 0 ? -errno : event_queue_init(&p->events, event_bytes);
 	if (rc == 0)
-		rc = plane_watch(p, p->wake, WATCH_WAKE, 0, 0);
+		rc = watch_for(p, &p->wake_watch, p->wake, EPOLLIN);
 	if (rc == 0)
 		rc = start_thread(p);
 	if (rc < 0) {

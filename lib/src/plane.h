@@ -17,6 +17,7 @@
 #include "csvn/abi.h"
 #include "event_queue.h"
 #include "handle.h"
+#include "watch.h"
 
 #define PLANES_MAX 256u
 #define LISTENERS_MAX 1024u
@@ -30,23 +31,12 @@
 /* Events that one object may queue before TypeScript has taken some: nobody fills the queue for the others. */
 #define EVENT_BURST 128u
 
-/* What a descriptor in the epoll set is. */
-enum watch {
-	WATCH_WAKE = 1,
-	WATCH_LISTENER,
-	WATCH_SESSION,
-	WATCH_BACKEND,
-	WATCH_KICK, /* aux: queue */
-	WATCH_HOST,
-	WATCH_HOST_DATAGRAM,
-	WATCH_HOST_LISTENER,
-};
-
 struct plane {
 	pthread_mutex_t lock;
 	pthread_t thread;
 	int epoll;
 	int wake; /* eventfd: look at stalled and closing */
+	struct watch wake_watch;
 	int bell; /* unix socket to TypeScript, or -1 */
 	bool closing;
 	bool parked; /* TypeScript waits for the bell */
@@ -63,7 +53,9 @@ struct plane {
 	uint32_t looked_count;
 	int looked[LOOKED_MAX]; /* host circuits; see look.h */
 	struct handle_table listeners, sessions, devices;
-	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners;
+	uint32_t resting; /* listening sockets that cannot accept: see rest.h */
+	uint64_t rested; /* when that was last looked at, milliseconds */
+	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners, host_connections;
 };
 
 /* How many events an object has queued in the present epoch. */
@@ -80,13 +72,6 @@ void plane_event(struct plane *p, enum csvn_event_kind kind, int handle, uint32_
 void plane_event_quiet(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, struct event_part a,
 		       struct event_part b);
 void plane_event_text(struct plane *p, enum csvn_event_kind kind, int handle, uint32_t aux, const char *text);
-int plane_watch(struct plane *p, int fd, enum watch what, int handle, uint32_t aux);
-/* The same, for these epoll events. */
-int plane_watch_for(struct plane *p, int fd, enum watch what, int handle, uint32_t events);
-void plane_unwatch(struct plane *p, int fd);
-/* Ask for these epoll events of a watched descriptor. */
-void plane_rewatch(struct plane *p, int fd, enum watch what, int handle, uint32_t events);
-void plane_pause(struct plane *p, int fd, enum watch what, int handle, bool pause);
 
 /* The plane of a handle, locked; NULL when there is none. Pair with plane_leave(). */
 struct plane *plane_enter(int handle);

@@ -8,11 +8,16 @@
  * the socket must.
  *
  *   guest -> socket: ring empty: armed for bytes; socket full: EPOLLOUT; guest's FIN and ring empty: shutdown(SHUT_WR);
- *                    guest's RESET: the connection is reset; guest CLOSED: the same as FIN, and nothing is read any more
+ *                    guest CLOSED: the same as FIN, and nothing is read any more; guest's RESET: what is in the ring goes out as far as the
+ *                    socket takes it, as TCP would have sent it by then, and the connection is reset
  *   socket -> guest: ring full: armed for room, and no EPOLLIN; socket empty: EPOLLIN; end of file: FIN; error: RESET
  *
- * When both directions have ended, or either failed, the circuit is done. A turn moves at most TURN_BYTES, so that one circuit does
- * not keep the others waiting; then epoll brings it back after the others.
+ * When both directions have ended, the circuit is done. A reset leaves readable what TCP has received before it: so when the socket
+ * refuses a write, or tells of an error while the ring is full, the circuit is but broken, and done when the last byte is in the
+ * ring. Until then what the guest sends is thrown away: it must not wait for a socket that takes nothing. How much it may send so without reading
+ * is bounded, and that is no worse than TCP, where a peer that does not read has received but a window.
+ *
+ * A turn moves at most TURN_BYTES, so that one circuit does not keep the others waiting; then epoll brings it back after the others.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,6 +30,7 @@
 #include "look.h"
 
 #define TURN_BYTES (1u << 20)
+#define DISCARDED_MAX (16u << 20)
 
 /* How a direction ended its turn. */
 enum outcome {
@@ -32,7 +38,9 @@ enum outcome {
 	BLOCKED, /* the socket must move */
 	MORE, /* the budget is used up */
 	ENDED, /* for good */
-	FAILED, /* error says how */
+	BROKE, /* the socket is dead: error says how */
+	ABORTED, /* the guest has reset the circuit */
+	LIED, /* the guest's cursors cannot be */
 };
 
 static void wake_guest(struct plane *p, const struct host_circuit *h)
@@ -40,41 +48,34 @@ static void wake_guest(struct plane *p, const struct host_circuit *h)
 	host_wake(p, h->device, h->id);
 }
 
-static void tell_state(struct plane *p, struct host_circuit *h, uint32_t state)
-{
-	csvn_set_state(&h->end, state);
-	if (csvn_wants_state(&h->end, state))
-		wake_guest(p, h);
-}
-
 static uint32_t guest_state(const struct host_circuit *h)
 {
 	return csvn_peer_state(&h->end) | (h->guest_closed ? CSVN_STATE_CLOSED : 0);
 }
 
-void pump_done(struct plane *p, struct host_circuit *h, int error)
+/* Bytes of the guest that are not taken yet. Once it has closed, no new ones are looked for. */
+static int bytes_of_guest(struct host_circuit *h, uint32_t *ready)
 {
-	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };
-	uint32_t state = CSVN_STATE_CLOSED | (error ? CSVN_STATE_RESET : CSVN_STATE_FIN);
-	bool closing;
+	return h->lied ? -EPROTO : csvn_rx_ready(&h->end, h->guest_closed ? 0 : h->end.size, ready);
+}
 
-	if (h->state == HOST_DONE)
-		return;
-	h->state = HOST_DONE;
-	h->looks_rx = h->looks_tx = false;
-	tell_state(p, h, state | (h->read_ended ? CSVN_STATE_FIN : 0));
-	if (error) {
-		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+static void take_bytes(struct plane *p, struct host_circuit *h, uint32_t n)
+{
+	csvn_rx_release(&h->end, n);
+	if (csvn_wants_tx(&h->end))
+		wake_guest(p, h);
+}
 
-		(void)setsockopt(h->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	}
-	close(h->fd); /* and epoll forgets it */
-	h->fd = -1;
-	/* The CLOSE of a guest that has closed is as good as here, and nothing can be given up before it; once it came, nothing else may come. */
-	closing = !error && !h->guest_closed && csvn_peer_state(&h->end) & CSVN_STATE_CLOSED;
-	(closing ? plane_event_quiet : plane_event)(
-		p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
-		(struct event_part){ NULL, 0 });
+/* Nothing is there: arm, or be looked at again. True when the ring is to be looked at once more before this turn ends. */
+static bool wait_for_bytes(struct plane *p, struct host_circuit *h, bool armed)
+{
+	if (armed)
+		return false;
+	h->looks_rx = look_again(p, h);
+	if (h->looks_rx)
+		return false;
+	csvn_arm_rx(&h->end);
+	return true;
 }
 
 static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *error)
@@ -84,57 +85,70 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 	bool armed = false;
 
 	while (budget) {
-		/* The state before the tail: with FIN seen, the tail that is loaded next is final. */
+		/* The state before the tail: with FIN or RESET seen, the tail that is loaded next is final. */
 		uint32_t state = guest_state(h);
 		struct iovec iov[2];
 		uint32_t ready, wanted;
 		struct msghdr msg = { .msg_iov = iov };
 		ssize_t n;
 
-		if (csvn_rx_ready(e, e->size, &ready) < 0) {
-			*error = EPROTO;
-			return FAILED;
-		}
-		if (state & CSVN_STATE_RESET) {
-			*error = ECONNRESET;
-			return FAILED;
-		}
+		if (bytes_of_guest(h, &ready) < 0)
+			return LIED;
 		if (!ready) {
+			if (state & CSVN_STATE_RESET)
+				return ABORTED;
 			if (state & (CSVN_STATE_FIN | CSVN_STATE_CLOSED)) {
-				if (shutdown(h->fd, SHUT_WR) < 0 && errno != ENOTCONN) {
-					*error = errno;
-					return FAILED;
-				}
-				return ENDED;
+				/* One that is dead already tells from_socket() why. */
+				if (shutdown(h->fd, SHUT_WR) == 0 || errno == ENOTCONN)
+					return ENDED;
+				*error = errno;
+				return BROKE;
 			}
-			if (armed)
+			if (!wait_for_bytes(p, h, armed))
 				return IDLE;
-			if (look_again(p, h)) {
-				h->looks_rx = true;
-				return IDLE;
-			}
-			csvn_arm_rx(e);
 			armed = true;
 			continue;
 		}
 		wanted = ready < budget ? ready : budget;
 		msg.msg_iovlen = (size_t)ring_pieces(e->rx, e->size, e->head, wanted, iov);
 		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EAGAIN)
-			return BLOCKED;
-		if (n < 0) {
+		if (n < 0 && errno != EAGAIN) {
 			*error = errno;
-			return FAILED;
+			return BROKE;
 		}
-		csvn_rx_release(e, (uint32_t)n);
-		p->counters.host_received += (uint64_t)n;
-		if (csvn_wants_tx(e))
-			wake_guest(p, h);
-		if ((uint32_t)n < wanted)
-			return BLOCKED;
+		if (n > 0) {
+			take_bytes(p, h, (uint32_t)n);
+			p->counters.host_received += (uint64_t)n;
+		}
+		if (n < (ssize_t)wanted)
+			return state & CSVN_STATE_RESET ? ABORTED : BLOCKED;
 		budget -= (uint32_t)n;
 	}
 	return MORE;
+}
+
+/* In place of to_socket() once the connection is dead. */
+static enum outcome discard(struct plane *p, struct host_circuit *h)
+{
+	bool armed = false;
+
+	for (;;) {
+		uint32_t state = guest_state(h);
+		uint32_t ready;
+
+		if (bytes_of_guest(h, &ready) < 0)
+			return LIED;
+		if (state & (CSVN_STATE_RESET | CSVN_STATE_CLOSED) || h->discarded > DISCARDED_MAX)
+			return ABORTED;
+		if (ready) {
+			take_bytes(p, h, ready);
+			h->discarded += ready;
+		} else if (wait_for_bytes(p, h, armed)) {
+			armed = true;
+		} else {
+			return IDLE;
+		}
+	}
 }
 
 /* readable: epoll says that the socket has something, or was not asked. */
@@ -154,10 +168,8 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool re
 		/* The guest's socket is gone: nobody reads what comes now. */
 		if (guest_state(h) & CSVN_STATE_CLOSED)
 			return ENDED;
-		if (csvn_tx_room(e, e->size, &room) < 0) {
-			*error = EPROTO;
-			return FAILED;
-		}
+		if (csvn_tx_room(e, e->size, &room) < 0)
+			return LIED;
 		if (!room) {
 			if (armed)
 				return IDLE;
@@ -175,14 +187,13 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool re
 			return BLOCKED;
 		if (n < 0) {
 			*error = errno;
-			return FAILED;
+			return BROKE;
 		}
-		if (n == 0) {
-			tell_state(p, h, CSVN_STATE_FIN);
+		if (n == 0)
 			return ENDED;
-		}
 		csvn_tx_publish(e, (uint32_t)n);
 		p->counters.host_sent += (uint64_t)n;
+		h->discarded = 0;
 		if (csvn_wants_rx(e))
 			wake_guest(p, h);
 		if ((uint32_t)n < wanted)
@@ -192,42 +203,78 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool re
 	return MORE;
 }
 
-static void watch(struct plane *p, struct host_circuit *h, uint32_t events)
+/* Both directions of a live connection: 0, or what it is over by. */
+static int move_both(struct plane *p, struct host_circuit *h, bool readable, uint32_t *events)
 {
-	if (events == h->watched)
-		return;
-	h->watched = events;
-	plane_rewatch(p, h->fd, WATCH_HOST, h->handle, events);
+	enum outcome out = ENDED, in = ENDED;
+	int error = 0;
+
+	if (!h->write_ended)
+		out = to_socket(p, h, &error);
+	else if (guest_state(h) & CSVN_STATE_RESET)
+		out = ABORTED;
+	if (out == BROKE) {
+		host_become(p, h, HOST_BROKEN, error);
+		return 0;
+	}
+	if (out != LIED && out != ABORTED && !h->read_ended)
+		in = from_socket(p, h, readable, &error);
+	if (out == LIED || in == LIED)
+		return EPROTO;
+	if (out == ABORTED)
+		return ECONNRESET;
+	/* Its last byte was read before. */
+	if (in == BROKE)
+		return error;
+	h->write_ended = h->write_ended || out == ENDED;
+	if (in == ENDED && !h->read_ended)
+		host_tell_fin(p, h);
+	if (out == BLOCKED || out == MORE)
+		*events |= EPOLLOUT;
+	if (in == BLOCKED || in == MORE)
+		*events |= EPOLLIN;
+	return 0;
+}
+
+/* What a dead connection has left: 0 while there may be more, or what the guest is to be told. */
+static int move_rest(struct plane *p, struct host_circuit *h, uint32_t *events)
+{
+	enum outcome out = discard(p, h), in = ENDED;
+	int ignored;
+
+	if (out != LIED && out != ABORTED && !h->read_ended)
+		in = from_socket(p, h, true, &ignored);
+	if (out == LIED || in == LIED)
+		return EPROTO;
+	if (out == ABORTED || (in != IDLE && in != MORE))
+		return h->error;
+	if (in == MORE)
+		*events |= EPOLLIN;
+	return 0;
 }
 
 void pump(struct plane *p, struct host_circuit *h, bool readable)
 {
-	enum outcome out = ENDED, in = ENDED;
 	uint32_t events = 0;
 	int error = 0;
 
-	if (h->state != HOST_OPEN)
+	if (h->state != HOST_OPEN && h->state != HOST_BROKEN)
 		return;
 	p->counters.host_turns++;
 	h->looks_rx = h->looks_tx = false;
-	if (!h->write_ended)
-		out = to_socket(p, h, &error);
-	if (out != FAILED && !h->read_ended)
-		in = from_socket(p, h, readable || !(h->watched & EPOLLIN), &error);
-	if (out == FAILED || in == FAILED) {
-		pump_done(p, h, error);
+	if (h->state == HOST_OPEN)
+		error = move_both(p, h, readable || !(h->watch.events & EPOLLIN), &events);
+	if (h->state == HOST_BROKEN)
+		error = move_rest(p, h, &events);
+	if (!error && h->state == HOST_OPEN && h->write_ended && h->read_ended) {
+		host_become(p, h, HOST_DONE, 0);
 		return;
 	}
-	h->write_ended = h->write_ended || out == ENDED;
-	h->read_ended = h->read_ended || in == ENDED;
-	if (h->write_ended && h->read_ended) {
-		pump_done(p, h, 0);
-		return;
-	}
-	if (out == BLOCKED || out == MORE)
-		events |= EPOLLOUT;
-	if (in == BLOCKED || in == MORE)
-		events |= EPOLLIN;
-	/* Nothing to wait for from the socket, but it must tell of a reset, which it does unasked. */
-	watch(p, h, events);
+	/* Nothing to wait for from the socket, but it must tell of a reset, which it does unasked; once. */
+	if (!error && (events || !h->hung))
+		error = -watch_for(p, &h->watch, h->fd, events);
+	else if (!error)
+		watch_drop(p, &h->watch);
+	if (error)
+		host_become(p, h, HOST_DONE, error);
 }

@@ -2,9 +2,12 @@
 #define _GNU_SOURCE
 #include "session.h"
 
+#include "descriptor.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,7 +21,7 @@ static const char *end_text(int rc)
 	case -EMSGSIZE:
 		return "message payload over 4096 bytes";
 	case -E2BIG:
-		return "more than 8 descriptors with a message";
+		return "more than 8 descriptors with a message, or too few left to receive them";
 	case -ETIMEDOUT:
 		return "message not completed within 5 seconds";
 	case -EAGAIN:
@@ -28,10 +31,15 @@ static const char *end_text(int rc)
 	}
 }
 
+static void close_backend(struct plane *p, struct session *s)
+{
+	watch_drop(p, &s->back_watch);
+	stream_close(&s->back);
+}
+
 static void end_backend(struct plane *p, struct session *s, int rc)
 {
-	plane_unwatch(p, s->back.fd);
-	stream_close(&s->back);
+	close_backend(p, s);
 	plane_event_text(p, CSVN_EVENT_BACKEND_END, s->handle, (uint32_t)-rc, end_text(rc));
 }
 
@@ -57,12 +65,9 @@ static void end_session(struct plane *p, struct session *s, int rc)
 		return;
 	s->ended = true;
 	set_begun(p, s, 0);
-	plane_unwatch(p, s->front.fd);
+	watch_drop(p, &s->front_watch);
 	stream_close(&s->front);
-	if (s->back.fd >= 0) {
-		plane_unwatch(p, s->back.fd);
-		stream_close(&s->back);
-	}
+	close_backend(p, s);
 	plane_event_text(p, CSVN_EVENT_SESSION_END, s->handle, rc == -EPIPE ? 0 : (uint32_t)-rc, end_text(rc));
 }
 
@@ -87,6 +92,15 @@ static int pass_messages(struct plane *p, struct session *s, struct stream *from
 	return rc;
 }
 
+/* Wait for more; or not at all while what has come cannot be passed on: a hang-up would be told of again and again. */
+static int read_on(struct plane *p, struct watch *w, int fd, bool paused)
+{
+	if (!paused)
+		return watch_for(p, w, fd, EPOLLIN);
+	watch_drop(p, w);
+	return 0;
+}
+
 void session_read(struct plane *p, struct session *s)
 {
 	int rc;
@@ -102,10 +116,10 @@ void session_read(struct plane *p, struct session *s)
 		set_begun(p, s, 0);
 	else if (!s->begun)
 		set_begun(p, s, monotonic_seconds());
-	if (s->paused != (rc > 0)) {
-		s->paused = rc > 0;
-		plane_pause(p, s->front.fd, WATCH_SESSION, s->handle, s->paused);
-	}
+	s->paused = rc > 0;
+	rc = read_on(p, &s->front_watch, s->front.fd, s->paused);
+	if (rc < 0)
+		end_session(p, s, rc);
 }
 
 void session_read_backend(struct plane *p, struct session *s)
@@ -115,12 +129,11 @@ void session_read_backend(struct plane *p, struct session *s)
 	if (s->ended || s->back.fd < 0)
 		return;
 	rc = pass_messages(p, s, &s->back, CSVN_EVENT_BACKEND_MESSAGE);
-	if (rc < 0) {
+	s->backend_paused = rc > 0;
+	if (rc >= 0)
+		rc = read_on(p, &s->back_watch, s->back.fd, s->backend_paused);
+	if (rc < 0)
 		end_backend(p, s, rc);
-	} else if (s->backend_paused != (rc > 0)) {
-		s->backend_paused = rc > 0;
-		plane_pause(p, s->back.fd, WATCH_BACKEND, s->handle, s->backend_paused);
-	}
 }
 
 void session_resume(struct plane *p, struct session *s)
@@ -145,12 +158,9 @@ void session_destroy(struct plane *p, struct session *s)
 {
 	set_begun(p, s, 0);
 	handle_remove(&p->sessions, s->handle);
-	if (s->front.fd >= 0)
-		plane_unwatch(p, s->front.fd);
-	if (s->back.fd >= 0)
-		plane_unwatch(p, s->back.fd);
+	watch_drop(p, &s->front_watch);
 	stream_close(&s->front);
-	stream_close(&s->back);
+	close_backend(p, s);
 	free(s);
 }
 
@@ -165,9 +175,16 @@ void listener_accept(struct plane *p, int handle)
 
 	if (!l)
 		return;
-	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (!rest_admits(p, &l->resting, sizeof(who)))
 		return;
+	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	rc = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
+	if (descriptor_is_want(rc))
+		rest_now(p, &l->resting, rc);
+	if (fd < 0) {
+		rest_unused(&l->resting);
+		return;
+	}
 	s = calloc(1, sizeof(*s));
 	if (!s) {
 		close(fd);
@@ -176,8 +193,10 @@ void listener_accept(struct plane *p, int handle)
 	stream_init(&s->front, fd);
 	stream_init(&s->back, -1);
 	rc = s->handle = handle_add(&p->sessions, s);
+	watch_init(&s->front_watch, WATCHED_SESSION, s->handle, 0);
+	watch_init(&s->back_watch, WATCHED_BACKEND, s->handle, 0);
 	if (rc >= 0)
-		rc = plane_watch(p, fd, WATCH_SESSION, s->handle, 0);
+		rc = watch_for(p, &s->front_watch, fd, EPOLLIN);
 	if (rc < 0) {
 		session_destroy(p, s);
 		return;
@@ -227,11 +246,8 @@ int csvn_backend_attach(int plane, int session, int fd)
 	int rc = -EBADF;
 
 	if (s && !s->ended) {
-		if (s->back.fd >= 0) {
-			plane_unwatch(p, s->back.fd);
-			stream_close(&s->back);
-		}
-		rc = plane_watch(p, fd, WATCH_BACKEND, session, 0);
+		close_backend(p, s);
+		rc = watch_for(p, &s->back_watch, fd, EPOLLIN);
 		if (rc == 0) {
 			stream_init(&s->back, fd);
 			s->backend_paused = false;

@@ -6,11 +6,13 @@
 #include <time.h>
 
 #include "plane.h"
+#include "rest.h"
 #include "stream.h"
 
 struct listener {
 	int handle;
 	int fd;
+	struct resting resting;
 	char path[108];
 };
 
@@ -22,6 +24,7 @@ struct session {
 	bool ended; /* said so to TypeScript, which closes it */
 	bool paused, backend_paused; /* not read until there is room for events */
 	struct burst burst;
+	struct watch front_watch, back_watch;
 	struct stream front, back;
 };
 

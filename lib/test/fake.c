@@ -233,8 +233,9 @@ static const struct layout abi_layouts[] = {
 	FIELD(host_setup, peer_control),
 	FIELD(host_setup, tx_ring),
 	FIELD(host_setup, rx_ring),
-	FIELD(host_setup, fd),
+	FIELD(host_setup, connection),
 	FIELD(host_setup, remote),
+	FIELD(host_setup, options),
 	SIZE(host_permit),
 	FIELD(host_permit, guest),
 	FIELD(host_permit, actual),
@@ -290,6 +291,8 @@ static const struct layout abi_layouts[] = {
 	VALUE(EVENT_HOST_DONE),
 	VALUE(EVENT_HOST_ACCEPTED),
 	VALUE(EVENT_HOST_DATAGRAM_DONE),
+	VALUE(EVENT_HOST_GONE),
+	VALUE(EVENT_SHORT),
 	VALUE(EVENT_HOST_SOURCE),
 };
 

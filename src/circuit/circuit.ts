@@ -86,6 +86,8 @@ export interface Circuit {
   /** By what it was let in; undefined for datagrams to and from the host's stack, where each flow has its own. */
   readonly admission: Admission | undefined;
   flows: Flows | undefined;
+  /** Told when both ends have closed; undefined: nobody. */
+  ended: (() => void) | undefined;
 }
 
 /** Something went wrong with a circuit; the first thing counts. */

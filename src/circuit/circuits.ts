@@ -28,7 +28,14 @@ import type { Flows } from "./flows.ts";
 import type { HostConnection } from "./host.ts";
 import { errnoOf, HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
-import { CONNECT_HOST, type ControlRequest, encodeIncoming, encodeReset, type Extents } from "./records.ts";
+import {
+  CONNECT_HOST,
+  type ControlRequest,
+  encodeIncoming,
+  encodeReset,
+  type Extents,
+  type SocketOptions,
+} from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Signals } from "./signals.ts";
 import { datagramKey, type HeldCircuit, type Vm } from "./vm.ts";
@@ -37,6 +44,8 @@ const log = getLogger(["csvn", "circuit"]);
 
 /** Circuits of a VM that went down which are closed in one turn: some milliseconds. */
 const CLOSES_PER_TURN = 1000;
+/** Ends of a host circuit that its control page has told the guest of. */
+const RESETS: ReadonlySet<number> = new Set([Errno.ECONNRESET, Errno.EPIPE, Errno.EPROTO]);
 
 /** A place for a circuit. */
 export interface Place {
@@ -76,7 +85,7 @@ export class Circuits implements Disposable {
       arenas.host,
       recorder,
       clock,
-      arenas.limits.maxFlows,
+      arenas.limits,
       (...done) => this.#hostDone(...done),
     );
     this.#departed = new Chunks(clock, CLOSES_PER_TURN, (held) => this.#depart(held));
@@ -124,6 +133,7 @@ export class Circuits implements Disposable {
   /**
    * Set a circuit up from a VM to the host's stack, which connects.
    *
+   * @param options Of the VM's socket.
    * @param outcome Told once: undefined when it is connected, or the errno that it failed with; the slot is then given back.
    * @returns undefined when it failed at once, with the outcome told.
    */
@@ -132,6 +142,7 @@ export class Circuits implements Disposable {
     actual: Endpoint,
     admission: Admission,
     place: Place,
+    options: SocketOptions | undefined,
     outcome: (errno: number) => void,
   ): Opened | undefined {
     const { source, destination } = admission.attempt;
@@ -143,7 +154,7 @@ export class Circuits implements Disposable {
     }
     const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
     const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#hostEnds.stream(circuit, here, there, 1, actual, (errno) => {
+    const errno = this.#hostEnds.stream(circuit, here, there, 1, actual, options, (errno) => {
       if (errno !== 0) this.abandon(circuit);
       else this.#opened(circuit);
       outcome(errno);
@@ -164,7 +175,7 @@ export class Circuits implements Disposable {
     }
     const here: HostEnd = { host: undefined, endpoint: connection.remote, closed: false };
     const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#hostEnds.stream(circuit, there, here, 0, connection, () => {});
+    const errno = this.#hostEnds.stream(circuit, there, here, 0, connection, undefined, () => {});
     if (errno !== 0 || !this.#announce(circuit, there, listener, connection.remote)) {
       this.abandon(circuit);
       return false;
@@ -199,7 +210,7 @@ export class Circuits implements Disposable {
    * Set a datagram circuit up from a published port to a VM's bound socket.
    *
    * @param source Told of addresses from which datagrams come that were not permitted yet.
-   * @returns undefined when it cannot be; the slot is then given back.
+   * @returns An errno when it cannot be; the slot is then given back.
    */
   openPublished(
     listener: Listener,
@@ -207,11 +218,11 @@ export class Circuits implements Disposable {
     bind: Endpoint,
     place: Place,
     source: (address: Endpoint) => void,
-  ): OpenedDatagram | undefined {
+  ): OpenedDatagram | number {
     const there = this.#vmEnd(listener.vm, local);
     if (!there) {
       this.arenas.giveSlot(place.arena, place.slot);
-      return undefined;
+      return Errno.ENOBUFS;
     }
     const anybody = { address: unspecified(local.address.family), port: 0 };
     const here: HostEnd = { host: undefined, endpoint: anybody, closed: false };
@@ -219,7 +230,7 @@ export class Circuits implements Disposable {
     const opened = this.#hostEnds.datagram(circuit, there, here, 0, bind, source);
     if (typeof opened === "number" || !this.#announce(circuit, there, listener, anybody)) {
       this.abandon(circuit);
-      return undefined;
+      return typeof opened === "number" ? opened : Errno.ENOBUFS;
     }
     this.#opened(circuit);
     return { circuit, id: there.id, extents: this.#extents(circuit, 1), flows: opened };
@@ -247,6 +258,15 @@ export class Circuits implements Disposable {
     this.#revoke(circuit.arena);
   }
 
+  /** The options of a VM's socket have changed; false when it holds no such circuit. Between VMs they mean nothing. */
+  setOptions(vm: Vm, id: number, options: SocketOptions | undefined): boolean {
+    const held = vm.circuits.get(id);
+    if (!held) return false;
+    const peer = peerOf(held.circuit, held.end);
+    if (options && !peer.vm && !peer.closed) peer.host?.setOptions(options);
+    return true;
+  }
+
   /** A driver has closed its end; false when it holds no such circuit. */
   closed(vm: Vm, request: Extract<ControlRequest, { type: "CLOSE" }>): boolean {
     const held = vm.circuits.get(request.circuit);
@@ -268,7 +288,6 @@ export class Circuits implements Disposable {
     const peer = peerOf(circuit, end);
     this.#close(circuit, end);
     if (!peer.vm && !peer.closed) {
-      circuit.flows?.close(circuit.why);
       peer.host?.finish();
     } else if (circuit.protocol === "udp") {
       // There is no FIN between datagram sockets: the other end is told that it may go too.
@@ -327,6 +346,7 @@ export class Circuits implements Disposable {
       direct: ends.every(({ vm }) => vm !== undefined),
       admission,
       flows: undefined,
+      ended: undefined,
     };
     this.#live.add(circuit);
     for (const end of ends) if (end.vm) end.vm.circuits.set(end.id, { circuit, end });
@@ -367,6 +387,8 @@ export class Circuits implements Disposable {
       log.warn("circuit {circuit}: {vm} broke the ring's rules: reset", { circuit: circuit.number, vm: vm.name });
     }
     this.#close(circuit, end);
+    // A control page knows but resets.
+    if (errno !== 0 && !RESETS.has(errno)) this.#reset(circuit, peerOf(circuit, end), errno);
   }
 
   #extents(circuit: Circuit, side: 0 | 1): Extents {
@@ -405,6 +427,7 @@ export class Circuits implements Disposable {
       vm.ids.give(id);
     }
     this.#live.delete(circuit);
+    circuit.ended?.();
     const { state } = circuit;
     circuit.state = "closed";
     if (state === "cut") circuit.arena.cut--;

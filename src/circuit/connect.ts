@@ -22,7 +22,7 @@ import type { Circuit } from "./circuit.ts";
 import type { Circuits, Opened, OpenedDatagram, Place } from "./circuits.ts";
 import type { Destinations } from "./destinations.ts";
 import type { Limits } from "./limits.ts";
-import { chooseListener, Listener, type Protocol } from "./listener.ts";
+import { chooseListener, Listener, type Protocol, type Waiter } from "./listener.ts";
 import {
   CONNECT_HOST,
   type ControlRequest,
@@ -31,6 +31,7 @@ import {
   type Header,
   PROTOCOL_DATAGRAM,
   PROTOCOL_STREAM,
+  type SocketOptions,
 } from "./records.ts";
 import type { Attempt } from "./verdict.ts";
 import { datagramKey, type Vm } from "./vm.ts";
@@ -59,11 +60,13 @@ export interface Outside {
 export type AttemptState = "begun" | "waiting" | "opening" | "dropped" | "established" | "failed";
 
 /** An attempt that has not been answered. */
-export interface ConnectAttempt {
+export interface ConnectAttempt extends Waiter {
   readonly vm: Vm;
   readonly header: Header;
   readonly ticket: number;
   readonly admission: Admission;
+  /** Of the VM's socket. */
+  readonly options: SocketOptions | undefined;
   /** Who is to take it; undefined: nobody, it was dropped. */
   readonly target: Listener | Outside | undefined;
   state: AttemptState;
@@ -111,10 +114,16 @@ export class Connector {
         header,
         ticket,
         admission,
+        options: request.options,
         target,
         state: "begun",
         circuit: undefined,
         timer: undefined,
+        proceed: () => {
+          attempt.timer?.cancel();
+          this.#establish(attempt, target as Listener);
+        },
+        refused: () => this.#finish(attempt, Errno.ECONNREFUSED),
       };
       vm.attempts.set(header.token, attempt);
       return attempt;
@@ -150,9 +159,11 @@ export class Connector {
       for (const roomy of this.#roomy) {
         // Whoever gives room back meanwhile puts it in again.
         this.#roomy.delete(roomy);
-        for (const attempt of roomy.waiting) {
+        for (const waiter of roomy.waiting) {
           if (!roomy.hasCredit || roomy.gone) break;
-          if (attempt.admission.current.allow) this.#establish(attempt, roomy);
+          if (!waiter.admission.current.allow) continue;
+          roomy.waiting.delete(waiter);
+          waiter.proceed();
         }
       }
     } finally {
@@ -163,7 +174,7 @@ export class Connector {
   /** A listener is gone: those that wait for it are refused. */
   listenerGone(listener: Listener): void {
     listener.gone = true;
-    for (const attempt of [...listener.waiting]) this.#finish(attempt, Errno.ECONNREFUSED);
+    for (const waiter of [...listener.waiting]) waiter.refused();
   }
 
   /** A VM went down: its attempts are over, without an answer that anybody could read. */
@@ -269,7 +280,7 @@ export class Connector {
       return this.#succeed(attempt, opened, 0);
     }
     if (target.protocol === "udp") return this.#openDatagram(attempt, target, place);
-    const opened = this.circuits.openOutbound(vm, target.actual, admission, place, (errno) => {
+    const opened = this.circuits.openOutbound(vm, target.actual, admission, place, attempt.options, (errno) => {
       // It has been given up, or given back.
       attempt.circuit = undefined;
       if (errno !== 0) this.#finish(attempt, errno);

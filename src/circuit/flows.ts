@@ -14,7 +14,9 @@ import type { Endpoint } from "../net/address.ts";
 import { type Admission, denialErrno } from "./admission.ts";
 import type { Circuit, EndReason } from "./circuit.ts";
 import type { HostDatagram } from "./host.ts";
+import type { Limits } from "./limits.ts";
 import type { Recorder } from "./recorder.ts";
+import type { Vm } from "./vm.ts";
 
 /** With whom, and what policy says of it. */
 export interface Flow {
@@ -34,13 +36,14 @@ export interface Flow {
 export class Flows {
   readonly #flows = new Map<string, Flow>();
 
+  /** @param vm Whose circuit it is. */
   constructor(
     readonly circuit: Circuit,
+    readonly vm: Vm,
     readonly host: HostDatagram,
     readonly recorder: Recorder,
     readonly clock: Clock,
-    /** How many there may be. */
-    readonly max: number,
+    readonly limits: Limits,
   ) {}
 
   /** All of them, those that are denied too. */
@@ -53,15 +56,22 @@ export class Flows {
     return this.#flows.size;
   }
 
-  /** Do as an admission says. @throws {SystemError} ENOBUFS when there are too many. */
+  /** Is there no room for one more? The first has room always, so that nobody's other sockets keep one from being of any use. */
+  get full(): boolean {
+    const { maxFlows, maxVmFlows } = this.limits;
+    return this.size >= maxFlows || (this.size > 0 && this.vm.flows >= maxVmFlows);
+  }
+
+  /** Do as an admission says. Where there are too many, of this circuit or of the VM, another is forgotten. @throws {SystemError} */
   set(admission: Admission, guest: Endpoint, actual: Endpoint): void {
     const key = `${guest.address.text} ${guest.port}`;
     const flow: Flow = { admission, guest, actual, since: this.clock.now(), sent: 0n, received: 0n };
     const known = this.#flows.get(key);
-    if (!known && this.#flows.size >= this.max) this.#makeRoom();
+    if (!known && this.full) this.#makeRoom();
     this.#rule(flow);
     this.#flows.delete(key);
     this.#flows.set(key, flow);
+    if (!known) this.vm.flows++;
     if (known?.admission.current.allow) this.#end(known, "closed");
     if (admission.current.allow) this.recorder.opened(admission, this.circuit);
   }
@@ -77,6 +87,7 @@ export class Flows {
         this.#flows.set(key, flow);
         continue;
       }
+      this.vm.flows--;
       if (flow.admission.current.allow) this.#end(flow, "closed");
       this.host.forget(flow.guest);
       return;
@@ -95,6 +106,7 @@ export class Flows {
   /** The circuit is over. */
   close(why: EndReason): void {
     for (const flow of this.#flows.values()) if (flow.admission.current.allow) this.#end(flow, why);
+    this.vm.flows -= this.#flows.size;
     this.#flows.clear();
   }
 

@@ -6,7 +6,7 @@
 
 import type { Endpoint } from "../net/address.ts";
 import type { ArenaMemory, Device } from "./plane.ts";
-import type { Extents } from "./records.ts";
+import type { Extents, SocketOptions } from "./records.ts";
 
 /** An arena that the data plane has mapped for itself, for circuits to the host's stack. */
 export type HostArena = Disposable;
@@ -23,6 +23,8 @@ export interface HostCircuitHandler {
 export interface HostCircuit extends Disposable {
   /** The guest has closed its end: what it sent goes out, and nothing more comes in. */
   finish(): void;
+  /** The guest's socket has other options now: the host's takes what it can of them. */
+  setOptions(options: SocketOptions): void;
 }
 
 /** The host's end of a datagram circuit. */
@@ -53,6 +55,13 @@ export interface HostConnection {
   readonly remote: Endpoint;
   /** Turn it away by a reset. */
   refuse(): void;
+  /** It is not decided about now: tell when its client has reset it. @throws {SystemError} */
+  wait(handler: HostConnectionHandler): void;
+}
+
+/** Told about a connection that waits. */
+export interface HostConnectionHandler {
+  gone(): void;
 }
 
 /** What a host circuit is made of. */
@@ -63,6 +72,8 @@ export interface HostCircuitSetup {
   readonly arena: HostArena;
   /** As the host's end sees them. */
   readonly extents: Extents;
+  /** What the guest's socket was told before it connected. */
+  readonly options?: SocketOptions | undefined;
 }
 
 /** A listening socket of the host's stack. */

@@ -11,6 +11,8 @@ import type { Endpoint } from "../net/address.ts";
 import type { Circuit, HostEnd, VmEnd } from "./circuit.ts";
 import { Flows } from "./flows.ts";
 import type { HostCircuitSetup, HostConnection, HostDatagram, HostStack } from "./host.ts";
+import type { Limits } from "./limits.ts";
+import type { SocketOptions } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Vm } from "./vm.ts";
 
@@ -25,7 +27,7 @@ export class HostEnds {
     readonly host: HostStack,
     readonly recorder: Recorder,
     readonly clock: Clock,
-    readonly maxFlows: number,
+    readonly limits: Limits,
     readonly done: HostDone,
   ) {}
 
@@ -36,10 +38,11 @@ export class HostEnds {
     end: HostEnd,
     side: 0 | 1,
     to: Endpoint | HostConnection,
+    options: SocketOptions | undefined,
     connected: (errno: number) => void,
   ): number {
     return errnoOf(`a host circuit for ${vm.name}`, () => {
-      end.host = this.host.open(setupOf(circuit, { vm, id }, side), to, {
+      end.host = this.host.open({ ...setupOf(circuit, { vm, id }, side), options }, to, {
         connected,
         done: (...outcome) => this.done(circuit, vm, end, ...outcome),
       });
@@ -62,7 +65,7 @@ export class HostEnds {
         done: (...outcome) => this.done(circuit, vm, end, ...outcome),
       });
     });
-    if (opened) circuit.flows = new Flows(circuit, opened, this.recorder, this.clock, this.maxFlows);
+    if (opened) circuit.flows = new Flows(circuit, vm, opened, this.recorder, this.clock, this.limits);
     return circuit.flows ?? errno;
   }
 }

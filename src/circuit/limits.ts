@@ -34,8 +34,14 @@ export interface Limits {
   readonly maxAttempts: number;
   /** Connections that may wait for one listener's accept(), and as many attempts that may wait for its backlog. */
   readonly maxBacklog: number;
+  /** Connections from the host's network that may wait for one listener's backlog; each holds a descriptor. */
+  readonly maxInbound: number;
+  /** Milliseconds after which a published port that could not be bound is tried again. */
+  readonly publishRetryMs: number;
   /** Destinations, or sources, that one datagram circuit to the host's stack remembers; the data plane takes no more. */
   readonly maxFlows: number;
+  /** Flows of all datagram circuits of one VM to the host's stack. */
+  readonly maxVmFlows: number;
   /** Milliseconds after which an arena of circuits that policy has cut is taken from its VMs, whatever their drivers do. */
   readonly revokeMs: number;
   /** Milliseconds that a driver's goodbye waits for its window to be emptied; it waits for two seconds. */
@@ -64,7 +70,10 @@ export const DEFAULT_LIMITS: Limits = {
   maxListeners: 4_096,
   maxAttempts: 4_096,
   maxBacklog: 65_535,
+  maxInbound: 1_024,
+  publishRetryMs: 1_000,
   maxFlows: 4_096,
+  maxVmFlows: 65_536,
   revokeMs: 5_000,
   byeMs: 1_000,
   denialBurst: 20,

@@ -5,18 +5,27 @@
  */
 
 import { type Endpoint, isUnspecified } from "../net/address.ts";
-import type { ConnectAttempt } from "./connect.ts";
+import type { Admission } from "./admission.ts";
 import type { Vm } from "./vm.ts";
 
 /** What a listener takes. */
 export type Protocol = "tcp" | "udp";
 
+/** Who waits for room in a backlog: a VM's attempt, or a connection from the host's network. */
+export interface Waiter {
+  readonly admission: Admission;
+  /** There is room; it waits no more. */
+  proceed(): void;
+  /** Nobody listens any more. */
+  refused(): void;
+}
+
 /** A listening socket of a VM, or a bound one for datagrams. */
 export class Listener {
   /** Connections sent and not yet credited as accepted. */
   outstanding = 0;
-  /** Attempts that wait for room in the backlog, oldest first. */
-  readonly waiting = new Set<ConnectAttempt>();
+  /** Those that wait for room in the backlog, oldest first. */
+  readonly waiting = new Set<Waiter>();
   /** It was taken back by the driver. */
   gone = false;
 

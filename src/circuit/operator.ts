@@ -38,7 +38,8 @@ import {
   Queue,
   RecordError,
 } from "./records.ts";
-import { type Publication, Publisher } from "./publish.ts";
+import { InboundConnections } from "./inbound.ts";
+import { type Publication, type PublicationStatus, Publisher } from "./publish.ts";
 import { guarded, noRecorder, type Recorder } from "./recorder.ts";
 import { type ForbiddenCircuit, forbiddenCircuits, reviseCircuits, type RevisionCount } from "./revision.ts";
 import { Signals } from "./signals.ts";
@@ -83,6 +84,7 @@ export class Operator implements Disposable {
   readonly circuits: Circuits;
   readonly #gate: Gatekeeper;
   readonly #connector: Connector;
+  readonly #inbound: InboundConnections;
   readonly #publisher: Publisher;
   readonly #limits: Limits;
   readonly #clock: Clock;
@@ -105,7 +107,21 @@ export class Operator implements Disposable {
       new Forbidden(options.forbid),
     );
     this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, this.#gate, clock);
-    this.#publisher = new Publisher(options.publish, options.host, this.arenas, this.circuits, this.#gate);
+    const parts = {
+      host: options.host,
+      arenas: this.arenas,
+      circuits: this.circuits,
+      gate: this.#gate,
+      limits: options.limits,
+      clock,
+    };
+    this.#inbound = new InboundConnections({ ...parts, admit: (listener) => this.#connector.admit(listener) });
+    this.#publisher = new Publisher(options.publish, { ...parts, inbound: this.#inbound });
+  }
+
+  /** What has become of the published ports. */
+  get publications(): PublicationStatus[] {
+    return this.#publisher.status;
   }
 
   /**
@@ -203,7 +219,7 @@ export class Operator implements Disposable {
     // In this order: what became of an attempt that was let in meanwhile is a circuit.
     const counts = [
       this.#connector.revise(this.directory.vms),
-      this.#publisher.revise(),
+      this.#inbound.revise(),
       reviseCircuits(this.circuits, this.#gate),
     ];
     const total = counts.reduce((a, b) => ({ checked: a.checked + b.checked, cut: a.cut + b.cut }));
@@ -225,6 +241,7 @@ export class Operator implements Disposable {
   [Symbol.dispose](): void {
     for (const vm of [...this.directory.vms]) this.detach(vm, "the switch stops");
     this.#publisher[Symbol.dispose]();
+    this.#inbound[Symbol.dispose]();
     this.circuits[Symbol.dispose]();
     this.#gate[Symbol.dispose]();
     this.arenas[Symbol.dispose]();
@@ -288,7 +305,7 @@ export class Operator implements Disposable {
       case "PING":
         return 0;
       case "OPTIONS":
-        return vm.circuits.has(request.circuit) ? 0 : Errno.ENOENT;
+        return this.circuits.setOptions(vm, request.circuit, request.options) ? 0 : Errno.ENOENT;
       case "CANCEL":
         return this.#connector.cancel(vm, request.connect) ? 0 : Errno.ENOENT;
       case "CLOSE":

@@ -1,9 +1,10 @@
 /**
- * Published ports: connections from the host's network to a VM's listener.
+ * Published ports: which of the host's ports lead to which VM's, and whether they do.
  *
- * Theory of operation. The host's socket listens only while the VM does, so that a port behind which nobody listens refuses as it
- * should. A connection that comes in is shown to policy, then set up as any other. What is denied, whatever policy wants it to look like, and what
- * finds the VM's backlog full, is reset at once: the host's stack has accepted it already.
+ * Theory of operation. The host's socket is bound only while the VM listens, so that a port behind which nobody listens refuses as it
+ * should. Where it cannot be bound (somebody else has the port, or the host not yet the address) it is *failed*, which the status and
+ * the log say, and tried again every so often until it can be, or the VM listens no more. So is a datagram port whose circuit has ended though the
+ * VM is bound still.
  *
  * @module
  */
@@ -11,10 +12,13 @@
 import { getLogger } from "@logtape/logtape";
 import { Errno, errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint } from "../net/address.ts";
-import type { Admission, Gatekeeper } from "./admission.ts";
-import { type Arenas, HOST } from "./arenas.ts";
-import type { Circuits, OpenedDatagram, Place } from "./circuits.ts";
+import type { Clock } from "../clock.ts";
+import type { Gatekeeper } from "./admission.ts";
+import type { Arenas } from "./arenas.ts";
+import type { Circuits, OpenedDatagram } from "./circuits.ts";
 import type { HostConnection, HostStack } from "./host.ts";
+import { type InboundConnections, placeFor } from "./inbound.ts";
+import type { Limits } from "./limits.ts";
 import { chooseListener, type Listener, type Protocol } from "./listener.ts";
 import { datagramKey, type Vm } from "./vm.ts";
 
@@ -30,173 +34,191 @@ export interface Publication {
   readonly port: number;
 }
 
-/** Listens for the published ports. */
-export class Publisher implements Disposable {
-  readonly #listening = new Map<Publication, Disposable>();
-  /** Connections that wait for an arena, and what policy says of them. */
-  readonly #opening = new Map<HostConnection, Admission>();
+/** What has become of a publication. */
+export interface PublicationStatus {
+  readonly protocol: Protocol;
+  readonly host: string;
+  readonly vm: string;
+  readonly port: number;
+  /**
+   * - `idle`: the VM does not listen;
+   * - `binding`: its datagram port is being set up;
+   * - `bound`: the host's port leads to it;
+   * - `failed`: it cannot be bound now; it is tried again.
+   */
+  readonly state: "idle" | "binding" | "bound" | "failed";
+  /** Why it failed, such as `EADDRINUSE`. */
+  readonly error?: string;
+}
 
-  constructor(
-    readonly publications: readonly Publication[],
-    readonly host: HostStack,
-    readonly arenas: Arenas,
-    readonly circuits: Circuits,
-    readonly gate: Gatekeeper,
-  ) {}
+interface Entry {
+  readonly publication: Publication;
+  state: PublicationStatus["state"];
+  /** Why it failed; 0 while it has not. */
+  errno: number;
+  /** What is given back when it is idle: the host's socket, or the timer of the next try. */
+  held: Disposable | undefined;
+}
+
+/** What publications need. */
+export interface PublisherOptions {
+  readonly host: HostStack;
+  readonly arenas: Arenas;
+  readonly circuits: Circuits;
+  readonly gate: Gatekeeper;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly inbound: InboundConnections;
+}
+
+/** Binds the published ports. */
+export class Publisher implements Disposable {
+  readonly #entries: readonly Entry[];
+
+  constructor(publications: readonly Publication[], readonly options: PublisherOptions) {
+    this.#entries = publications.map((publication) => ({ publication, state: "idle", errno: 0, held: undefined }));
+  }
+
+  /** All of them. */
+  get status(): PublicationStatus[] {
+    return this.#entries.map(({ publication: { protocol, host, vm, port }, state, errno }) => ({
+      protocol,
+      host: formatEndpoint(host),
+      vm,
+      port,
+      state,
+      ...(state === "failed" && { error: errnoName(errno) }),
+    }));
+  }
 
   /** A VM's listeners changed. */
   update(vm: Vm): void {
-    for (const publication of this.publications) {
-      if (publication.vm !== vm.name) continue;
-      const wanted = this.#listener(vm, publication) !== undefined;
-      const open = this.#listening.get(publication);
-      if (wanted && !open) this.#listen(vm, publication);
-      if (!wanted && open) {
-        open[Symbol.dispose]();
-        this.#listening.delete(publication);
-      }
+    for (const entry of this.#entries) {
+      if (entry.publication.vm !== vm.name) continue;
+      const wanted = listenerOf(vm, entry.publication) !== undefined;
+      if (wanted && entry.state === "idle") this.#bind(vm, entry);
+      if (!wanted && entry.state !== "idle") this.#become(entry, "idle");
     }
-  }
-
-  /** Policy has changed: ask again about connections that wait. How many there were, and how many of them are over. */
-  revise(): { checked: number; cut: number } {
-    const count = { checked: 0, cut: 0 };
-    for (const [connection, admission] of this.#opening) {
-      count.checked++;
-      this.gate.review(admission);
-      if (admission.current.allow) continue;
-      count.cut++;
-      this.gate.denied(admission);
-      this.#opening.delete(connection);
-      connection.refuse();
-    }
-    return count;
   }
 
   [Symbol.dispose](): void {
-    for (const listener of this.#listening.values()) listener[Symbol.dispose]();
-    this.#listening.clear();
+    for (const entry of this.#entries) this.#become(entry, "idle");
   }
 
-  #destination(vm: Vm, { host, port }: Publication): Endpoint {
-    return { address: host.address.family === 4 ? vm.identity.ipv4 : vm.identity.ipv6, port };
-  }
-
-  #listener(vm: Vm, publication: Publication): Listener | undefined {
-    const { protocol, port } = publication;
-    return chooseListener(vm.listeners.at(protocol, port), this.#destination(vm, publication), protocol);
-  }
-
-  #listen(vm: Vm, publication: Publication): void {
-    const names = { host: formatEndpoint(publication.host), vm: vm.name, port: publication.port };
-    if (publication.protocol === "udp") {
-      this.#listening.set(publication, this.#bind(vm, publication));
-      return;
+  /** The one place where the state of a publication changes. @param held Given back at the next change. */
+  #become(entry: Entry, state: Entry["state"], held?: Disposable, errno = 0): void {
+    const { publication: { host, vm, port }, errno: before, held: old } = entry;
+    entry.state = state;
+    entry.held = held;
+    // What it failed with is remembered while it is tried again: it is said once.
+    if (state !== "binding") entry.errno = errno;
+    if (old !== held) old?.[Symbol.dispose]();
+    const names = { host: formatEndpoint(host), vm, port };
+    if (state === "bound") log.info("{host} is published: {vm} port {port}", names);
+    if (state === "failed" && errno !== before) {
+      log.error("{host} cannot be published for {vm} port {port}: {error}; it is tried again", {
+        ...names,
+        error: errnoName(errno),
+      });
     }
+  }
+
+  #bind(vm: Vm, entry: Entry): void {
+    if (entry.publication.protocol === "udp") return this.#bindDatagrams(vm, entry);
     try {
-      this.#listening.set(
-        publication,
-        this.host.listen(publication.host, (connection) => this.#accept(vm, publication, connection)),
+      const socket = this.options.host.listen(
+        entry.publication.host,
+        (connection) => this.#accept(vm, entry.publication, connection),
       );
-      log.info("{host} is published: {vm} port {port}", names);
+      this.#become(entry, "bound", socket);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      log.error("{host} cannot be published for {vm} port {port}: {error}", {
-        ...names,
-        error: errnoName(error.errno),
-      });
+      this.#fail(vm, entry, error.errno);
     }
   }
 
-  /** Open the circuit of a published datagram port; it ends by disposing what is returned. */
-  #bind(vm: Vm, publication: Publication): Disposable {
-    const listener = this.#listener(vm, publication)!;
-    const names = { host: formatEndpoint(publication.host), vm: vm.name, port: publication.port };
+  #fail(vm: Vm, entry: Entry, errno: number): void {
+    const { clock, limits: { publishRetryMs } } = this.options;
+    const timer = clock.after(publishRetryMs, () => this.#bind(vm, entry));
+    this.#become(entry, "failed", { [Symbol.dispose]: () => timer.cancel() }, errno);
+  }
+
+  #bindDatagrams(vm: Vm, entry: Entry): void {
+    const { circuits, arenas } = this.options;
     let opened: OpenedDatagram | undefined;
-    let ended = false;
-    const end = (): void => {
-      ended = true;
-      if (opened) this.circuits.end(opened.circuit, Errno.ECONNRESET);
+    const held: Disposable = {
+      [Symbol.dispose]: () => {
+        if (opened) circuits.end(opened.circuit, Errno.ECONNRESET);
+      },
     };
-    const open = async (): Promise<void> => {
-      const place = await this.#place(vm);
-      if (ended) return this.arenas.giveSlot(place.arena, place.slot);
-      const local = this.#destination(vm, publication);
-      opened = this.circuits.openPublished(listener, local, publication.host, place, (address) => {
-        const admission = this.gate.ask({
-          protocol: "udp",
-          from: "host",
-          source: address,
-          to: vm.name,
-          destination: local,
-        });
-        if (!opened) return;
-        opened.flows.set(admission, address, address);
-      });
-      if (!opened) throw new Error("the address is in use, or the VM takes no circuit");
-      listener.outstanding++;
-      vm.hostDatagrams.set(datagramKey(local), opened);
-      log.info("{host} is published: {vm} datagram port {port}", names);
-    };
-    open().catch((error: Error) => {
-      log.error("{host} cannot be published for {vm} port {port}: {reason}", { ...names, reason: error.message });
+    this.#become(entry, "binding", held);
+    placeFor(arenas, vm).then((place) => {
+      if (entry.held !== held) return arenas.giveSlot(place.arena, place.slot);
+      const made = this.#openDatagrams(vm, entry.publication, place);
+      if (typeof made === "number") return this.#fail(vm, entry, made);
+      opened = made;
+      made.circuit.ended = () => {
+        if (entry.held !== held) return;
+        opened = undefined;
+        this.#fail(vm, entry, Errno.ECONNRESET);
+      };
+      this.#become(entry, "bound", held);
+    }).catch((error: Error) => {
+      if (entry.held !== held) return;
+      log.debug("no place for {vm}'s published datagrams: {reason}", { vm: vm.name, reason: error.message });
+      this.#fail(vm, entry, error instanceof SystemError ? error.errno : Errno.ENOBUFS);
     });
-    return { [Symbol.dispose]: end };
   }
 
-  async #place(vm: Vm): Promise<Place> {
-    for (;;) {
-      const place = this.arenas.takeSlot(vm, HOST);
-      if (place) return place;
-      await this.arenas.open(vm, HOST);
+  #openDatagrams(
+    vm: Vm,
+    publication: Publication,
+    place: Awaited<ReturnType<typeof placeFor>>,
+  ): OpenedDatagram | number {
+    const { circuits, gate, arenas } = this.options;
+    const listener = listenerOf(vm, publication);
+    if (!listener) {
+      arenas.giveSlot(place.arena, place.slot);
+      return Errno.ECONNREFUSED;
     }
+    const local = destinationOf(vm, publication);
+    const opened: OpenedDatagram | number = circuits.openPublished(
+      listener,
+      local,
+      publication.host,
+      place,
+      (address) => {
+        const admission = gate.ask({ protocol: "udp", from: "host", source: address, to: vm.name, destination: local });
+        if (typeof opened === "number") return;
+        opened.flows.set(admission, address, address);
+      },
+    );
+    if (typeof opened === "number") return opened;
+    listener.outstanding++;
+    vm.hostDatagrams.set(datagramKey(local), opened);
+    return opened;
   }
 
   #accept(vm: Vm, publication: Publication, connection: HostConnection): void {
-    const destination = this.#destination(vm, publication);
-    const admission = this.gate.ask({
+    const admission = this.options.gate.ask({
       protocol: publication.protocol,
       from: "host",
       source: connection.remote,
       to: vm.name,
-      destination,
+      destination: destinationOf(vm, publication),
     });
-    if (!admission.verdict.allow) return connection.refuse();
-    const listener = this.#listener(vm, publication);
-    if (!listener?.hasCredit) return this.#refuse(connection, admission, Errno.ECONNREFUSED, "nobody accepts");
-    listener.outstanding++;
-    this.#opening.set(connection, admission);
-    this.#establish(connection, listener, admission).catch((error: Error) => {
-      if (this.#opening.has(connection)) this.#refuse(connection, admission, Errno.ENOBUFS, error.message);
-      return false;
-    }).then((established) => {
-      this.#opening.delete(connection);
-      if (!established) listener.outstanding--;
-    }).catch((error: unknown) => log.error("a bug of csvn's: {error}", { error }));
+    this.options.inbound.accept(connection, listenerOf(vm, publication), admission);
   }
+}
 
-  #refuse(connection: HostConnection, admission: Admission, errno: number, reason: string): void {
-    const { source, to, destination } = admission.attempt;
-    log.warn("refused: {from} -> {to} {destination}: {reason}", {
-      from: formatEndpoint(source),
-      to,
-      destination: formatEndpoint(destination),
-      reason,
-    });
-    this.gate.recorder.failed(admission, errno);
-    connection.refuse();
-  }
+function destinationOf(vm: Vm, { host, port }: Publication): Endpoint {
+  return { address: host.address.family === 4 ? vm.identity.ipv4 : vm.identity.ipv6, port };
+}
 
-  async #establish(connection: HostConnection, listener: Listener, admission: Admission): Promise<boolean> {
-    const place = await this.#place(listener.vm);
-    if (!this.#opening.has(connection) || listener.gone) {
-      this.arenas.giveSlot(place.arena, place.slot);
-      if (listener.gone) throw new Error("nobody listens any more");
-      return false;
-    }
-    if (!this.circuits.openInbound(connection, listener, admission, place)) {
-      throw new Error("the VM takes no circuit");
-    }
-    return true;
-  }
+function listenerOf(vm: Vm, publication: Publication): Listener | undefined {
+  return chooseListener(
+    vm.listeners.at(publication.protocol, publication.port),
+    destinationOf(vm, publication),
+    publication.protocol,
+  );
 }

@@ -52,6 +52,8 @@ export class Vm {
   readonly attempts = new Map<bigint, ConnectAttempt>();
   /** Datagram circuits to the host's stack, by the socket's family and port: one for all its destinations. */
   readonly hostDatagrams = new Map<string, OpenedDatagram>();
+  /** Flows of all of them. */
+  flows = 0;
   /** Ends of arenas that have a place in its window, by the id that its driver knows. */
   readonly arenas = new Map<number, ArenaEnd>();
   readonly ids: IdAllocator;

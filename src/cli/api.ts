@@ -75,10 +75,8 @@ async function answer(handlers: ReadonlyMap<string, Handler>, request: Request):
   }
 }
 
-/** Serve a switch's status and policies. @throws {SystemError} when the path cannot be listened on. */
-export async function serveApi(path: string, csvn: Switch): Promise<AsyncDisposable> {
+async function listen(path: string, handlers: ReadonlyMap<string, Handler>): Promise<Deno.HttpServer<Deno.UnixAddr>> {
   await removeDead(path);
-  const handlers = resources(csvn);
   let server: Deno.HttpServer<Deno.UnixAddr>;
   try {
     server = Deno.serve({ path, onListen: () => {} }, (request) => answer(handlers, request));
@@ -89,9 +87,45 @@ export async function serveApi(path: string, csvn: Switch): Promise<AsyncDisposa
     throw error;
   }
   Deno.chmodSync(path, 0o600);
+  return server;
+}
+
+/** Milliseconds after which a server that has ended by itself is started anew. */
+const RESTART_MS = 500;
+
+/**
+ * Serve a switch's status and policies. Deno's server ends for good when it cannot accept a connection, as without a free
+ * descriptor: it is started anew then, until this is disposed.
+ *
+ * @throws {SystemError} when the path cannot be listened on.
+ */
+export async function serveApi(path: string, csvn: Switch): Promise<AsyncDisposable> {
+  const handlers = resources(csvn);
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<"stopped">();
+  let server: Deno.HttpServer<Deno.UnixAddr> | undefined = await listen(path, handlers);
+  const keep = async (): Promise<void> => {
+    for (let said = false;;) {
+      const how = server && await Promise.race([stopped, server.finished.catch((error: Error) => error.message)]);
+      if (how === "stopped") return;
+      if (!said) log.error("the API has ended and is started anew: {reason}", { reason: how ?? "it cannot listen" });
+      said = true;
+      server = undefined;
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const rested = new Promise<void>((resolve) => timer = setTimeout(resolve, RESTART_MS));
+      const stops = await Promise.race([stopped, rested]);
+      clearTimeout(timer);
+      if (stops) return;
+      server = await listen(path, handlers).catch(() => undefined);
+      if (server) log.info("the API answers again on {path}", { path });
+      if (server) said = false;
+    }
+  };
+  const kept = keep();
   return {
     async [Symbol.asyncDispose](): Promise<void> {
-      await server.shutdown();
+      stop("stopped");
+      await kept;
+      await server?.shutdown();
       try {
         Deno.removeSync(path);
       } catch (error) {
@@ -167,6 +201,10 @@ export function formatStatus(status: SwitchStatus): string {
     ...status.arenas.map((arena) =>
       `  ${arena.number} between ${arena.vms.join(" and ")}: ` +
       `${arena.circuits} circuits, ${arena.pages} pages in use of ${arena.bytes / 4096}`
+    ),
+    `published ports: ${status.publications.length}`,
+    ...status.publications.map(({ host, protocol, vm, port, state, error }) =>
+      `  ${host}/${protocol} to ${vm}:${port} ${state}${error === undefined ? "" : `: ${error}`}`
     ),
     `descriptors: ${status.descriptors}`,
     `data plane: ${Object.entries(status.plane).map(([name, value]) => `${name} ${value}`).join(", ")}`,

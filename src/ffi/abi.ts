@@ -6,7 +6,7 @@
  */
 
 /** The version that {@linkcode Library} insists on. */
-export const ABI_VERSION = 4;
+export const ABI_VERSION = 5;
 /** Descriptors with one message. */
 export const MESSAGE_FDS = 8;
 
@@ -24,6 +24,8 @@ export const EventKind = {
   HOST_ACCEPTED: 10,
   HOST_SOURCE: 11,
   HOST_DATAGRAM_DONE: 12,
+  HOST_GONE: 13,
+  SHORT: 14,
 } as const;
 
 /** Structures, by their C names. */
@@ -35,7 +37,7 @@ export const Layout = {
   event_done: { size: 16, sent: 0, received: 8 },
   host_address: { size: 28, family: 0, port: 4, scope: 8, ip: 12 },
   host_setup: {
-    size: 88,
+    size: 136,
     device: 0,
     id: 4,
     arena: 8,
@@ -44,8 +46,9 @@ export const Layout = {
     peer_control: 24,
     tx_ring: 32,
     rx_ring: 40,
-    fd: 48,
+    connection: 48,
     remote: 52,
+    options: 80,
   },
   host_permit: { size: 64, guest: 0, actual: 28, allowed: 56, error: 60 },
   host_moved: { size: 16, sent: 0, received: 8 },

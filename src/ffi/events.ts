@@ -33,7 +33,9 @@ export type PlaneEvent =
   | { kind: "host-connected"; circuit: number; errno: number }
   | { kind: "host-done" | "host-datagram-done"; circuit: number; errno: number; sent: bigint; received: bigint }
   | { kind: "host-source"; circuit: number; address: Uint8Array<ArrayBuffer> }
-  | { kind: "host-accepted"; listener: number; fd: number; remote: Uint8Array<ArrayBuffer> };
+  | { kind: "host-accepted"; listener: number; connection: number; remote: Uint8Array<ArrayBuffer> }
+  | { kind: "host-gone"; connection: number }
+  | { kind: "short"; errno: number };
 
 const Header = Layout.event_header;
 const Message = Layout.event_message;
@@ -112,9 +114,13 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
         received: view.getBigUint64(body + Layout.event_done.received, true),
       };
     case EventKind.HOST_ACCEPTED:
-      return { kind: "host-accepted", listener: handle, fd: aux, remote: buffer.slice(body, at + length) };
+      return { kind: "host-accepted", listener: handle, connection: aux, remote: buffer.slice(body, at + length) };
     case EventKind.HOST_SOURCE:
       return { kind: "host-source", circuit: handle, address: buffer.slice(body, at + length) };
+    case 13:
+      return { kind: "host-gone", connection: handle };
+    case 14:
+      return { kind: "short", errno: aux };
     default:
       throw new Error(`unknown event ${kind} from the helper library`);
   }

@@ -10,6 +10,7 @@ import type {
   HostCircuitHandler,
   HostCircuitSetup,
   HostConnection,
+  HostConnectionHandler,
   HostDatagram,
   HostDatagramHandler,
   HostListener,
@@ -45,8 +46,11 @@ export function decodeHostAddress(bytes: Uint8Array): Endpoint {
   };
 }
 
-/** A `csvn_host_setup`. @param to An address, or a descriptor; -1: neither. */
-function encodeSetup({ device, id, arena, extents }: HostCircuitSetup, to: Endpoint | number): Uint8Array<ArrayBuffer> {
+/** A `csvn_host_setup`. @param to An address, or a connection; -1: neither. */
+function encodeSetup(
+  { device, id, arena, extents, options }: HostCircuitSetup,
+  to: Endpoint | number,
+): Uint8Array<ArrayBuffer> {
   if (!(device instanceof PlaneDevice) || !(arena instanceof Arena)) throw new TypeError("not of this plane");
   const bytes = new Uint8Array(Setup.size);
   const view = new DataView(bytes.buffer);
@@ -58,8 +62,9 @@ function encodeSetup({ device, id, arena, extents }: HostCircuitSetup, to: Endpo
   view.setBigUint64(Setup.peer_control, BigInt(extents.peerControl), true);
   view.setBigUint64(Setup.tx_ring, BigInt(extents.txRing), true);
   view.setBigUint64(Setup.rx_ring, BigInt(extents.rxRing), true);
-  view.setInt32(Setup.fd, typeof to === "number" ? to : -1, true);
+  view.setInt32(Setup.connection, typeof to === "number" ? to : -1, true);
   if (typeof to !== "number") putAddress(bytes, Setup.remote, to);
+  if (options) bytes.set(options, Setup.options);
   return bytes;
 }
 
@@ -72,20 +77,26 @@ class Arena implements HostArena {
 }
 
 class Connection implements HostConnection {
-  #fd: number;
+  #handle: number;
 
-  constructor(readonly library: Library, fd: number, readonly remote: Endpoint) {
-    this.#fd = fd;
+  constructor(readonly stack: PlaneHostStack, handle: number, readonly remote: Endpoint) {
+    this.#handle = handle;
   }
 
   release(): number {
-    const fd = this.#fd;
-    this.#fd = -1;
-    return fd;
+    const handle = this.#handle;
+    this.#handle = -1;
+    this.stack.waiting.delete(handle);
+    return handle;
   }
 
   refuse(): void {
-    if (this.#fd >= 0) this.library.symbols.csvn_host_refuse(this.release());
+    if (this.#handle >= 0) this.stack.symbols.csvn_host_refuse(this.stack.plane, this.release());
+  }
+
+  wait(handler: HostConnectionHandler): void {
+    checked("wait with a connection", this.stack.symbols.csvn_host_wait(this.stack.plane, this.#handle));
+    this.stack.waiting.set(this.#handle, handler);
   }
 }
 
@@ -94,6 +105,8 @@ export class PlaneHostStack implements HostStack {
   readonly symbols: Library["symbols"];
   readonly #circuits = new Map<number, HostCircuitHandler>();
   readonly #datagrams = new Map<number, HostDatagramHandler>();
+  /** Of connections that wait. */
+  readonly waiting = new Map<number, HostConnectionHandler>();
   readonly #listeners = new Map<number, (connection: HostConnection) => void>();
 
   /** @param plane The plane's handle. */
@@ -113,6 +126,7 @@ export class PlaneHostStack implements HostStack {
     this.#circuits.set(circuit, handler);
     return {
       finish: () => void this.symbols.csvn_host_finish(this.plane, circuit),
+      setOptions: (options) => void this.symbols.csvn_host_options(this.plane, circuit, options, options.length),
       [Symbol.dispose]: () => {
         this.#circuits.delete(circuit);
         this.symbols.csvn_host_close(this.plane, circuit);
@@ -154,11 +168,9 @@ export class PlaneHostStack implements HostStack {
         const view = new DataView(moved.buffer);
         return { sent: view.getBigUint64(Moved.sent, true), received: view.getBigUint64(Moved.received, true) };
       },
-      // Datagrams have no end to wait for: what was sent goes out when it is closed.
-      finish: () => {
-        close();
-        handler.done(0n, 0n, 0);
-      },
+      finish: () => void this.symbols.csvn_host_datagram_finish(this.plane, circuit),
+      // What a datagram is sent with is in its frame.
+      setOptions: () => {},
       [Symbol.dispose]: close,
     };
   }
@@ -189,8 +201,10 @@ export class PlaneHostStack implements HostStack {
         return this.#datagrams.get(event.circuit)?.done(event.sent, event.received, event.errno);
       case "host-source":
         return this.#datagrams.get(event.circuit)?.source(decodeHostAddress(event.address));
+      case "host-gone":
+        return this.waiting.get(event.connection)?.gone();
       case "host-accepted": {
-        const connection = new Connection(this.library, event.fd, decodeHostAddress(event.remote));
+        const connection = new Connection(this, event.connection, decodeHostAddress(event.remote));
         const accept = this.#listeners.get(event.listener);
         if (accept) accept(connection);
         else connection.refuse();

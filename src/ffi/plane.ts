@@ -58,6 +58,8 @@ export interface PlaneCounters {
   hostSent: number;
   /** Datagrams that were not permitted, or for which there was no room. */
   hostDropped: number;
+  /** Times that descriptors were short, so that nothing was accepted for a while. */
+  rests: number;
 }
 
 /** The counters, in their C order. */
@@ -79,6 +81,7 @@ export const counterNames = [
   "hostReceived",
   "hostSent",
   "hostDropped",
+  "rests",
 ] as const satisfies (keyof PlaneCounters)[];
 
 /** Told about a session. */
@@ -133,6 +136,8 @@ export class Plane implements AsyncDisposable {
   readonly handle: number;
   /** The host's stack. */
   readonly host: PlaneHostStack;
+  /** Told when listening sockets rest, for want of descriptors: the errno; and 0 when they do not any more. */
+  short: (errno: number) => void = () => {};
   readonly #accepts = new Map<number, AcceptHandler>();
   readonly #sessions = new Map<number, SessionHandler>();
   readonly #devices = new Map<number, DeviceHandler>();
@@ -282,6 +287,8 @@ export class Plane implements AsyncDisposable {
         return this.#devices.get(event.device)?.control(event.ticket, event.request, event.size, event.room);
       case "device-fault":
         return this.#devices.get(event.device)?.fault(event.queue, event.reason);
+      case "short":
+        return this.short(event.errno);
       default:
         return this.host.event(event);
     }

@@ -14,10 +14,11 @@ import type { ForbiddenCircuit, RevisionCount } from "../circuit/revision.ts";
 import type { OnDeny, VerdictFunction } from "../circuit/verdict.ts";
 import type { Vm } from "../circuit/vm.ts";
 import { systemClock } from "../clock.ts";
+import { errnoName } from "../errno.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
-import type { Publication } from "../circuit/publish.ts";
-export type { Publication } from "../circuit/publish.ts";
+import type { Publication, PublicationStatus } from "../circuit/publish.ts";
+export type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { OnDeny } from "../circuit/verdict.ts";
 export type { OnChange } from "./policy_keeper.ts";
 export type { Namespaces, VmProfile } from "./workloads.ts";
@@ -127,10 +128,14 @@ export interface SwitchStatus {
     readonly pages: number;
     readonly circuits: number;
   }[];
+  readonly publications: readonly PublicationStatus[];
   /** Open file descriptors of the process. */
   readonly descriptors: number;
   readonly plane: PlaneCounters;
 }
+
+/** Milliseconds in which it is said once that descriptors are short. */
+const SHORT_SAID_MS = 60_000;
 
 /** The network that VMs get their IPv4 addresses from by default. */
 export const DEFAULT_NETWORK4 = "10.77.0.0/16";
@@ -161,6 +166,8 @@ export class Switch implements AsyncDisposable {
   readonly #stops: (() => void)[] = [];
   readonly #library: Library;
   readonly #limits: Limits;
+  #saidShort = false;
+  #saidShortAt = -Infinity;
 
   private constructor(
     options: SwitchOptions,
@@ -202,6 +209,7 @@ export class Switch implements AsyncDisposable {
       ownServices: (vm, protocol, port) => this.#names.endpoint(vm, protocol, port),
       publish: options.publish ?? [],
     });
+    plane.short = (errno) => this.#tellShort(errno);
     this.policy = controlPolicy(this.#keeper, this.#enforcer, this.#operator);
   }
 
@@ -283,6 +291,7 @@ export class Switch implements AsyncDisposable {
         pages: arena.memory.pages(),
         circuits: arena.circuits,
       })),
+      publications: this.#operator.publications,
       descriptors: [...Deno.readDirSync("/proc/self/fd")].length,
       plane: this.#plane.counters(),
     };
@@ -323,6 +332,18 @@ export class Switch implements AsyncDisposable {
       return FrontEndVm.serve(frontEnd, context);
     }));
     log.info("listening on {path}", { path });
+  }
+
+  /** Descriptors are short, or (0) not any more. It may come and go: it is said once in a while. */
+  #tellShort(errno: number): void {
+    const now = performance.now();
+    if (errno === 0 ? !this.#saidShort : now - this.#saidShortAt < SHORT_SAID_MS) return;
+    this.#saidShort = errno !== 0;
+    if (errno === 0) return log.info("there are descriptors again: connections are accepted");
+    this.#saidShortAt = now;
+    log.error("out of descriptors or kernel memory ({error}): new connections wait; raise the limit of open files", {
+      error: errnoName(errno),
+    });
   }
 
   get #namespaces(): Namespaces {

@@ -225,12 +225,23 @@ export class FakeDriver implements AsyncDisposable {
   }
 
   /** Send a CONNECT; its token. */
-  postConnect(address: string, port: number, from?: { address?: string; port?: number; protocol?: number }): bigint {
+  postConnect(
+    address: string,
+    port: number,
+    from?: {
+      address?: string;
+      port?: number;
+      protocol?: number;
+      /** A `csvn_options`. */
+      options?: Uint8Array | undefined;
+    },
+  ): bigint {
     const any = address.includes(":") ? "::" : "0.0.0.0";
     return this.post(RequestType.CONNECT, [
       [16, encodeEndpoint(from?.address ?? any, from?.port ?? this.#port++)],
       [40, encodeEndpoint(address, port)],
       [64, new Uint8Array(Uint32Array.of(from?.protocol ?? 6).buffer)],
+      ...(from?.options ? [[Layout.connect.options, from.options] satisfies [number, Uint8Array]] : []),
     ], Layout.connect.size);
   }
 
@@ -257,6 +268,15 @@ export class FakeDriver implements AsyncDisposable {
     const incoming = await until("an incoming connection", () => this.incoming.shift());
     await this.credit(incoming.listener, 1);
     return incoming;
+  }
+
+  /** Tell of a circuit's options; the errno it is answered with. */
+  async setOptions(circuit: number, options: Uint8Array): Promise<number> {
+    const answer = await this.request(RequestType.OPTIONS, [
+      [Layout.set_options.circuit, new Uint8Array(Uint32Array.of(circuit).buffer)],
+      [Layout.set_options.options, options],
+    ], Layout.set_options.size);
+    return answer.error;
   }
 
   /** Send CANCEL for a CONNECT. */

@@ -10,11 +10,13 @@ import type {
   HostCircuitHandler,
   HostCircuitSetup,
   HostConnection,
+  HostConnectionHandler,
   HostDatagram,
   HostDatagramHandler,
   HostListener,
   HostStack,
 } from "../../src/circuit/host.ts";
+import type { SocketOptions } from "../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import { type Endpoint, formatEndpoint } from "../../src/net/address.ts";
 
@@ -25,11 +27,36 @@ const PERMITS_MAX = 4096;
 export class FakeHostConnection implements HostConnection {
   /** Until it is refused or taken over it waits. */
   state: "waiting" | "refused" | "taken" = "waiting";
+  #handler: HostConnectionHandler | undefined;
 
-  constructor(readonly remote: Endpoint) {}
+  /** @param wrong Told what a switch must not do. */
+  constructor(readonly remote: Endpoint, readonly wrong: (what: string) => void) {}
 
   refuse(): void {
-    if (this.state === "waiting") this.state = "refused";
+    if (this.state === "waiting") this.#become("refused");
+  }
+
+  wait(handler: HostConnectionHandler): void {
+    if (this.state !== "waiting") this.wrong(`a connection that was ${this.state} waits`);
+    this.#handler = handler;
+  }
+
+  /** It becomes a circuit's. */
+  take(): void {
+    if (this.state !== "waiting") this.wrong(`a connection that was ${this.state} is taken over`);
+    this.#become("taken");
+  }
+
+  /** Its client goes away: told once, if anybody wants to know. */
+  leave(): void {
+    const handler = this.#handler;
+    this.#handler = undefined;
+    handler?.gone();
+  }
+
+  #become(state: "refused" | "taken"): void {
+    this.state = state;
+    this.#handler = undefined;
   }
 }
 
@@ -47,6 +74,12 @@ export interface FakeHostDatagram {
 export class FakeHostStack implements HostStack {
   /** Opening anything fails with this. */
   errno = 0;
+  /** Listening and binding fail with this. */
+  bindErrno = 0;
+  /** How often somebody has tried to listen or bind. */
+  binds = 0;
+  /** Options that live circuits were given, in order. */
+  readonly options: SocketOptions[] = [];
   /** What a connect comes to; undefined: nothing yet. */
   connects: number | undefined = 0;
   readonly arenas = new Set<HostArena>();
@@ -77,10 +110,7 @@ export class FakeHostStack implements HostStack {
   }
 
   open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit {
-    if (to instanceof FakeHostConnection) {
-      if (to.state !== "waiting") this.wrong(`a connection that was ${to.state} is taken over`);
-      to.state = "taken";
-    }
+    if (to instanceof FakeHostConnection) to.take();
     this.#mayFail("open a host circuit");
     if (!this.arenas.has(setup.arena)) this.wrong("a circuit in an arena that is not mapped");
     this.circuits.set(handler, setup);
@@ -91,12 +121,17 @@ export class FakeHostStack implements HostStack {
     }
     return {
       finish: () => queueMicrotask(() => live() && handler.done(1n, 2n, 0)),
+      setOptions: (options) => {
+        if (!live()) this.wrong("options of a circuit that is over");
+        this.options.push(options);
+      },
       [Symbol.dispose]: () => void this.circuits.delete(handler),
     };
   }
 
   openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram {
     this.#mayFail("open a datagram circuit");
+    if (bind) this.#mayBind("bind");
     const local = bind && `${formatEndpoint(bind)}/udp`;
     if (local !== undefined && this.#bound.has(local)) throw new SystemError(`bind to ${local}`, Errno.EADDRINUSE);
     if (local !== undefined) this.#bound.add(local);
@@ -128,12 +163,14 @@ export class FakeHostStack implements HostStack {
         close();
         handler.done(0n, 0n, 0);
       },
+      setOptions: () => this.wrong("options of a datagram circuit"),
       [Symbol.dispose]: close,
     };
   }
 
   listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener {
     this.#mayFail("listen");
+    this.#mayBind("listen");
     const key = formatEndpoint(local);
     if (this.listeners.has(key)) throw new SystemError(`listen on ${key}`, Errno.EADDRINUSE);
     this.listeners.set(key, accept);
@@ -142,11 +179,16 @@ export class FakeHostStack implements HostStack {
 
   /** A connection comes in at a published port. */
   accept(local: string, remote: Endpoint): FakeHostConnection {
-    const connection = new FakeHostConnection(remote);
+    const connection = new FakeHostConnection(remote, this.wrong);
     const accept = this.listeners.get(local);
     if (accept) accept(connection);
     else connection.refuse();
     return connection;
+  }
+
+  #mayBind(action: string): void {
+    this.binds++;
+    if (this.bindErrno) throw new SystemError(action, this.bindErrno);
   }
 
   #mayFail(action: string): void {

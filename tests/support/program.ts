@@ -64,6 +64,11 @@ export class Running implements AsyncDisposable {
     }, 20_000);
   }
 
+  /** Its process. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Send a signal. */
   signal(signal: Deno.Signal): void {
     this.#child.kill(signal);

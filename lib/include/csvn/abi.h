@@ -16,7 +16,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 4u
+#define CSVN_ABI_VERSION 5u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -34,9 +34,12 @@ enum csvn_event_kind {
 	CSVN_EVENT_DEVICE_FAULT = 7, /* handle: device, aux: queue << 16 | errno; text */
 	CSVN_EVENT_HOST_CONNECTED = 8, /* handle: host circuit, aux: errno */
 	CSVN_EVENT_HOST_DONE = 9, /* handle: host circuit, aux: errno, EPROTO for a violation; csvn_event_done */
-	CSVN_EVENT_HOST_ACCEPTED = 10, /* handle: host listener, aux: descriptor; csvn_host_address of the client */
+	CSVN_EVENT_HOST_ACCEPTED =
+		10, /* handle: host listener, aux: host connection; csvn_host_address of the client */
 	CSVN_EVENT_HOST_DATAGRAM_DONE = 12, /* handle: datagram host circuit; else as HOST_DONE */
 	CSVN_EVENT_HOST_SOURCE = 11, /* handle: datagram host circuit; csvn_host_address that is not known: permit it */
+	CSVN_EVENT_HOST_GONE = 13, /* handle: host connection that waits: its client has reset it */
+	CSVN_EVENT_SHORT = 14, /* aux: errno: listening sockets rest, for want of descriptors; 0: no more */
 };
 
 /* Events lie one after another in the buffer, each at a multiple of 8. */
@@ -111,11 +114,12 @@ struct csvn_host_setup {
 	uint64_t peer_control;
 	uint64_t tx_ring;
 	uint64_t rx_ring;
-	int32_t fd; /* an accepted connection, taken over; -1: connect to remote */
+	int32_t connection; /* an accepted one, taken over; -1: connect to remote */
 	struct csvn_host_address remote; /* datagrams: to be bound to, and any source is asked for; family 0: neither */
+	struct csvn_options options; /* of the guest's socket; streams */
 	uint32_t reserved;
 };
-CSVN_ASSERT(sizeof(struct csvn_host_setup) == 88, "host_setup size");
+CSVN_ASSERT(sizeof(struct csvn_host_setup) == 136, "host_setup size");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, id) == 4, "host_setup.id");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, arena) == 8, "host_setup.arena");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, ring_size) == 12, "host_setup.ring_size");
@@ -123,8 +127,9 @@ CSVN_ASSERT(offsetof(struct csvn_host_setup, own_control) == 16, "host_setup.own
 CSVN_ASSERT(offsetof(struct csvn_host_setup, peer_control) == 24, "host_setup.peer_control");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, tx_ring) == 32, "host_setup.tx_ring");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, rx_ring) == 40, "host_setup.rx_ring");
-CSVN_ASSERT(offsetof(struct csvn_host_setup, fd) == 48, "host_setup.fd");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, connection) == 48, "host_setup.connection");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, remote) == 52, "host_setup.remote");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, options) == 80, "host_setup.options");
 
 /* Whether a datagram circuit may exchange datagrams with an address. */
 struct csvn_host_permit {
@@ -203,9 +208,10 @@ struct csvn_counters {
 	uint64_t host_received; /* bytes from guests to the host's stack */
 	uint64_t host_sent; /* bytes from the host's stack to guests */
 	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
+	uint64_t rests; /* times that descriptors were short, so that nothing was accepted for a while */
 };
-CSVN_ASSERT(sizeof(struct csvn_counters) == 136, "counters size");
-CSVN_ASSERT(offsetof(struct csvn_counters, host_dropped) == 128, "counters.host_dropped");
+CSVN_ASSERT(sizeof(struct csvn_counters) == 144, "counters size");
+CSVN_ASSERT(offsetof(struct csvn_counters, rests) == 136, "counters.rests");
 
 CSVN_EXPORT uint32_t csvn_abi_version(void);
 
@@ -265,6 +271,9 @@ CSVN_EXPORT int csvn_host_datagram_permit(int plane, int circuit, const struct c
 CSVN_EXPORT int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest);
 CSVN_EXPORT int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest,
 					 struct csvn_host_moved *out);
+/* The guest has closed its end: what it sent goes out, then HOST_DATAGRAM_DONE comes. */
+CSVN_EXPORT int csvn_host_datagram_finish(int plane, int circuit);
+/* End it, and forget it. */
 CSVN_EXPORT int csvn_host_datagram_close(int plane, int circuit);
 /* The guest has closed its end, whatever its control page says: what it sent goes out, and nothing more comes in. */
 CSVN_EXPORT int csvn_host_finish(int plane, int circuit);
@@ -274,8 +283,12 @@ CSVN_EXPORT int csvn_host_listen(int plane, const struct csvn_host_address *addr
 /* The port that a listener has, which was asked for as 0. */
 CSVN_EXPORT int csvn_host_listener_port(int plane, int listener);
 CSVN_EXPORT int csvn_host_unlisten(int plane, int listener);
-/* Close a connection that was accepted, by a reset. */
-CSVN_EXPORT int csvn_host_refuse(int fd);
+/* Tell when the client of an accepted connection has reset it. */
+CSVN_EXPORT int csvn_host_wait(int plane, int connection);
+/* Close an accepted connection, by a reset. */
+CSVN_EXPORT int csvn_host_refuse(int plane, int connection);
+/* The options of a stream circuit's socket in the guest: a struct csvn_options. What the host's stack does not take stays as it was. */
+CSVN_EXPORT int csvn_host_options(int plane, int circuit, const uint8_t *options, uint32_t bytes);
 
 /* A sealed memfd of this many bytes. */
 CSVN_EXPORT int csvn_arena_create(uint64_t bytes);

@@ -55,3 +55,22 @@ Deno.test("the first flow of a socket that cannot be leaves no circuit", async (
   };
   assertEquals([await send(1), a.vm.circuits.size, a.vm.hostDatagrams.size], [Errno.EBADF, 0, 0]);
 });
+
+Deno.test("a VM's sockets share out how many addresses they talk to, and each has its first", async () => {
+  using net = new FakeNet({ outside: true, limits: { maxFlows: 3, maxVmFlows: 4 } });
+  const a = net.boot();
+  let token = 1n;
+  const send = async (fromPort: number, n: number): Promise<number> => {
+    const ticket = a.connect(`192.0.2.${n}`, 53, { protocol: UDP, fromPort, token: token++ });
+    await settle();
+    return a.errno(ticket)!;
+  };
+  const sizes = (): number[] => [...a.vm.hostDatagrams.values()].map(({ flows }) => flows.size);
+  for (const n of [1, 2, 3, 3]) assertEquals(await send(1000, n), 0);
+  assertEquals([sizes(), a.vm.flows], [[3], 3], "what is known takes no more room");
+  assertEquals([await send(1001, 1), sizes(), a.vm.flows], [0, [3, 1], 4]);
+  assertEquals([await send(1001, 2), sizes(), a.vm.flows], [0, [3, 1], 4], "it has given its own up");
+  assertEquals([await send(1002, 1), sizes(), a.vm.flows], [0, [3, 1, 1], 5], "the first of a socket");
+  for (const { id } of [...a.vm.hostDatagrams.values()]) a.close(id);
+  assertEquals(a.vm.flows, 0, "all is given back, once");
+});

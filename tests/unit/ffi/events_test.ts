@@ -26,7 +26,16 @@ Deno.test("decodeEvents() decodes every kind, one after another, whatever their 
     ...event(5, 5, 0, ""),
     ...event(6, 7, 0xffffffff, u32(200, 128), [9, 8, 7, 6, 5]),
     ...event(7, 7, 3 << 16 | 71, "why"),
+    ...event(8, 9, 111),
+    ...event(9, 9, 110, u32(1, 0, 2, 1)),
+    ...event(12, 9, 0, u32(3, 0, 4, 0)),
+    ...event(10, 3, 21, u32(4, 80, 0), [1, 2, 3, 4]),
+    ...event(11, 9, 0, u32(4, 53, 0), [1, 2, 3, 4]),
+    ...event(13, 21, 0),
+    ...event(14, 0, 24),
   ]);
+  const remote = Uint8Array.from([...u32(4, 80, 0), 1, 2, 3, 4]);
+  const address = Uint8Array.from([...u32(4, 53, 0), 1, 2, 3, 4]);
   assertEquals([...decodeEvents(bytes, bytes.length)], [
     { kind: "accepted", session: 5, listener: 6, credentials: { pid: 77, uid: 1000, gid: 1001 } },
     { kind: "message", session: 5, request: 24, flags: 9, payload: Uint8Array.of(1, 2, 3), fds: [11, 12] },
@@ -35,6 +44,13 @@ Deno.test("decodeEvents() decodes every kind, one after another, whatever their 
     { kind: "backend-end", session: 5, errno: 0, reason: "" },
     { kind: "control", device: 7, ticket: 0xffffffff, size: 200, room: 128, request: Uint8Array.of(9, 8, 7, 6, 5) },
     { kind: "device-fault", device: 7, queue: 3, errno: 71, reason: "why" },
+    { kind: "host-connected", circuit: 9, errno: 111 },
+    { kind: "host-done", circuit: 9, errno: 110, sent: 1n, received: 0x100000002n },
+    { kind: "host-datagram-done", circuit: 9, errno: 0, sent: 3n, received: 4n },
+    { kind: "host-accepted", listener: 3, connection: 21, remote },
+    { kind: "host-source", circuit: 9, address },
+    { kind: "host-gone", connection: 21 },
+    { kind: "short", errno: 24 },
   ]);
 });
 

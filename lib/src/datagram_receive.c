@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* From the socket to the guest: datagrams, and errors. See datagram.c. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <time.h>
+#include <linux/errqueue.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "datagram.h"
+
+union control {
+	struct cmsghdr align;
+	char bytes[512];
+};
+
+static void put_header(const struct csvn_end *e, const struct csvn_datagram *d)
+{
+	struct iovec iov[2];
+
+	(void)ring_pieces(e->tx, e->size, e->tail, FRAME_HEADER, iov);
+	memcpy(iov[0].iov_base, d, iov[0].iov_len);
+	memcpy(iov[1].iov_base, (const uint8_t *)d + iov[0].iov_len, iov[1].iov_len);
+}
+
+static void publish(struct plane *p, struct host_datagram *h, const struct csvn_host_address *guest, uint32_t size,
+		    int error)
+{
+	struct csvn_datagram d = {
+		.size = size, .family = (uint8_t)guest->family, .port = (uint16_t)guest->port, .error = (uint16_t)error
+	};
+
+	memcpy(d.ip, guest->ip, guest->family == 4 ? 4 : 16);
+	put_header(&h->end, &d);
+	csvn_tx_publish(&h->end, frame_bytes(size));
+	p->counters.host_sent += size;
+	if (csvn_wants_rx(&h->end))
+		host_wake(p, h->device, h->id);
+}
+
+void datagram_report(struct plane *p, struct host_datagram *h, const struct permit *to, int error)
+{
+	uint32_t room;
+
+	if (to && csvn_tx_room(&h->end, FRAME_HEADER, &room) == 0 && room >= FRAME_HEADER)
+		publish(p, h, &to->rule.guest, 0, error);
+}
+
+int datagram_errors(struct plane *p, struct host_datagram *h)
+{
+	int count = 0;
+
+	while (count < DATAGRAMS_A_TURN) {
+		union control control;
+		struct csvn_host_address address;
+		struct sockaddr_storage to;
+		struct msghdr msg = { .msg_name = &to,
+				      .msg_namelen = sizeof(to),
+				      .msg_control = &control,
+				      .msg_controllen = sizeof(control) };
+
+		if (recvmsg(h->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+			break;
+		count++;
+		if (address_unmapped(&to, &address) < 0)
+			continue;
+		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+			struct sock_extended_err err;
+
+			if (!(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) &&
+			    !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
+				continue;
+			memcpy(&err, CMSG_DATA(c), sizeof(err));
+			datagram_report(p, h, permit_by_actual(&h->permits, &address), (int)err.ee_errno);
+		}
+	}
+	return count;
+}
+
+/*
+ * recvmsg(), past the errors of earlier sends, which the error queue tells of: they must not be taken for there being no datagram. The
+ * length, or -EAGAIN.
+ */
+static ssize_t receive(struct host_datagram *h, struct msghdr *msg, int flags)
+{
+	socklen_t length = msg->msg_namelen;
+	size_t control = msg->msg_controllen;
+
+	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+		ssize_t n;
+
+		msg->msg_namelen = length;
+		msg->msg_controllen = control;
+		n = recvmsg(h->fd, msg, MSG_DONTWAIT | flags);
+		if (n >= 0)
+			return n;
+		if (errno == EAGAIN)
+			break;
+	}
+	return -EAGAIN;
+}
+
+/* The source of the next datagram is known? If not, TypeScript is asked, once. 1, 0, or -EAGAIN: there is none. */
+static int source_known(struct plane *p, struct host_datagram *h)
+{
+	struct csvn_host_address address;
+	struct sockaddr_storage from;
+	char byte;
+	struct iovec iov = { &byte, 0 };
+	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (receive(h, &msg, MSG_PEEK) < 0)
+		return -EAGAIN;
+	if (address_unmapped(&from, &address) < 0 || permit_by_actual(&h->permits, &address))
+		return 1;
+	h->asking = true;
+	plane_event(p, CSVN_EVENT_HOST_SOURCE, h->handle, 0, (struct event_part){ &address, sizeof(address) },
+		    (struct event_part){ NULL, 0 });
+	return 0;
+}
+
+/* Remember to which address of the host's a datagram came. */
+static void remember_local(struct permit *from, struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo info;
+
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			memcpy(from->local.s6_addr + 12, &info.ipi_spec_dst, sizeof(info.ipi_spec_dst));
+			from->has_local = true;
+		}
+		if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo info;
+
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			from->local = info.ipi6_addr;
+			/* A group's is nothing to send from. */
+			from->has_local = !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+			from->interface = IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr) ? info.ipi6_ifindex : 0;
+		}
+	}
+}
+
+int datagram_receive(struct plane *p, struct host_datagram *h)
+{
+	struct csvn_end *e = &h->end;
+	struct csvn_host_address address;
+	union control control;
+	struct permit *permit;
+	struct sockaddr_storage from;
+	struct iovec iov[2];
+	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = iov };
+	uint32_t room, space;
+	ssize_t n;
+
+	if (csvn_tx_room(e, e->size, &room) < 0)
+		return -EPROTO;
+	if (room < (FRAME_MAX < e->size ? FRAME_MAX : e->size / 2))
+		return 0;
+	if (h->asks && source_known(p, h) <= 0)
+		return -EAGAIN;
+	space = room - FRAME_HEADER < CSVN_DATAGRAM_MAX ? room - FRAME_HEADER : CSVN_DATAGRAM_MAX;
+	msg.msg_iovlen = (size_t)ring_pieces(e->tx, e->size, e->tail + FRAME_HEADER, space, iov);
+	if (h->wildcard) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	n = receive(h, &msg, MSG_TRUNC);
+	if (n < 0)
+		return -EAGAIN;
+	permit = address_unmapped(&from, &address) < 0 ? NULL : permit_by_actual(&h->permits, &address);
+	if (!permit || !permit->rule.allowed || n > (ssize_t)space || frame_bytes((uint32_t)n) > room) {
+		p->counters.host_dropped++;
+		return 1;
+	}
+	if (h->wildcard)
+		remember_local(permit, &msg);
+	publish(p, h, &permit->rule.guest, (uint32_t)n, 0);
+	permit->moved.sent += (uint64_t)n;
+	return 1;
+}

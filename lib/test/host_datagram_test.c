@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Datagrams of a circuit to the host's stack beside a plain unconnected socket's: under the same random script, with ports where somebody is
+ * and ports where nobody is, the same datagrams arrive at the same places, there and back. Errors come for addresses where nobody is, and for
+ * no other.
+ *
+ *     host_datagram_test [seed]
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "datagram.h"
+
+#define LOOPBACK 0x7f4d6204u /* 127.77.98.4: this test's own */
+#define RING (128u << 10)
+#define PEERS 6
+#define SCRIPTS 300u
+#define PATIENCE_MS 20000
+
+static int plane, device, arena;
+static uint8_t *memory;
+
+static uint64_t milliseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* What a socket receives, in the order in which it comes. */
+struct heard {
+	uint32_t count;
+	uint32_t numbers[1000];
+	int ports[1000];
+};
+
+static bool same(const struct heard *a, const struct heard *b)
+{
+	return a->count == b->count && memcmp(a->numbers, b->numbers, a->count * sizeof(a->numbers[0])) == 0 &&
+	       memcmp(a->ports, b->ports, a->count * sizeof(a->ports[0])) == 0;
+}
+
+struct peer {
+	bool live;
+	int fd; /* -1: nobody */
+	uint16_t port;
+	struct heard heard;
+};
+
+/* A sender and those that it sends to. */
+struct world {
+	int fd, circuit; /* the sender: one of them is -1 */
+	struct csvn_end end;
+	struct peer peers[PEERS];
+	struct heard heard; /* by the sender; ports: the peer's number */
+	uint32_t errors[PEERS];
+	bool corked; /* frames wait for the others of a burst */
+	uint16_t port; /* of the sender, as the last peer that heard it saw it */
+};
+
+static struct sockaddr_in at(uint16_t port)
+{
+	return (struct sockaddr_in){ .sin_family = AF_INET,
+				     .sin_port = htons(port),
+				     .sin_addr.s_addr = htonl(LOOPBACK) };
+}
+
+static int bound(uint16_t *port)
+{
+	struct sockaddr_in a = at(*port);
+	socklen_t length = sizeof(a);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)&a, &length) == 0);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+static void peer_dies(struct peer *peer)
+{
+	close(peer->fd);
+	peer->fd = -1;
+	peer->live = false;
+}
+
+static uint64_t offset_of(uint32_t part)
+{
+	return CSVN_PAGE + (part < 2 ? part * CSVN_PAGE : 2 * CSVN_PAGE + (part - 2) * RING);
+}
+
+static struct csvn_host_address address_of(uint16_t port)
+{
+	struct csvn_host_address a = { .family = 4, .port = port };
+	uint32_t ip = htonl(LOOPBACK);
+
+	memcpy(a.ip, &ip, sizeof(ip));
+	return a;
+}
+
+static void permit(const struct world *w, uint16_t port)
+{
+	struct csvn_host_permit rule = { .guest = address_of(port), .actual = address_of(port), .allowed = 1 };
+
+	CHECK(csvn_host_datagram_permit(plane, w->circuit, &rule) == 0);
+}
+
+static void circuit_open(struct world *w, const struct csvn_host_address *bind)
+{
+	struct csvn_host_setup setup = { .device = device,
+					 .id = 9,
+					 .arena = arena,
+					 .ring_size = RING,
+					 .own_control = offset_of(0),
+					 .peer_control = offset_of(1),
+					 .tx_ring = offset_of(2),
+					 .rx_ring = offset_of(3),
+					 .connection = -1 };
+
+	if (bind)
+		setup.remote = *bind;
+	memset(memory, 0, offset_of(4));
+	csvn_end_init(&w->end, (void *)(memory + setup.peer_control), (void *)(memory + setup.own_control),
+		      memory + setup.rx_ring, memory + setup.tx_ring, RING);
+	w->circuit = csvn_host_datagram_open(plane, &setup);
+	CHECK(w->circuit >= 0);
+}
+
+static void ring(const struct world *w)
+{
+	struct plane *p = plane_enter(plane);
+
+	datagram_doorbell(p, w->circuit);
+	plane_leave(p);
+}
+
+static void settle(void)
+{
+	uint64_t began = milliseconds();
+
+	for (int quiet = 0; quiet < 2;) {
+		struct plane *p = plane_enter(plane);
+		struct pollfd ready = { .fd = p->epoll, .events = POLLIN };
+
+		plane_leave(p);
+		quiet = poll(&ready, 1, 0) == 0 ? quiet + 1 : 0;
+		if (!quiet)
+			sched_yield();
+		CHECK(milliseconds() - began < PATIENCE_MS);
+	}
+}
+
+static void copy_in(struct csvn_end *e, uint64_t cursor, const void *bytes, uint32_t count)
+{
+	struct iovec iov[2];
+
+	(void)ring_pieces(e->tx, RING, cursor, count, iov);
+	memcpy(iov[0].iov_base, bytes, iov[0].iov_len);
+	memcpy(iov[1].iov_base, (const uint8_t *)bytes + iov[0].iov_len, iov[1].iov_len);
+}
+
+static void put_frame(struct world *w, uint16_t port, const void *bytes, uint32_t count, uint8_t service, uint8_t hops)
+{
+	struct csvn_datagram d = { .size = count, .family = 4, .port = port, .service = service, .hops = hops };
+	uint32_t ip = htonl(LOOPBACK), room;
+
+	memcpy(d.ip, &ip, sizeof(ip));
+	CHECK(csvn_tx_room(&w->end, RING, &room) == 0 && room >= frame_bytes(count));
+	copy_in(&w->end, w->end.tail, &d, sizeof(d));
+	copy_in(&w->end, w->end.tail + sizeof(d), bytes, count);
+	csvn_tx_publish(&w->end, frame_bytes(count));
+	if (!w->corked && csvn_wants_rx(&w->end))
+		ring(w);
+}
+
+static void uncork(struct world *w)
+{
+	w->corked = false;
+	if (w->circuit >= 0 && csvn_wants_rx(&w->end))
+		ring(w);
+}
+
+/* The payload always begins with a number. */
+static void send_number(struct world *w, uint16_t port, uint32_t number, uint32_t size)
+{
+	static uint8_t bytes[2000];
+	struct sockaddr_in to = at(port);
+
+	memcpy(bytes, &number, sizeof(number));
+	if (w->circuit >= 0) {
+		put_frame(w, port, bytes, size, 0, 0);
+		return;
+	}
+	CHECK(sendto(w->fd, bytes, size, 0, (struct sockaddr *)&to, sizeof(to)) == (ssize_t)size);
+}
+
+static void note(struct heard *h, uint32_t number, int port)
+{
+	CHECK(h->count < 1000);
+	h->numbers[h->count] = number;
+	h->ports[h->count++] = port;
+}
+
+static int peer_of(const struct world *w, uint16_t port)
+{
+	for (int i = 0; i < PEERS; i++)
+		if (w->peers[i].port == port)
+			return i;
+	CHECK(false);
+	return -1;
+}
+
+static void hear_peers(struct world *w)
+{
+	for (int i = 0; i < PEERS; i++) {
+		struct sockaddr_in from;
+		socklen_t length = sizeof(from);
+		uint8_t bytes[2000];
+		uint32_t number;
+
+		while (w->peers[i].fd >= 0 &&
+		       recvfrom(w->peers[i].fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&from, &length) >= 4) {
+			memcpy(&number, bytes, sizeof(number));
+			note(&w->peers[i].heard, number, 0);
+			w->port = ntohs(from.sin_port);
+		}
+	}
+}
+
+static void hear_sender(struct world *w)
+{
+	uint8_t bytes[2000];
+	uint32_t number;
+
+	if (w->circuit < 0) {
+		struct sockaddr_in from;
+		socklen_t length = sizeof(from);
+
+		while (recvfrom(w->fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&from, &length) >= 4) {
+			memcpy(&number, bytes, sizeof(number));
+			note(&w->heard, number, peer_of(w, ntohs(from.sin_port)));
+		}
+		return;
+	}
+	for (;;) {
+		struct csvn_datagram d;
+		struct iovec iov[2];
+		uint32_t ready;
+
+		CHECK(csvn_rx_ready(&w->end, RING, &ready) == 0);
+		if (!ready)
+			return;
+		(void)ring_pieces(w->end.rx, RING, w->end.head, sizeof(d) + 4, iov);
+		memcpy(bytes, iov[0].iov_base, iov[0].iov_len);
+		memcpy(bytes + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
+		memcpy(&d, bytes, sizeof(d));
+		memcpy(&number, bytes + sizeof(d), sizeof(number));
+		csvn_rx_release(&w->end, frame_bytes(d.size));
+		if (csvn_wants_tx(&w->end))
+			ring(w);
+		if (!d.error) {
+			note(&w->heard, number, peer_of(w, d.port));
+			continue;
+		}
+		CHECK(d.error == ECONNREFUSED && d.size == 0);
+		w->errors[peer_of(w, d.port)]++;
+	}
+}
+
+static void answer(struct world *w, int who, uint32_t number)
+{
+	struct sockaddr_in to = at(w->port);
+
+	if (w->port && w->peers[who].live)
+		CHECK(sendto(w->peers[who].fd, &number, sizeof(number), 0, (struct sockaddr *)&to, sizeof(to)) == 4);
+}
+
+static void world_open(struct world *w, bool circuit, const bool live[PEERS])
+{
+	memset(w, 0, sizeof(*w));
+	w->fd = w->circuit = -1;
+	if (circuit) {
+		circuit_open(w, NULL);
+	} else {
+		struct sockaddr_in any = at(0);
+
+		w->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		CHECK(w->fd >= 0 && bind(w->fd, (struct sockaddr *)&any, sizeof(any)) == 0);
+	}
+	for (int i = 0; i < PEERS; i++) {
+		w->peers[i].fd = bound(&w->peers[i].port);
+		w->peers[i].live = true;
+		if (circuit)
+			permit(w, w->peers[i].port);
+	}
+	for (int i = 0; i < PEERS; i++)
+		if (!live[i])
+			peer_dies(&w->peers[i]);
+}
+
+static void drop_events(void)
+{
+	static uint8_t buffer[65536];
+
+	while (csvn_events_take(plane, buffer, sizeof(buffer)) > 0)
+		;
+}
+
+static void world_close(struct world *w)
+{
+	for (int i = 0; i < PEERS; i++)
+		if (w->peers[i].fd >= 0)
+			close(w->peers[i].fd);
+	if (w->fd >= 0)
+		close(w->fd);
+	if (w->circuit >= 0)
+		CHECK(csvn_host_datagram_close(plane, w->circuit) == 0);
+	drop_events();
+}
+
+/* The kernel may deliver late, when it is busy: until all have heard the same, or it cannot be late any more. */
+static void hear_all(struct world w[2])
+{
+	uint64_t began = milliseconds();
+	bool equal;
+
+	do {
+		settle();
+		for (int j = 0; j < 2; j++) {
+			hear_peers(&w[j]);
+			hear_sender(&w[j]);
+		}
+		equal = same(&w[0].heard, &w[1].heard);
+		for (int i = 0; i < PEERS; i++)
+			equal = equal && same(&w[0].peers[i].heard, &w[1].peers[i].heard);
+	} while (!equal && milliseconds() - began < 2000);
+}
+
+/* Something was heard of each port where nobody is that was sent to. */
+static bool errors_heard(const struct world *w, const uint32_t sent_dead[PEERS])
+{
+	for (int i = 0; i < PEERS; i++)
+		if (sent_dead[i] && !w->errors[i])
+			return false;
+	return true;
+}
+
+static void run_script(uint64_t seed)
+{
+	static struct world w[2];
+	uint32_t sent_dead[PEERS] = { 0 }, number = 1;
+	bool live[PEERS], died[PEERS];
+
+	test_random_state = seed * 2654435761u + 1;
+	for (int i = 0; i < PEERS; i++)
+		died[i] = !(live[i] = i == 0 || test_below(2));
+	for (int j = 0; j < 2; j++)
+		world_open(&w[j], j, live);
+	for (uint32_t i = 0, steps = 1 + test_below(100); i < steps; i++) {
+		int who = (int)test_below(PEERS);
+		uint32_t size = 4 + test_below(600), burst = 1 + test_below(8);
+		bool answers = test_below(4) == 0, dies = test_below(60) == 0;
+
+		for (uint32_t k = 0; k < burst; k++, number++) {
+			int to = burst > 1 && k ? (int)test_below(PEERS) : who;
+
+			sent_dead[to] += !live[to];
+			for (int j = 0; j < 2; j++) {
+				w[j].corked = true;
+				send_number(&w[j], w[j].peers[to].port, number, size);
+			}
+		}
+		for (int j = 0; j < 2; j++)
+			uncork(&w[j]);
+		/* Without a rest in between, one's error meets the other's datagram. */
+		if (test_below(3) == 0)
+			settle();
+		if (answers || dies || i % 8 == 0) {
+			hear_all(w);
+			for (int j = 0; j < 2 && answers; j++)
+				answer(&w[j], who, number);
+			number++;
+		}
+		if (dies && live[who] && who) {
+			settle();
+			for (int j = 0; j < 2; j++)
+				peer_dies(&w[j].peers[who]);
+			live[who] = false;
+			died[who] = true;
+		}
+		if (test_below(5) == 0)
+			for (int j = 0; j < 2; j++)
+				hear_sender(&w[j]);
+	}
+	hear_all(w);
+	for (uint64_t began = milliseconds(); !errors_heard(&w[1], sent_dead) && milliseconds() - began < 2000;) {
+		settle();
+		hear_sender(&w[1]);
+	}
+	CHECK(errors_heard(&w[1], sent_dead));
+	for (int i = 0; i < PEERS; i++) {
+		const struct peer *a = &w[0].peers[i], *b = &w[1].peers[i];
+
+		if (!same(&a->heard, &b->heard)) {
+			fprintf(stderr,
+				"script %" PRIu64 ": port %d heard %u datagrams natively, %u over the circuit\n", seed,
+				i, a->heard.count, b->heard.count);
+			exit(1);
+		}
+		CHECK(died[i] || !w[1].errors[i]);
+	}
+	if (!same(&w[0].heard, &w[1].heard)) {
+		fprintf(stderr, "script %" PRIu64 ": the sender heard %u datagrams natively, %u over the circuit\n",
+			seed, w[0].heard.count, w[1].heard.count);
+		exit(1);
+	}
+	for (int j = 0; j < 2; j++)
+		world_close(&w[j]);
+}
+
+/* A port of the host's, bound to any address: answers leave from where the question came to. Errors of other answers hide no question. */
+static void test_wildcard(void)
+{
+	struct csvn_host_address any = { .family = 4 };
+	static struct world w;
+	uint16_t port = 0, dead = 0;
+	uint32_t number = 77;
+
+	close(bound(&dead));
+	close(bound(&port));
+	memset(&w, 0, sizeof(w));
+	w.fd = -1;
+	any.port = port;
+	circuit_open(&w, &any);
+	permit(&w, dead);
+	for (uint32_t i = 0; i < 20; i++) {
+		struct sockaddr_in to = at(port), from;
+		socklen_t length = sizeof(from);
+		uint16_t own = 0;
+		int fd = bound(&own);
+
+		to.sin_addr.s_addr = htonl(LOOPBACK + 1 + i % 3);
+		CHECK(sendto(fd, &number, 4, 0, (struct sockaddr *)&to, sizeof(to)) == 4);
+		put_frame(&w, dead, &number, 4, 0, 0);
+		/* As TypeScript does, when it is asked. */
+		settle();
+		permit(&w, own);
+		settle();
+		put_frame(&w, own, &number, 4, 0, 0);
+		settle();
+		CHECK(recvfrom(fd, &number, 4, MSG_DONTWAIT, (struct sockaddr *)&from, &length) == 4);
+		CHECK(from.sin_addr.s_addr == to.sin_addr.s_addr && ntohs(from.sin_port) == port);
+		close(fd);
+	}
+	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
+	drop_events();
+}
+
+/* The guest's type of service and time to live go with the datagram; without, the stack's own. */
+static void test_service_and_hops(void)
+{
+	static const uint8_t chosen[][2] = { { 0, 0 }, { 0x48, 0 }, { 0, 7 }, { 0xb8, 255 }, { 0, 0 } };
+	int one = 1, natural = 0;
+	static struct world w;
+	uint16_t port = 0;
+	int fd = bound(&port);
+
+	CHECK(setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &one, sizeof(one)) == 0);
+	CHECK(setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &one, sizeof(one)) == 0);
+	memset(&w, 0, sizeof(w));
+	w.fd = -1;
+	circuit_open(&w, NULL);
+	permit(&w, port);
+	for (uint32_t i = 0; i < sizeof(chosen) / sizeof(chosen[0]); i++) {
+		union {
+			struct cmsghdr align;
+			char bytes[256];
+		} control;
+		uint32_t number = i, got;
+		struct iovec iov = { &got, sizeof(got) };
+		struct msghdr msg = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+		};
+		int service = -1, hops = -1;
+
+		put_frame(&w, port, &number, sizeof(number), chosen[i][0], chosen[i][1]);
+		settle();
+		CHECK(recvmsg(fd, &msg, MSG_DONTWAIT) == 4 && got == i);
+		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+			if (c->cmsg_type == IP_TOS)
+				service = *CMSG_DATA(c);
+			if (c->cmsg_type == IP_TTL)
+				memcpy(&hops, CMSG_DATA(c), sizeof(hops));
+		}
+		if (i == 0)
+			natural = hops;
+		CHECK(service == chosen[i][0] && hops == (chosen[i][1] ? chosen[i][1] : natural));
+	}
+	close(fd);
+	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
+	drop_events();
+}
+
+/* All that was sent before the end goes out, more than a turn's too. */
+static void test_last_words(void)
+{
+	static struct world w;
+	uint16_t port = 0;
+	int fd = bound(&port);
+
+	for (uint32_t round = 0; round < 20; round++) {
+		uint32_t got, count = 0, sent = 1 + test_below(150);
+
+		memset(&w, 0, sizeof(w));
+		w.fd = -1;
+		circuit_open(&w, NULL);
+		permit(&w, port);
+		for (uint32_t i = 0; i < sent; i++)
+			put_frame(&w, port, &i, sizeof(i), 0, 0);
+		csvn_set_state(&w.end, CSVN_STATE_CLOSED | CSVN_STATE_FIN);
+		CHECK(csvn_host_datagram_finish(plane, w.circuit) == 0);
+		settle();
+		while (recv(fd, &got, sizeof(got), MSG_DONTWAIT) == 4)
+			CHECK(got == count++);
+		CHECK(count == sent);
+		CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
+		drop_events();
+	}
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t bytes = offset_of(4), seed;
+	int fd;
+
+	plane = csvn_plane_open(1 << 20);
+	CHECK(plane >= 0);
+	device = csvn_device_open(plane);
+	fd = csvn_arena_create(bytes);
+	CHECK(device >= 0 && fd >= 0);
+	arena = csvn_host_arena_map(plane, fd, bytes);
+	CHECK(arena >= 0);
+	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(memory != MAP_FAILED);
+	close(fd);
+	test_seed(argc, argv);
+	seed = test_random() % 1000000000u;
+	test_service_and_hops();
+	test_wildcard();
+	test_last_words();
+	for (uint32_t i = 0; i < SCRIPTS; i++)
+		run_script(seed + i);
+	CHECK(munmap(memory, bytes) == 0);
+	CHECK(csvn_plane_close(plane) == 0);
+	return 0;
+}
