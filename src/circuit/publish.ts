@@ -160,6 +160,7 @@ export class Publisher implements Disposable {
       made.circuit.ended = () => {
         if (entry.held !== held) return;
         opened = undefined;
+        entry.errno = Errno.ECONNRESET; // no news for the log: it was the VM's doing, which may be about to close its socket
         this.#fail(vm, entry, Errno.ECONNRESET);
       };
       this.#become(entry, "bound", held);
