@@ -278,6 +278,7 @@ static const struct layout abi_layouts[] = {
 	FIELD(counters, host_received),
 	FIELD(counters, host_sent),
 	FIELD(counters, host_dropped),
+	FIELD(counters, rests),
 	VALUE(ABI_VERSION),
 	VALUE(MESSAGE_FDS),
 	VALUE(EVENT_ACCEPTED),

@@ -336,7 +336,7 @@ export class Switch implements AsyncDisposable {
 
   /** Descriptors are short, or (0) not any more. It may come and go: it is said once in a while. */
   #tellShort(errno: number): void {
-    const now = performance.now();
+    const now = systemClock.now();
     if (errno === 0 ? !this.#saidShort : now - this.#saidShortAt < SHORT_SAID_MS) return;
     this.#saidShort = errno !== 0;
     if (errno === 0) return log.info("there are descriptors again: connections are accepted");
