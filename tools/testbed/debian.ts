@@ -4,8 +4,9 @@ import { findMirror } from "./apt_sources.ts";
 import { exists } from "./cache.ts";
 import { TestbedError } from "./errors.ts";
 import { aptInstall, ensureHostTools, TESTBED_TOOLS } from "./host.ts";
-import { capture, runLogged, tailOf } from "./process.ts";
+import { capture, removeTree, runLogged, tailOf } from "./process.ts";
 import type { Progress } from "./progress.ts";
+import { fetching } from "./retry.ts";
 
 const KEYRINGS = "/usr/share/keyrings";
 /** Settings of the host's apt that hold for every download it makes. */
@@ -101,7 +102,7 @@ export async function makeRoot(
     await Deno.writeTextFile(options, text, { mode: 0o600 });
     const suites = [spec.suite as string];
     if (spec.backports) suites.push(`${spec.suite}-backports`);
-    const fetched = runLogged("fetching packages", [
+    const command = [
       "mmdebstrap",
       `--variant=${spec.variant}`,
       "--format=directory",
@@ -113,7 +114,14 @@ export async function makeRoot(
       spec.suite,
       target,
       ...suites.map((suite) => `deb [signed-by=${archive.signedBy}] ${archive.uri} ${suite} main`),
-    ], { log, env: { LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" } });
+    ];
+    const env = { LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" };
+    const fetched = fetching(
+      `fetching packages of ${spec.suite}`,
+      log,
+      () => runLogged("fetching packages", command, { log, env }),
+      () => removeTree(target),
+    );
     await fetched.catch(async (error) => {
       const unknown = /^E: Unable to locate package (\S+)/m
         .exec(await tailOf(log, 100))?.[1];

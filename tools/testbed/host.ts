@@ -4,6 +4,7 @@ import { cacheRoot, exists, withLock } from "./cache.ts";
 import { TestbedError } from "./errors.ts";
 import { capture, findProgram, runLogged } from "./process.ts";
 import { type Progress, step } from "./progress.ts";
+import { fetching } from "./retry.ts";
 
 /** Debian package by what it provides: a program, or a file (absolute). */
 const PACKAGES: Record<string, string> = {
@@ -72,8 +73,10 @@ export async function aptInstall(
         // A fresh machine has no package lists, or has stale ones.
         const first = await capture(install, { env });
         if (first.code === 0) return;
-        await runLogged("apt-get update", [...apt, "update"], { log, env });
-        await runLogged(`installing ${wanted}`, install, { log, env });
+        await fetching(`installing ${wanted}`, log, async () => {
+          await runLogged("apt-get update", [...apt, "update"], { log, env });
+          await runLogged(`installing ${wanted}`, install, { log, env });
+        });
       }, log),
   );
 }
