@@ -26,6 +26,11 @@ struct handle_table {
 	uint32_t free_head, free_tail; /* index + 1; freed slots are used again last, so that generations last long */
 };
 
+static inline uint32_t handle_index(int handle)
+{
+	return (uint32_t)handle & HANDLE_INDEX_MASK;
+}
+
 void handle_table_init(struct handle_table *t, uint32_t limit);
 void handle_table_free(struct handle_table *t);
 int handle_add(struct handle_table *t, void *object); /* -ENOMEM, -ENFILE */

@@ -12,6 +12,7 @@
 
 #include "device.h"
 #include "datagram.h"
+#include "keep.h"
 #include "look.h"
 #include "session.h"
 
@@ -179,6 +180,7 @@ static void destroy(struct plane *p)
 	struct session *s;
 	struct device *d;
 
+	keep_end(p);
 	destroy_host(p);
 	handle_for_each(&p->devices, i, d)
 		device_destroy(p, d);
@@ -234,7 +236,7 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->host_connections, HOST_CIRCUITS_MAX);
 	watch_init(&p->wake_watch, WATCHED_WAKE, 0, 0);
 	p->epoch = 1;
-	p->bell = -1;
+	p->bell = p->standin = -1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = p->epoll < 0 || p->wake < 0 ? -errno : event_queue_init(&p->events, event_bytes);

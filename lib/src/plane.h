@@ -38,6 +38,8 @@ struct plane {
 	int wake; /* eventfd: look at stalled and closing */
 	struct watch wake_watch;
 	int bell; /* unix socket to TypeScript, or -1 */
+	int standin; /* unix socket to the stand-in, or -1; see keep.h */
+	uint8_t *keep_table;
 	bool closing;
 	bool parked; /* TypeScript waits for the bell */
 	bool stalled; /* something waits for room in events */

@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "descriptor.h"
+#include "keep.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -66,6 +67,7 @@ static void end_session(struct plane *p, struct session *s, int rc)
 	s->ended = true;
 	set_begun(p, s, 0);
 	watch_drop(p, &s->front_watch);
+	keep_drop(p, s);
 	stream_close(&s->front);
 	close_backend(p, s);
 	plane_event_text(p, CSVN_EVENT_SESSION_END, s->handle, rc == -EPIPE ? 0 : (uint32_t)-rc, end_text(rc));
@@ -74,10 +76,19 @@ static void end_session(struct plane *p, struct session *s, int rc)
 /* Queue whole messages as events. 0: read all there is; 1: paused for want of room; negative: the end. */
 static int pass_messages(struct plane *p, struct session *s, struct stream *from, enum csvn_event_kind kind)
 {
+	bool front = from == &s->front;
+	struct csvn_event_message m;
 	int rc;
 
-	while ((rc = stream_read(from)) > 0) {
-		struct csvn_event_message m = { .request = from->header[0],
+	for (;;) {
+		if (front)
+			keep_before_read(s);
+		rc = stream_read(from);
+		if (front)
+			keep_after_read(s, rc);
+		if (rc <= 0)
+			return rc;
+		m = (struct csvn_event_message){ .request = from->header[0],
 						.flags = from->header[1],
 						.size = from->header[2],
 						.descriptors = from->descriptors };
@@ -89,7 +100,6 @@ static int pass_messages(struct plane *p, struct session *s, struct stream *from
 			    (struct event_part){ from->payload, m.size });
 		stream_next(from);
 	}
-	return rc;
 }
 
 /* Wait for more; or not at all while what has come cannot be passed on: a hang-up would be told of again and again. */
@@ -159,6 +169,7 @@ void session_destroy(struct plane *p, struct session *s)
 	set_begun(p, s, 0);
 	handle_remove(&p->sessions, s->handle);
 	watch_drop(p, &s->front_watch);
+	keep_drop(p, s);
 	stream_close(&s->front);
 	close_backend(p, s);
 	free(s);
@@ -201,6 +212,7 @@ void listener_accept(struct plane *p, int handle)
 		session_destroy(p, s);
 		return;
 	}
+	keep_add(p, s);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0)
 		who = (struct csvn_event_accepted){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
 	plane_event(p, CSVN_EVENT_ACCEPTED, s->handle, (uint32_t)handle, (struct event_part){ &who, sizeof(who) },
@@ -220,6 +232,8 @@ int csvn_session_send(int plane, int session, const uint8_t *bytes, uint32_t cou
 		rc = stream_send(&s->front, bytes, count, fd);
 		if (rc < 0)
 			end_session(p, s, rc);
+		else
+			keep_sent(s, bytes, count);
 	}
 	plane_leave(p);
 	return rc;

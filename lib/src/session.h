@@ -24,6 +24,7 @@ struct session {
 	bool ended; /* said so to TypeScript, which closes it */
 	bool paused, backend_paused; /* not read until there is room for events */
 	struct burst burst;
+	struct keep_slot *slot; /* for the stand-in, or NULL: keep.h */
 	struct watch front_watch, back_watch;
 	struct stream front, back;
 };

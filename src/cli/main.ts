@@ -120,6 +120,7 @@ async function run(config: Config): Promise<void> {
   });
   const { ringBytes, windowBytes, network4, network6, socketMode } = config;
   await using csvn = await Switch.start({
+    standIn: true,
     sockets: config.sockets,
     vms: config.vms,
     policy: policyOptions(config),

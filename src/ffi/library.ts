@@ -39,7 +39,7 @@ function isStale(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return true;
     throw error;
   }
-  return Math.max(newest(join(folder, "src")), newest(join(folder, "include"))) > built;
+  return ["src", "standin", "include"].some((part) => newest(join(folder, part)) > built);
 }
 
 function build(): void {
@@ -62,6 +62,16 @@ function build(): void {
   throw new LibraryError(`building the helper library failed:\n${text}`);
 }
 
+/** The library that is opened: what was asked for, or the environment's `CSVN_LIBRARY`, or {@linkcode libraryPath}. */
+function chosen(path?: string): string {
+  return path ?? Deno.env.get("CSVN_LIBRARY") ?? libraryPath;
+}
+
+/** The program of the stand-in ({@linkcode Plane.startStandIn}), which is built with the library. */
+export function standInPath(): string {
+  return join(dirname(chosen()), "csvn-standin");
+}
+
 /**
  * Open the helper library; build it first when it is missing or older than its sources.
  *
@@ -70,9 +80,8 @@ function build(): void {
  * @throws {LibraryError} when it cannot be built or opened, or has another ABI version.
  */
 export function openLibrary(path?: string): Library {
-  const given = path ?? Deno.env.get("CSVN_LIBRARY");
-  if (given === undefined && isStale(libraryPath)) build();
-  const file = given ?? libraryPath;
+  const file = chosen(path);
+  if (file === libraryPath && isStale(libraryPath)) build();
   let library: Library;
   try {
     library = Deno.dlopen(file, symbols);

@@ -168,6 +168,22 @@ export class Plane implements AsyncDisposable {
   }
 
   /**
+   * Start the stand-in: the process that answers front-ends when this one is gone, since QEMU does not survive that their connections end.
+   *
+   * @param path Its program.
+   * @throws {SystemError} ENOENT, EACCES, …
+   */
+  startStandIn(path: string): void {
+    const bytes = new TextEncoder().encode(path);
+    checked(`start ${path}`, this.symbols.csvn_standin_start(this.handle, bytes, bytes.length));
+  }
+
+  /** The switch is about to end: a stand-in, where there is one, goes on with the front-ends, and this plane does nothing more with them. */
+  handOver(): void {
+    this.symbols.csvn_standin_hand_over(this.handle);
+  }
+
+  /**
    * Listen for front-ends on a unix socket.
    *
    * @param mode Permission bits of the socket.

@@ -23,6 +23,9 @@ export const symbols = {
   csvn_turn: { name: "csvn_abi_version", parameters: [], result: "u32", nonblocking: true },
   csvn_events_wake: { parameters: [handle /* plane */], result },
 
+  csvn_standin_hand_over: { parameters: [handle /* plane */], result },
+  csvn_standin_start: { parameters: [handle, /* plane */ "buffer", /* path */ "u32" /* path_bytes */], result },
+
   csvn_listen: {
     parameters: [handle, /* plane */ "buffer", /* path */ "u32", /* path_bytes */ "u32" /* mode */],
     result,

@@ -14,8 +14,8 @@ import type { ForbiddenCircuit, RevisionCount } from "../circuit/revision.ts";
 import type { OnDeny, VerdictFunction } from "../circuit/verdict.ts";
 import type { Vm } from "../circuit/vm.ts";
 import { systemClock } from "../clock.ts";
-import { errnoName } from "../errno.ts";
-import { type Library, openLibrary } from "../ffi/library.ts";
+import { errnoName, SystemError } from "../errno.ts";
+import { type Library, openLibrary, standInPath } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
 import type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { Publication, PublicationStatus } from "../circuit/publish.ts";
@@ -100,6 +100,11 @@ export interface SwitchOptions {
   readonly services?: ReadonlyMap<string, readonly (string | Address)[]>;
   /** Ports of the host's network that lead to VMs. */
   readonly publish?: readonly Publication[];
+  /**
+   * Have a process stand in for this one when it ends, however: it answers the front-ends, since QEMU and its guest do not survive that their
+   * back-end goes away. It ends with the last of them. For a switch that is a program of its own.
+   */
+  readonly standIn?: boolean;
 }
 
 /** What a VM holds. */
@@ -236,6 +241,7 @@ export class Switch implements AsyncDisposable {
         keeper,
         (identify) => auditLog === undefined ? undefined : AuditLog.open(auditLog, identify),
       );
+      if (options.standIn) made.#startStandIn();
       made.#listenAll(options);
       made.#watchPolicies();
       await plane.start();
@@ -300,6 +306,7 @@ export class Switch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#keeper[Symbol.asyncDispose]();
     for (const stop of this.#stops) stop();
+    this.#plane.handOver();
     for (const served of [...this.#live]) served.end("the switch stops");
     this.#operator[Symbol.dispose]();
     await this.#names[Symbol.asyncDispose]();
@@ -332,6 +339,16 @@ export class Switch implements AsyncDisposable {
       return FrontEndVm.serve(frontEnd, context);
     }));
     log.info("listening on {path}", { path });
+  }
+
+  /** Without one the switch works as well, until it ends. */
+  #startStandIn(): void {
+    try {
+      this.#plane.startStandIn(standInPath());
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.warn("no stand-in: guests will not survive this switch ({reason})", { reason: error.message });
+    }
   }
 
   /** Descriptors are short, or (0) not any more. It may come and go: it is said once in a while. */

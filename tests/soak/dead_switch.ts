@@ -4,7 +4,8 @@
  *     deno task soak:dead-switch [--guests 200] [--at-once 12] [--seed N]
  *
  * A guest does one of these when its switch dies, by SIGKILL or SIGTERM: it boots, sets connections up, transfers, sits idle, or loads and
- * unloads its driver. Two minutes later it answers, and then it reboots or shuts down in order.
+ * unloads its driver. Two minutes later it answers, and then it reboots or shuts down in order. What answers QEMU meanwhile is the switch's
+ * stand-in.
  *
  * @module
  */

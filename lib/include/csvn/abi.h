@@ -16,7 +16,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 5u
+#define CSVN_ABI_VERSION 6u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -226,6 +226,14 @@ CSVN_EXPORT int csvn_events_bell(int plane, const uint8_t *path, uint32_t path_b
 /* 0: there are events. 1: there are none, and with the next one, or csvn_events_wake(), the bell is sent a byte. */
 CSVN_EXPORT int csvn_events_park(int plane);
 CSVN_EXPORT int csvn_events_wake(int plane);
+
+/*
+ * Start the stand-in, a program at this path, which has a duplicate of the connection of each front-end that comes from now on. When this
+ * process dies, or the plane is closed, it answers them in its place, since QEMU does not survive that they end.
+ */
+CSVN_EXPORT int csvn_standin_start(int plane, const uint8_t *path, uint32_t path_bytes);
+/* This process is about to end: nothing more is read from front-ends here, and the stand-in, if there is one, goes on with them. */
+CSVN_EXPORT int csvn_standin_hand_over(int plane);
 
 /* A listening unix socket at path, with these permission bits. A dead socket in its place is replaced, a live one is -EADDRINUSE. */
 CSVN_EXPORT int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes, uint32_t mode);
