@@ -41,7 +41,10 @@ export function parseSocketTable(text: string): Record<Way, SocketTable> {
   for (const header of headers.map(cells)) {
     if (WAYS.some((way, i) => header[i + 1] !== way)) throw new Error(`docs/sockets.md: not the columns: ${header}`);
   }
-  const rows = text.split("\n").filter((line) => /^\|.*`\w+` \|$/.test(line)).map((line) => ({ line, is: cells(line) }));
+  const rows = text.split("\n").filter((line) => /^\|.*`\w+` \|$/.test(line)).map((line) => ({
+    line,
+    is: cells(line),
+  }));
   const [one, two] = WAYS.map((way, i): SocketTable => {
     const differs = new Map<string, boolean>();
     const omitted = new Set<string>();

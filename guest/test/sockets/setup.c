@@ -177,9 +177,9 @@ static void names(const void *none)
 
 	(void)none;
 	SAW(getpeername(p.a, (struct sockaddr *)&name, &length));
-	saw("the peer's name: %d, length %u", memcmp(&name, &b, sizeof(name)), length);
+	saw("the peer's name: %d, length %u", memcmp(&name, &b, sizeof(name)) != 0, length);
 	SAW(getpeername(p.b, (struct sockaddr *)&name, &length));
-	saw("the peer's name: %d", memcmp(&name, &a, sizeof(name)));
+	saw("the peer's name: %d", memcmp(&name, &a, sizeof(name)) != 0);
 	saw("addresses: %d %d", a.sin_addr.s_addr == there.sin_addr.s_addr, b.sin_addr.s_addr == there.sin_addr.s_addr);
 	length = 4;
 	SAW(getsockname(p.a, (struct sockaddr *)&name, &length));
@@ -427,7 +427,7 @@ static void six(const void *none)
 	MUST(getsockname(l, (struct sockaddr *)&name, &length));
 	SAW(connect(fd, (struct sockaddr *)&name, sizeof(name)));
 	b = (int)MUST(accept(l, (struct sockaddr *)&name, &length));
-	saw("the client: %d, length %u", memcmp(&name.sin6_addr, &there6.sin6_addr, 16), length);
+	saw("the client: %d, length %u", memcmp(&name.sin6_addr, &there6.sin6_addr, 16) != 0, length);
 	SAW(send(b, "six", 3, 0));
 	saw_bytes("received", buffer, recv(fd, buffer, 10, 0));
 	SAW(connect(socket(AF_INET6, SOCK_STREAM, 0), (struct sockaddr *)&name, 20));

@@ -86,6 +86,7 @@ struct pair connected(void);
 int dial(const struct sockaddr_in *to);
 /* Wait until poll() says one of events, for at most 5 s; what it said. */
 short await(int fd, short events);
+short await_ms(int fd, short events, int ms);
 /* Let what is under way arrive. */
 void settle(void);
 void nap(int ms);
