@@ -138,7 +138,7 @@ static void close_before_reading(const void *none)
 	(void)none;
 	SAW(send(p.b, "last words", 10, 0));
 	SAW(send(p.a, "unread", 6, 0));
-	await(p.b, POLLIN);
+	arrived(p.b, 6);
 	close(p.b);
 	both("reset", (struct pair){ p.a, p.a });
 	saw_bytes("what was sent before", buffer, recv(p.a, buffer, 100, 0));
@@ -155,7 +155,7 @@ static void send_to_the_reset(const void *none)
 
 	(void)none;
 	SAW(send(p.a, "unread", 6, 0));
-	await(p.b, POLLIN);
+	arrived(p.b, 6);
 	close(p.b);
 	settle();
 	SAW(send(p.a, "x", 1, MSG_NOSIGNAL));
@@ -264,7 +264,7 @@ static void states(const void *none)
 	saw("closed %d %d", state_of(p.a), state_of(p.b));
 	p = connected();
 	send(p.a, "unread", 6, 0);
-	await(p.b, POLLIN);
+	arrived(p.b, 6);
 	close(p.b);
 	settle();
 	saw("reset %d", state_of(p.a));

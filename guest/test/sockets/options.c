@@ -257,7 +257,7 @@ static void input_queue(const void *none)
 	SAW(ioctl(p.b, SIOCINQ, &n));
 	saw("%d bytes", n);
 	send(p.a, "hello", 5, 0);
-	await(p.b, POLLIN);
+	arrived(p.b, 5);
 	SAW(ioctl(p.b, FIONREAD, &n));
 	saw("%d bytes", n);
 	recv(p.b, buffer, 2, 0);

@@ -162,6 +162,12 @@ short await(int fd, short events)
 	return await_ms(fd, events, 5000);
 }
 
+void arrived(int fd, int bytes)
+{
+	for (int n = 0, i = 0; i < 500 && (ioctl(fd, FIONREAD, &n) < 0 || n < bytes); i++)
+		nap(10);
+}
+
 void nap(int ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
