@@ -86,7 +86,8 @@ static void unbound_sender(const void *none)
 	SAW(send_to(a, "hello", 5, b));
 	await(b, POLLIN);
 	SAW(recvfrom(b, buffer, 100, 0, (struct sockaddr *)&from, &length));
-	saw("its port: %d", from.sin_port == name_of(a).sin_port);
+	saw("its name: %d",
+	    from.sin_addr.s_addr == there.sin_addr.s_addr && from.sin_port == name_of(a).sin_port);
 	SAW(sendto(b, "back", 4, 0, (struct sockaddr *)&from, sizeof(from)));
 	saw_next("the answer", a, 100);
 }
