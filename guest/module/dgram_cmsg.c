@@ -4,7 +4,7 @@
  *
  * Theory of operation. Type of service and time to live (traffic class and hop limit) of the socket, or of the one
  * message, travel in the frame's head; a receiver that asks for them is told what the sender chose. No hop lies in
- * between. Datagrams of the host's stack do not tell: they have the defaults. Destination addresses are the circuit's.
+ * between. Datagrams of the host's stack tell what they came with. Destination addresses are the circuit's.
  */
 #include <linux/udp.h>
 #include <net/ip.h>

@@ -144,6 +144,16 @@ static int set(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value));
 }
 
+/* Receivers may ask what a datagram came with. An IPv6 socket is told of IPv4's by IPv4's options. */
+static int tell_marks(int fd, bool six)
+{
+	int rc = set(fd, IPPROTO_IP, IP_RECVTOS, 1) | set(fd, IPPROTO_IP, IP_RECVTTL, 1);
+
+	if (six)
+		rc |= set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) | set(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+	return rc;
+}
+
 static bool is_any(const struct csvn_host_address *a)
 {
 	static const uint8_t zeros[16];
@@ -170,7 +180,7 @@ static int open_socket(const struct csvn_host_setup *s, bool *six, bool *wildcar
 		return fd;
 	if (*six)
 		rc = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, s->remote.family == 6) | set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
-	rc |= set(fd, IPPROTO_IP, IP_RECVERR, 1);
+	rc |= set(fd, IPPROTO_IP, IP_RECVERR, 1) | tell_marks(fd, *six);
 	if (*wildcard)
 		rc |= s->remote.family == 6 ? set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
 					    : set(fd, IPPROTO_IP, IP_PKTINFO, 1);

@@ -24,17 +24,16 @@ static void put_header(const struct csvn_end *e, const struct csvn_datagram *d)
 	memcpy(iov[1].iov_base, (const uint8_t *)d + iov[0].iov_len, iov[1].iov_len);
 }
 
-static void publish(struct plane *p, struct host_datagram *h, const struct csvn_host_address *guest, uint32_t size,
-		    int error)
+/* Publish a frame of which all is said but where it comes from. */
+static void publish(struct plane *p, struct host_datagram *h, const struct csvn_host_address *guest,
+		    struct csvn_datagram d)
 {
-	struct csvn_datagram d = {
-		.size = size, .family = (uint8_t)guest->family, .port = (uint16_t)guest->port, .error = (uint16_t)error
-	};
-
+	d.family = (uint8_t)guest->family;
+	d.port = (uint16_t)guest->port;
 	memcpy(d.ip, guest->ip, guest->family == 4 ? 4 : 16);
 	put_header(&h->end, &d);
-	csvn_tx_publish(&h->end, frame_bytes(size));
-	p->counters.host_sent += size;
+	csvn_tx_publish(&h->end, frame_bytes(d.size));
+	p->counters.host_sent += d.size;
 	if (csvn_wants_rx(&h->end))
 		host_wake(p, h->device, h->id);
 }
@@ -44,7 +43,7 @@ void datagram_report(struct plane *p, struct host_datagram *h, const struct perm
 	uint32_t room;
 
 	if (to && csvn_tx_room(&h->end, FRAME_HEADER, &room) == 0 && room >= FRAME_HEADER)
-		publish(p, h, &to->rule.guest, 0, error);
+		publish(p, h, &to->rule.guest, (struct csvn_datagram){ .error = (uint16_t)error });
 }
 
 int datagram_errors(struct plane *p, struct host_datagram *h)
@@ -143,6 +142,29 @@ static void remember_local(struct permit *from, struct msghdr *msg)
 	}
 }
 
+static uint8_t number_in(const struct cmsghdr *c)
+{
+	int value;
+
+	memcpy(&value, CMSG_DATA(c), sizeof(value));
+	return (uint8_t)value;
+}
+
+/* The type of service and the time to live (traffic class and hop limit) that a datagram came with. */
+static void read_marks(struct msghdr *msg, struct csvn_datagram *d)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		bool four = c->cmsg_level == IPPROTO_IP, six = c->cmsg_level == IPPROTO_IPV6;
+
+		if (four && c->cmsg_type == IP_TOS)
+			d->service = *CMSG_DATA(c);
+		else if (six && c->cmsg_type == IPV6_TCLASS)
+			d->service = number_in(c);
+		else if ((four && c->cmsg_type == IP_TTL) || (six && c->cmsg_type == IPV6_HOPLIMIT))
+			d->hops = number_in(c);
+	}
+}
+
 int datagram_receive(struct plane *p, struct host_datagram *h)
 {
 	struct csvn_end *e = &h->end;
@@ -151,7 +173,12 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 	struct permit *permit;
 	struct sockaddr_storage from;
 	struct iovec iov[2];
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = iov };
+	struct msghdr msg = { .msg_name = &from,
+			      .msg_namelen = sizeof(from),
+			      .msg_iov = iov,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct csvn_datagram d = { 0 };
 	uint32_t room, space;
 	ssize_t n;
 
@@ -163,10 +190,6 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 		return -EAGAIN;
 	space = room - FRAME_HEADER < CSVN_DATAGRAM_MAX ? room - FRAME_HEADER : CSVN_DATAGRAM_MAX;
 	msg.msg_iovlen = (size_t)ring_pieces(e->tx, e->size, e->tail + FRAME_HEADER, space, iov);
-	if (h->wildcard) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-	}
 	n = receive(h, &msg, MSG_TRUNC);
 	if (n < 0)
 		return -EAGAIN;
@@ -177,7 +200,9 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 	}
 	if (h->wildcard)
 		remember_local(permit, &msg);
-	publish(p, h, &permit->rule.guest, (uint32_t)n, 0);
+	read_marks(&msg, &d);
+	d.size = (uint32_t)n;
+	publish(p, h, &permit->rule.guest, d);
 	permit->moved.sent += (uint64_t)n;
 	return 1;
 }

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "check.h"
 #include "datagram.h"
 
@@ -237,6 +238,27 @@ static void hear_peers(struct world *w)
 	}
 }
 
+/* The next frame for the guest, and the number that its payload begins with; false: there is none. */
+static bool take_frame(struct world *w, struct csvn_datagram *d, uint32_t *number)
+{
+	uint8_t bytes[sizeof(*d) + sizeof(*number)];
+	struct iovec iov[2];
+	uint32_t ready;
+
+	CHECK(csvn_rx_ready(&w->end, RING, &ready) == 0);
+	if (!ready)
+		return false;
+	(void)ring_pieces(w->end.rx, RING, w->end.head, sizeof(bytes), iov);
+	memcpy(bytes, iov[0].iov_base, iov[0].iov_len);
+	memcpy(bytes + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
+	memcpy(d, bytes, sizeof(*d));
+	memcpy(number, bytes + sizeof(*d), sizeof(*number));
+	csvn_rx_release(&w->end, frame_bytes(d->size));
+	if (csvn_wants_tx(&w->end))
+		ring(w);
+	return true;
+}
+
 static void hear_sender(struct world *w)
 {
 	uint8_t bytes[2000];
@@ -252,22 +274,7 @@ static void hear_sender(struct world *w)
 		}
 		return;
 	}
-	for (;;) {
-		struct csvn_datagram d;
-		struct iovec iov[2];
-		uint32_t ready;
-
-		CHECK(csvn_rx_ready(&w->end, RING, &ready) == 0);
-		if (!ready)
-			return;
-		(void)ring_pieces(w->end.rx, RING, w->end.head, sizeof(d) + 4, iov);
-		memcpy(bytes, iov[0].iov_base, iov[0].iov_len);
-		memcpy(bytes + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
-		memcpy(&d, bytes, sizeof(d));
-		memcpy(&number, bytes + sizeof(d), sizeof(number));
-		csvn_rx_release(&w->end, frame_bytes(d.size));
-		if (csvn_wants_tx(&w->end))
-			ring(w);
+	for (struct csvn_datagram d; take_frame(w, &d, &number);) {
 		if (!d.error) {
 			note(&w->heard, number, peer_of(w, d.port));
 			continue;
@@ -511,6 +518,56 @@ static void test_service_and_hops(void)
 	drop_events();
 }
 
+/* A socket at any port of an address, whose port is told. */
+static int bound_at(struct csvn_host_address *a)
+{
+	struct sockaddr_storage name;
+	socklen_t length = (socklen_t)address_to_system(a, &name);
+	int fd = socket(name.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&name, length) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)&name, &length) == 0 && address_from_system(&name, a) == 0);
+	return fd;
+}
+
+/* Type of service and time to live (traffic class and hop limit) of what comes are the guest's to see, of either family. */
+static void marks_that_come(struct csvn_host_address here, struct csvn_host_address from)
+{
+	static const int chosen[][2] = { { 0, 64 }, { 0x48, 64 }, { 2, 7 }, { 0xff, 255 }, { 0, 1 } };
+	bool four = here.family == 4;
+	int level = four ? IPPROTO_IP : IPPROTO_IPV6, fd;
+	struct csvn_host_permit sender = { .allowed = 1 };
+	struct csvn_host_address to = from;
+	struct sockaddr_storage name;
+	static struct world w;
+	socklen_t length;
+
+	memset(&w, 0, sizeof(w));
+	w.fd = -1;
+	close(bound_at(&here));
+	circuit_open(&w, &here);
+	fd = bound_at(&from);
+	sender.guest = sender.actual = from;
+	CHECK(csvn_host_datagram_permit(plane, w.circuit, &sender) == 0);
+	to.port = here.port;
+	length = (socklen_t)address_to_system(&to, &name);
+	for (uint32_t i = 0; i < sizeof(chosen) / sizeof(chosen[0]); i++) {
+		int service = chosen[i][0], hops = chosen[i][1];
+		struct csvn_datagram d;
+		uint32_t got;
+
+		CHECK(setsockopt(fd, level, four ? IP_TOS : IPV6_TCLASS, &service, sizeof(service)) == 0);
+		CHECK(setsockopt(fd, level, four ? IP_TTL : IPV6_UNICAST_HOPS, &hops, sizeof(hops)) == 0);
+		CHECK(sendto(fd, &i, sizeof(i), 0, (struct sockaddr *)&name, length) == sizeof(i));
+		settle();
+		CHECK(take_frame(&w, &d, &got) && d.size == sizeof(i) && got == i);
+		CHECK(d.service == service && d.hops == hops);
+	}
+	close(fd);
+	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
+	drop_events();
+}
+
 /* All that was sent before the end goes out, more than a turn's too. */
 static void test_last_words(void)
 {
@@ -557,6 +614,13 @@ int main(int argc, char **argv)
 	test_seed(argc, argv);
 	seed = test_random() % 1000000000u;
 	test_service_and_hops();
+	for (int any = 0; any <= 1; any++) { /* a wildcard's destinations come in control messages, too */
+		struct csvn_host_address four = { .family = 4, .ip = { 127, 0, 0, 1 } };
+		struct csvn_host_address six = { .family = 6, .ip = { [15] = 1 } };
+
+		marks_that_come(any ? (struct csvn_host_address){ .family = 4 } : four, four);
+		marks_that_come(any ? (struct csvn_host_address){ .family = 6 } : six, six);
+	}
 	test_wildcard();
 	test_last_words();
 	for (uint32_t i = 0; i < SCRIPTS; i++)

@@ -21,6 +21,7 @@ const PACKAGES: Record<string, string> = {
   mmdebstrap: "mmdebstrap",
   setpriv: "util-linux",
   setsid: "util-linux",
+  ss: "iproute2",
   xz: "xz-utils",
 };
 

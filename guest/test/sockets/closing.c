@@ -52,6 +52,7 @@ static void shutdown_read(const void *none)
 	settle();
 	saw_bytes("what came later", buffer, recv(p.a, buffer, 10, MSG_DONTWAIT));
 	SAW(send(p.a, "x", 1, 0));
+	await(p.b, POLLIN);
 	SAW(recv(p.b, buffer, 10, MSG_DONTWAIT));
 }
 
@@ -107,8 +108,7 @@ static void shutdown_wakes(const void *none)
 	saw_events("woken", p.a, POLLIN, 5000);
 	finished(&l);
 	p = connected();
-	while (send(p.a, buffer, sizeof(buffer), MSG_DONTWAIT) > 0)
-		;
+	fill(p.a);
 	later(&l, 200, shut_both, p.a);
 	SAW(send(p.a, buffer, 1, MSG_NOSIGNAL));
 	finished(&l);
@@ -138,6 +138,7 @@ static void close_before_reading(const void *none)
 	(void)none;
 	SAW(send(p.b, "last words", 10, 0));
 	SAW(send(p.a, "unread", 6, 0));
+	arrived(p.b, 6);
 	close(p.b);
 	both("reset", (struct pair){ p.a, p.a });
 	saw_bytes("what was sent before", buffer, recv(p.a, buffer, 100, 0));
@@ -154,6 +155,7 @@ static void send_to_the_reset(const void *none)
 
 	(void)none;
 	SAW(send(p.a, "unread", 6, 0));
+	arrived(p.b, 6);
 	close(p.b);
 	settle();
 	SAW(send(p.a, "x", 1, MSG_NOSIGNAL));
@@ -262,6 +264,7 @@ static void states(const void *none)
 	saw("closed %d %d", state_of(p.a), state_of(p.b));
 	p = connected();
 	send(p.a, "unread", 6, 0);
+	arrived(p.b, 6);
 	close(p.b);
 	settle();
 	saw("reset %d", state_of(p.a));

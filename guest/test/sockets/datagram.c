@@ -62,7 +62,7 @@ static void datagrams(const void *none)
 	saw_next("the first", b, 100);
 	await(b, POLLIN);
 	SAW(recvfrom(b, buffer, 100, 0, (struct sockaddr *)&from, &length));
-	saw("from: %d, length %u", memcmp(&from, &name, sizeof(from)), length);
+	saw("from: %d, length %u", memcmp(&from, &name, sizeof(from)) != 0, length);
 	saw_next("cut", b, 2);
 	SAW(recv(b, buffer, 100, MSG_DONTWAIT));
 	SAW(write(a, "x", 1));
@@ -86,7 +86,8 @@ static void unbound_sender(const void *none)
 	SAW(send_to(a, "hello", 5, b));
 	await(b, POLLIN);
 	SAW(recvfrom(b, buffer, 100, 0, (struct sockaddr *)&from, &length));
-	saw("its port: %d", from.sin_port == name_of(a).sin_port);
+	saw("its name: %d",
+	    from.sin_addr.s_addr == there.sin_addr.s_addr && from.sin_port == name_of(a).sin_port);
 	SAW(sendto(b, "back", 4, 0, (struct sockaddr *)&from, sizeof(from)));
 	saw_next("the answer", a, 100);
 }
@@ -321,9 +322,11 @@ static void datagram_reuse(const void *none)
 	SAW(bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&at, sizeof(at)));
 	for (int i = 0; i < 10; i++)
 		MUST(sendto(c, "x", 1, 0, (struct sockaddr *)&at, sizeof(at)));
-	settle();
-	while (recv(a, buffer, 10, MSG_DONTWAIT) == 1 || recv(b, buffer, 10, MSG_DONTWAIT) == 1)
-		got++;
+	for (int n = 0; n < 50 && got < 10; n++) {
+		settle();
+		while (recv(a, buffer, 10, MSG_DONTWAIT) == 1 || recv(b, buffer, 10, MSG_DONTWAIT) == 1)
+			got++;
+	}
 	saw("received: %d", got);
 }
 
@@ -354,7 +357,7 @@ static void datagram_six(const void *none)
 	SAW(sendto(a, "six", 3, 0, (struct sockaddr *)&to, sizeof(to)));
 	await(b, POLLIN);
 	SAW(recvfrom(b, buffer, 100, 0, (struct sockaddr *)&from, &length));
-	saw("from: %d", memcmp(&from.sin6_addr, &there6.sin6_addr, 16));
+	saw("from: %d", memcmp(&from.sin6_addr, &there6.sin6_addr, 16) != 0);
 	SAW(sendto(b, "back", 4, 0, (struct sockaddr *)&from, length));
 	saw_next("received", a, 100);
 	at = there;
@@ -456,8 +459,7 @@ static void datagram_overflow(const void *none)
 	(void)none;
 	for (int i = 0; i < 3000; i++)
 		refused += send_to(a, buffer, 1000, b) != 1000;
-	settle();
-	while (recv(b, buffer, sizeof(buffer), MSG_DONTWAIT) == 1000)
+	while (await_ms(b, POLLIN, 300) & POLLIN && recv(b, buffer, sizeof(buffer), MSG_DONTWAIT) == 1000)
 		got++;
 	saw("refused %d, received %s", refused, got == 0 ? "none" : got < 3000 ? "some" : "all");
 	SAW(send_to(a, "x", 1, b));

@@ -382,6 +382,9 @@ static void one_is_woken(const void *none)
 	for (int i = 0; i < 20; i++)
 		after += wakes(children[i]);
 	saw("%s were woken", after == before ? "none" : after - before < 10 ? "few" : "many");
+	shutdown(l, SHUT_RD);
+	while (wait(NULL) > 0)
+		;
 }
 
 const struct test sharing_tests[] = {

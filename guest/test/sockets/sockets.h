@@ -86,6 +86,9 @@ struct pair connected(void);
 int dial(const struct sockaddr_in *to);
 /* Wait until poll() says one of events, for at most 5 s; what it said. */
 short await(int fd, short events);
+short await_ms(int fd, short events, int ms);
+/* Wait until so many bytes of a stream are there, for at most 5 s: to the outside they are under way for a while. */
+void arrived(int fd, int bytes);
 /* Let what is under way arrive. */
 void settle(void);
 void nap(int ms);

@@ -141,21 +141,31 @@ size_t fill(int fd)
 
 	for (int idle = 0; idle < 4; idle = total == before ? idle + 1 : 0) {
 		before = total;
-		while ((n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
-			total += (size_t)n;
-		while ((n = send(fd, bytes, 1, MSG_DONTWAIT)) > 0)
+		/* Room that comes meanwhile is not filled byte by byte. */
+		while ((n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 || (n = send(fd, bytes, 1, MSG_DONTWAIT)) > 0)
 			total += (size_t)n;
 		settle();
 	}
 	return total;
 }
 
-short await(int fd, short events)
+short await_ms(int fd, short events, int ms)
 {
 	struct pollfd p = { .fd = fd, .events = events };
 
-	poll(&p, 1, 5000);
+	poll(&p, 1, ms);
 	return p.revents;
+}
+
+short await(int fd, short events)
+{
+	return await_ms(fd, events, 5000);
+}
+
+void arrived(int fd, int bytes)
+{
+	for (int n = 0, i = 0; i < 500 && (ioctl(fd, FIONREAD, &n) < 0 || n < bytes); i++)
+		nap(10);
 }
 
 void nap(int ms)

@@ -234,6 +234,7 @@ static void uring_messages(const void *none)
 	settle();
 	submit(&r, op(IORING_OP_SENDMSG, p.a, &sent, 1));
 	saw_completion(&r, "sendmsg");
+	settle();
 	submit(&r, op(IORING_OP_SENDMSG, p.a, &sent, 1));
 	saw_completion(&r, "sendmsg");
 }

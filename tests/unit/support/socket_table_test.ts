@@ -1,55 +1,103 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { contradictions, parseSocketTable } from "../../support/socket_table.ts";
+import { contradictions, parseSocketTable, type Way } from "../../support/socket_table.ts";
 
 const DOCUMENT = `
-| call | over circuits | how, why | cases |
-| --- | --- | --- | --- |
-| one | same | | \`one\`, \`two\` |
-| three | different | because | \`three\` |
+| call | to another VM | to the outside | how, why | cases |
+| --- | --- | --- | --- | --- |
+| one | same | same | | \`one\`, \`two\` |
+| three | different | same | because | \`three\` |
+| four | not supported | different | because | \`four\` |
+| five | same | - | it makes no sense there | \`five\` |
 
 \`\`\`diff
 # three
 - a
 + b
 \`\`\`
+
+\`\`\`diff
+# four
+- a
+\`\`\`
+
+\`\`\`diff
+# four, to the outside
++ z
+\`\`\`
 `;
 
-const runs = (change: Record<string, [string[], string[]]> = {}): [Map<string, string[]>, Map<string, string[]>] => {
-  const all: Record<string, [string[], string[]]> = {
-    one: [["x"], ["x"]],
-    two: [[], []],
-    three: [["a", "c"], ["b", "c"]],
-    ...change,
-  };
-  return [0, 1].map((i) => new Map(Object.entries(all).map(([name, saw]) => [name, saw[i]!]))) as ReturnType<
-    typeof runs
-  >;
+type Runs = [native: Map<string, string[]>, circuits: Map<string, string[]>];
+
+const NATIVE: Record<string, string[]> = { one: ["x"], two: [], three: ["a", "c"], four: ["a"], five: ["e"] };
+const CIRCUITS: Record<Way, Record<string, string[]>> = {
+  "to another VM": { ...NATIVE, three: ["b", "c"], four: [] },
+  "to the outside": { ...NATIVE, four: ["a", "z"], five: [] },
 };
 
-const names = (change?: Parameters<typeof runs>[0], document = DOCUMENT): string[] => [
-  ...contradictions(parseSocketTable(document), ...runs(change)).keys(),
-];
+/** As the document says, but for what is given. */
+function runs(way: Way, change: Record<string, [native: string[], circuits: string[]]> = {}): Runs {
+  const made: Runs = [new Map(Object.entries(NATIVE)), new Map(Object.entries(CIRCUITS[way]))];
+  for (const [name, saw] of Object.entries(change)) made.forEach((run, i) => run.set(name, saw[i]!));
+  return made;
+}
+
+function names(way: Way, change?: Parameters<typeof runs>[1], document = DOCUMENT): string[] {
+  return [...contradictions(way, parseSocketTable(document)[way], ...runs(way, change)).keys()];
+}
 
 Deno.test("contradictions() finds none where all is as the document says", () => {
-  assertEquals(names(), []);
+  assertEquals(names("to another VM"), []);
+  assertEquals(names("to the outside"), []);
 });
 
 Deno.test("contradictions() finds what differs unsaid, is the same unsaid, or differs in another way", () => {
-  assertEquals(names({ one: [["x"], ["y"]] }), ["one"]);
-  assertEquals(names({ one: [["x"], ["x", "more"]] }), ["one"]);
-  assertEquals(names({ three: [["a", "c"], ["a", "c"]] }), ["three"]);
-  assertEquals(names({ three: [["a", "c"], ["d", "c"]] }), ["three"]);
+  for (const way of ["to another VM", "to the outside"] as const) {
+    assertEquals(names(way, { one: [["x"], ["y"]] }), ["one"]);
+    assertEquals(names(way, { one: [["x"], ["x", "more"]] }), ["one"]);
+    assertEquals(names(way, { four: [["a"], ["a"]] }), ["four"]);
+    assertEquals(names(way, { four: [["a"], ["d"]] }), ["four"]);
+  }
+});
+
+Deno.test("contradictions() takes each way for itself", () => {
+  const both = { three: [["a", "c"], ["b", "c"]] } satisfies Parameters<typeof runs>[1];
+  assertEquals([names("to another VM", both), names("to the outside", both)], [[], ["three"]]);
+  const neither = { three: [["a", "c"], ["a", "c"]] } satisfies Parameters<typeof runs>[1];
+  assertEquals([names("to another VM", neither), names("to the outside", neither)], [["three"], []]);
+});
+
+Deno.test("contradictions() asks nothing of a case that is not run this way, but that there is one", () => {
+  const [native, circuits] = runs("to the outside");
+  circuits.delete("five");
+  const table = parseSocketTable(DOCUMENT)["to the outside"];
+  assertEquals([...contradictions("to the outside", table, native, circuits).keys()], []);
+  native.delete("five");
+  assertEquals([...contradictions("to the outside", table, native, circuits).keys()], ["five"]);
 });
 
 Deno.test("contradictions() finds cases without a row, rows without a case, and cases that only one run had", () => {
-  assertEquals(names({ four: [[], []] }), ["four"]);
-  assertEquals(names({}, DOCUMENT.replace("`two`", "`two`, `five`")), ["five"]);
-  const [native, circuits] = runs();
+  assertEquals(names("to the outside", { six: [[], []] }), ["six"]);
+  assertEquals(names("to the outside", {}, DOCUMENT.replace("`two`", "`two`, `seven`")), ["seven"]);
+  const [native, circuits] = runs("to the outside");
   circuits.delete("one");
-  assertEquals([...contradictions(parseSocketTable(DOCUMENT), native, circuits).keys()], ["one"]);
+  const table = parseSocketTable(DOCUMENT)["to the outside"];
+  assertEquals([...contradictions("to the outside", table, native, circuits).keys()], ["one"]);
 });
 
-Deno.test("parseSocketTable() refuses two rows of a case, and a verdict that is none", () => {
-  assertThrows(() => parseSocketTable(DOCUMENT.replace("`two`", "`three`")), Error, "three has two rows");
-  assertThrows(() => parseSocketTable(DOCUMENT.replace("| same |", "| alike |")), Error, "not a row");
+Deno.test("contradictions() finds a difference that is shown of a case that is called the same", () => {
+  const document = DOCUMENT.replace("# three\n", "# three, to the outside\n");
+  assertEquals(names("to the outside", {}, document), ["three"]);
+});
+
+Deno.test("parseSocketTable() refuses what it cannot read, or what is said twice", () => {
+  const refused = (of: string, by: string, message: string): void => {
+    assertThrows(() => parseSocketTable(DOCUMENT.replace(of, by)), Error, message);
+  };
+  refused("`two`", "`three`", "three has two rows");
+  refused("| same | same |", "| same | alike |", "not a row");
+  refused("| same | same |", "| same |", "not a row");
+  refused("it makes no sense there", "", "not a row");
+  refused("| to the outside |", "| elsewhere |", "not the columns");
+  refused("# four,", "# nobody,", "the difference of nobody, to the outside is shown, but it has no row");
+  refused("# four, to the outside", "# four", "the difference of four is shown twice");
 });
