@@ -38,6 +38,29 @@ static int csvn_accept_native(struct socket *sock, struct socket *newsock,
 	return err;
 }
 
+/* Close what waits, and was lost with its device. */
+static void csvn_accept_skip_lost(struct csvn_sock *cs)
+{
+	struct csvn_circuit *c, *next;
+	unsigned long flags;
+	LIST_HEAD(lost);
+
+	spin_lock_irqsave(&cs->lock, flags);
+	if (cs->listener) {
+		list_for_each_entry_safe(c, next, &cs->listener->pending, pending) {
+			if (!READ_ONCE(c->lost))
+				continue;
+			list_move_tail(&c->pending, &lost);
+			cs->listener->waiting--;
+		}
+	}
+	spin_unlock_irqrestore(&cs->lock, flags);
+	list_for_each_entry_safe(c, next, &lost, pending) {
+		list_del_init(&c->pending);
+		csvn_circuit_close(c, 0);
+	}
+}
+
 /* The oldest circuit that waits, or NULL. The caller takes over its count. */
 static struct csvn_circuit *csvn_accept_take(struct csvn_sock *cs, bool *listening)
 {
@@ -179,11 +202,20 @@ int csvn_accept(struct socket *sock, struct socket *newsock, CSVN_ACCEPT_PARAMS)
 /* A circuit waits for accept(). */
 bool csvn_accept_ready(struct csvn_sock *cs)
 {
+	struct csvn_circuit *c = NULL;
 	unsigned long flags;
-	bool ready;
+	bool lost;
 
-	spin_lock_irqsave(&cs->lock, flags);
-	ready = cs->listener && !list_empty(&cs->listener->pending);
-	spin_unlock_irqrestore(&cs->lock, flags);
-	return ready;
+	do {
+		spin_lock_irqsave(&cs->lock, flags);
+		if (cs->listener)
+			c = list_first_entry_or_null(&cs->listener->pending, struct csvn_circuit, pending);
+		lost = c && READ_ONCE(c->lost);
+		spin_unlock_irqrestore(&cs->lock, flags);
+		if (lost) {
+			csvn_accept_skip_lost(cs);
+			c = NULL;
+		}
+	} while (lost);
+	return c;
 }

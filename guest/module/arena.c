@@ -110,7 +110,7 @@ void csvn_arena_mapped(struct csvn_device *dev, const union csvn_record *ev)
 	xa_lock_irqsave(&dev->arenas, flags);
 	err = -__xa_insert(&dev->arenas, a->id, a, GFP_ATOMIC);
 	if (!err && a->looking)
-		queue_work(csvn_workqueue, &a->work);
+		queue_work(csvn_arena_workqueue, &a->work);
 	xa_unlock_irqrestore(&dev->arenas, flags);
 	if (err) {
 		dev_err_ratelimited(&dev->vdev->dev, "arena %u: error %d\n", e->arena, err);
@@ -173,7 +173,7 @@ void csvn_arenas_drop(struct csvn_device *dev)
 	struct csvn_arena *a;
 	unsigned long id;
 
-	flush_workqueue(csvn_workqueue);
+	flush_workqueue(csvn_arena_workqueue);
 	xa_for_each(&dev->arenas, id, a) {
 		xa_erase_irq(&dev->arenas, id);
 		kfree_rcu(a, rcu);

@@ -402,6 +402,8 @@ bool csvn_circuits_lost(struct csvn_device *dev)
 		cond_resched();
 	}
 	synchronize_rcu(); /* pairs with csvn_circuit_close() */
+	if (!drained)
+		dev->stuck = true;
 	return drained;
 }
 

@@ -188,7 +188,7 @@ static void csvn_control_answered(struct list_head *done)
 {
 	struct csvn_request *req, *next;
 
-	rcu_read_lock(); /* pairs with csvn_circuits_lost(): what is answered now is of the switch that is given up there */
+	rcu_read_lock(); /* pairs with csvn_circuits_lost(): what was taken back is of the switch that is given up there */
 	list_for_each_entry_safe(req, next, done, node) {
 		list_del_init(&req->node);
 		req->done(req, csvn_answer(req));
@@ -203,7 +203,8 @@ void csvn_request_send(struct csvn_device *dev, struct csvn_request *req)
 	unsigned long flags;
 	LIST_HEAD(done);
 
-	rcu_read_lock(); /* the queue may be notified: pairs with csvn_control_drop() */
+	/* The queue may be notified: pairs with csvn_control_stop(). And what is taken back is answered: see csvn_control_answered(). */
+	rcu_read_lock();
 	spin_lock_irqsave(&dev->control_lock, flags);
 	if ((dev->up || type == CSVN_REQ_HELLO || type == CSVN_REQ_BYE) && !dev->dead) {
 		req->out.header.token = ++dev->token;
@@ -226,8 +227,8 @@ void csvn_request_send(struct csvn_device *dev, struct csvn_request *req)
 	spin_unlock_irqrestore(&dev->control_lock, flags);
 	if (kick)
 		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
-	rcu_read_unlock();
 	csvn_control_answered(&done);
+	rcu_read_unlock();
 	if (!taken)
 		req->done(req, ENETDOWN);
 }
@@ -251,24 +252,31 @@ void csvn_control_look(struct csvn_device *dev)
 	spin_unlock_irqrestore(&dev->control_lock, flags);
 	if (kick)
 		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
-	rcu_read_unlock();
 	csvn_control_answered(&done);
+	rcu_read_unlock();
 }
 
 /* A quiet request's answer is waited for from now on. The caller counts req. */
 void csvn_request_await(struct csvn_device *dev, struct csvn_request *req)
 {
 	unsigned long flags;
+	bool kick = false;
 	LIST_HEAD(done);
 
+	rcu_read_lock(); /* as in csvn_request_send() */
 	spin_lock_irqsave(&dev->control_lock, flags);
 	if (req->quiet && !req->answered && !dev->dead) {
 		req->quiet = false;
 		dev->awaited++;
 		csvn_control_listen(dev, &done);
+		csvn_control_fill(dev); /* there is place now */
+		kick = csvn_control_kick(dev);
 	}
 	spin_unlock_irqrestore(&dev->control_lock, flags);
+	if (kick)
+		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
 	csvn_control_answered(&done);
+	rcu_read_unlock();
 }
 
 /* Nothing urgent has come along. */
@@ -320,6 +328,7 @@ void csvn_control_done(struct virtqueue *vq)
 	LIST_HEAD(done);
 	bool kick;
 
+	rcu_read_lock(); /* as in csvn_request_send() */
 	spin_lock_irqsave(&dev->control_lock, flags);
 	do {
 		virtqueue_disable_cb(vq);
@@ -334,6 +343,7 @@ void csvn_control_done(struct virtqueue *vq)
 		virtqueue_notify(vq);
 	atomic_set(&dev->heard, 1);
 	csvn_control_answered(&done);
+	rcu_read_unlock();
 }
 
 void csvn_control_init(struct csvn_device *dev)

@@ -31,8 +31,10 @@ static void csvn_credit_tell(struct csvn_sock *cs, struct csvn_device *dev)
 	if (!csvn_request_mention(dev, &out, CSVN_REQ_CREDIT, sizeof(out.credit), GFP_ATOMIC))
 		return;
 	spin_lock_irqsave(&cs->lock, flags);
-	if (cs->listener)
-		cs->listener->gathered += count;
+	if (cs->listener == l) {
+		l->gathered += count;
+		mod_timer(&l->late, jiffies + CSVN_CREDIT_JIFFIES);
+	}
 	spin_unlock_irqrestore(&cs->lock, flags);
 }
 

@@ -66,6 +66,7 @@ struct csvn_device;
 struct csvn_dsock;
 struct csvn_mapping;
 struct csvn_sock;
+struct csvn_telling;
 
 union csvn_record {
 	struct csvn_header header;
@@ -196,6 +197,7 @@ struct csvn_device {
 	/* circuit.c */
 	spinlock_t circuits_lock; /* writers; readers have RCU */
 	bool closing; /* the device takes no more circuits */
+	bool stuck; /* somebody touches the window for good: it stays mapped */
 	struct csvn_early {
 		u32 id;
 		u32 error;
@@ -213,6 +215,8 @@ struct csvn_device {
 	bool hello_answered;
 	int refusal; /* negative errno, when REFUSED */
 	bool silent; /* the switch is taken for dead */
+	bool leaving; /* the device goes: nothing changes any more */
+	bool ping; /* it is to be sent; the beat's */
 	struct delayed_work beat;
 	atomic_t heard; /* something came from the switch since the last beat */
 	unsigned int beats; /* without an answer; the beat's */
@@ -254,6 +258,7 @@ struct csvn_circuit {
 	int reset; /* errno of a RESET event, else 0 */
 	bool lost; /* the device is gone: the memory must not be touched */
 	bool violated; /* the peer broke an invariant: so says nobody who shares the own control page with a program */
+	struct csvn_telling *telling; /* OPTIONS under way, or NULL; the lock of the socket that sent it: see host_options.c */
 	struct csvn_request close;
 };
 
@@ -332,7 +337,7 @@ struct csvn_sock {
 /* main.c */
 extern unsigned int csvn_spin_us;
 extern bool csvn_hairpin;
-extern struct workqueue_struct *csvn_workqueue;
+extern struct workqueue_struct *csvn_workqueue, *csvn_arena_workqueue;
 
 /* family.c */
 int csvn_family_init(void);
@@ -595,6 +600,7 @@ struct csvn_device *csvn_netdev_device(struct net_device *netdev);
 
 /* dgram_orphan.c */
 void csvn_orphans_drain(void);
+void csvn_orphans_exit(void);
 
 /* debug.c */
 void csvn_debug_init(void);

@@ -24,6 +24,8 @@
 static DEFINE_SPINLOCK(csvn_active_lock);
 static struct csvn_device *csvn_active; /* csvn_active_lock */
 static atomic_t csvn_devices; /* bound: one at most */
+static DEFINE_MUTEX(csvn_bound_lock);
+static struct csvn_device *csvn_bound; /* csvn_bound_lock: from probe to remove, whether the switch is there or not */
 
 struct csvn_device *csvn_device_get(void)
 {
@@ -59,6 +61,14 @@ void csvn_device_activate(struct csvn_device *dev)
 	spin_unlock_irqrestore(&csvn_active_lock, flags);
 }
 
+/* Waits for a reboot that is saying BYE. */
+static void csvn_device_bind(struct csvn_device *dev)
+{
+	mutex_lock(&csvn_bound_lock);
+	csvn_bound = dev;
+	mutex_unlock(&csvn_bound_lock);
+}
+
 static struct csvn_device *csvn_device_new(struct virtio_device *vdev)
 {
 	struct csvn_device *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
@@ -91,7 +101,11 @@ static int csvn_device_queues(struct csvn_device *dev)
 		[CSVN_QUEUE_WAKE] = "wake",
 	};
 
-	return csvn_find_vqs(dev->vdev, CSVN_QUEUES, dev->vq, callbacks, names);
+	int err = csvn_find_vqs(dev->vdev, CSVN_QUEUES, dev->vq, callbacks, names);
+
+	if (err)
+		memset(dev->vq, 0, sizeof(dev->vq)); /* those that it had found are gone */
+	return err;
 }
 
 static int csvn_device_window(struct csvn_device *dev)
@@ -131,14 +145,15 @@ static void csvn_device_bye(struct csvn_device *dev)
 static void csvn_device_stop(struct csvn_device *dev)
 {
 	struct virtio_device *vdev = dev->vdev;
-	bool drained = true, met;
+	bool met;
 
+	csvn_device_bind(NULL);
 	csvn_orphans_drain();
 	met = csvn_presence_end(dev);
 	csvn_netdev_remove(dev);
 	csvn_control_up(dev, false);
 	if (met) {
-		drained = csvn_circuits_lost(dev);
+		csvn_circuits_lost(dev);
 		csvn_device_bye(dev);
 	}
 	csvn_control_stop(dev);
@@ -146,13 +161,13 @@ static void csvn_device_stop(struct csvn_device *dev)
 	if (dev->vq[0]) {
 		csvn_control_drop(dev);
 		csvn_bells_drop(dev);
-		drained &= csvn_circuits_lost(dev); /* of answers that came meanwhile */
+		csvn_circuits_lost(dev); /* of answers that came meanwhile */
 		csvn_arenas_drop(dev);
 		csvn_presence_exit(dev);
 		vdev->config->del_vqs(vdev);
 	}
 	if (dev->window) {
-		if (drained)
+		if (!dev->stuck)
 			memunmap(dev->window);
 		else
 			dev_warn(&vdev->dev, "copies are stuck, the window stays mapped\n");
@@ -206,6 +221,7 @@ static int csvn_probe(struct virtio_device *vdev)
 		virtio_device_ready(vdev);
 		virtqueue_kick(dev->vq[CSVN_QUEUE_EVENT]);
 		virtqueue_kick(dev->vq[CSVN_QUEUE_WAKE]);
+		csvn_device_bind(dev);
 		err = csvn_presence_begin(dev, CSVN_HELLO_MS);
 	}
 	if (err) {
@@ -222,13 +238,16 @@ static void csvn_remove(struct virtio_device *vdev)
 
 static int csvn_reboot(struct notifier_block *nb, unsigned long action, void *data)
 {
-	struct csvn_device *dev = csvn_device_get();
+	struct csvn_device *dev;
 
+	mutex_lock(&csvn_bound_lock);
+	dev = csvn_bound;
 	if (dev) {
 		csvn_orphans_drain();
-		csvn_device_bye(dev);
-		csvn_device_put(dev);
+		if (csvn_presence_end(dev)) /* nobody calls the switch, or takes it for dead, while it hears BYE */
+			csvn_device_bye(dev);
 	}
+	mutex_unlock(&csvn_bound_lock);
 	return NOTIFY_DONE;
 }
 

@@ -60,6 +60,7 @@ struct csvn_dsock *csvn_dsock_need(struct socket *sock)
 	ds->sock = sock;
 	ds->sk = sock->sk;
 	ds->native = csvn_dgram_family(sock->sk->sk_family);
+	ds->again_ms = CSVN_AGAIN_MS;
 	csvn_spin_init(&ds->spin_rx);
 	old = cmpxchg((struct csvn_dsock **)&SOCK_INODE(sock)->i_private, NULL, ds);
 	if (old) {
@@ -254,6 +255,10 @@ static int csvn_dgram_release_sock(struct socket *sock)
 	ds->port = inet_sk(sock->sk)->inet_num;
 	csvn_orphan_begin(ds);
 	csvn_dgram_sweep(ds);
+	spin_lock_irq(&ds->lock);
+	if (ds->waiting) /* somebody must see to it that they do not wait for too long */
+		csvn_dgram_kick(ds, CSVN_WAITING_MS);
+	spin_unlock_irq(&ds->lock);
 	csvn_orphan_end(ds);
 	SOCK_INODE(sock)->i_private = NULL;
 	csvn_dsock_put(ds);

@@ -14,9 +14,13 @@
 #define CSVN_WAITING_MAX 256u /* datagrams of a socket that wait for a circuit */
 #define CSVN_DGRAM_BACKLOG 1024u /* circuits of others that a socket takes */
 #define CSVN_REACH_MS 10000u /* datagrams do not wait longer for a circuit */
-#define CSVN_AGAIN_MS 2u /* between two looks whether an orphan still has the port */
+#define CSVN_AGAIN_MS 2u /* between two looks whether an orphan still has the port, at first, */
+#define CSVN_AGAIN_MOST_MS 64u /* and later: each takes twice as long as the one before */
+#define CSVN_WAITING_MS 250u /* between two looks at what waits */
 #define CSVN_ORPHAN_BYTES (16l << 20) /* that outlive their sockets, of all sockets */
+#define CSVN_ORPHAN_CONNECTS 256l /* of all of them, under way */
 #define CSVN_ORPHAN_MS 1000u /* that removal waits for them */
+#define CSVN_ORPHAN_END_MS 15000u /* the same when the module goes: longer than any of them lives */
 #define CSVN_BIND_MS 2000u /* bind() waits for the switch at most */
 #define CSVN_SEGMENTS_MAX 128u /* datagrams in one send with UDP_SEGMENT */
 
@@ -42,7 +46,6 @@ struct csvn_reach {
 	struct csvn_dsock *ds; /* counted */
 	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
 	struct csvn_flow *flow; /* NULL: given up; csvn_dsock.lock */
-	unsigned long since; /* jiffies, when the oldest datagram that waits began to */
 };
 
 /* A remote endpoint. Freed by holders of tx and lock alone. */
@@ -54,8 +57,9 @@ struct csvn_flow {
 	struct csvn_reach *reach; /* an attempt is under way */
 	struct list_head waiting; /* oldest first; with a circuit, tx sends them */
 	unsigned long used; /* jiffies */
-	bool again; /* an orphan has the port: ask later, */
-	struct csvn_endpoint local; /* from here */
+	unsigned long since; /* jiffies, when the oldest that waits began to, or connect() asked */
+	bool again; /* ask later: an orphan has the port, or the circuit was over before anything was sent */
+	struct csvn_endpoint local; /* where what waits is sent from */
 };
 
 /* How and where datagrams are sent. */
@@ -92,12 +96,14 @@ struct csvn_dsock {
 	u32 waiting; /* datagrams in all flows */
 	u32 waiting_bytes;
 	u32 reaching; /* CONNECTs that were not answered */
-	u32 orphan_bytes; /* of those that wait, when the socket was closed, until none does */
+	long orphan_bytes; /* what is charged for an orphan: memory, */
+	long orphan_connects; /* and CONNECTs under way */
 	bool connected; /* over a circuit */
 	struct csvn_endpoint peer;
 
 	struct list_head orphan; /* dgram_orphan.c */
 	u16 port; /* once it is closed; constant then */
+	unsigned int again_ms; /* until the next look whether an orphan still has the port; tx */
 
 	bool edge; /* somebody polls edge-triggered: arm after each datagram */
 	bool native_next; /* whose turn it is, when circuits and the native queue have something; hint */
@@ -132,8 +138,8 @@ struct csvn_flow *csvn_flow_find(struct csvn_dsock *ds, const struct csvn_endpoi
 struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoint *remote, gfp_t gfp);
 struct csvn_circuit *csvn_flow_other(struct csvn_dsock *ds, const struct csvn_flow *flow);
 void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct csvn_endpoint *remote);
-int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-		    const struct csvn_endpoint *local);
+void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
+		     const struct csvn_endpoint *local);
 bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
 void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev);
 void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
@@ -147,10 +153,13 @@ void csvn_dgram_sweep(struct csvn_dsock *ds);
 void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
 void csvn_dgram_forget(struct csvn_dsock *ds, const struct csvn_endpoint *keep);
 
-/* The other end is done with it; what is in the ring may be read. The memory may be touched. */
+/*
+ * The other end is done with it; what is in the ring may be read. The memory may be touched. Who wants to know whether anything
+ * is left looks at this first, and at the ring afterwards: then nothing more comes.
+ */
 static inline bool csvn_over(const struct csvn_circuit *c)
 {
-	return READ_ONCE(c->ended) || csvn_peer_state(&c->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET);
+	return smp_load_acquire(&c->ended) || csvn_peer_state(&c->end) & (CSVN_STATE_CLOSED | CSVN_STATE_RESET);
 }
 
 /* It looks as if a datagram is there. */
@@ -161,8 +170,10 @@ static inline bool csvn_has_frame(const struct csvn_circuit *c)
 
 /* dgram_orphan.c */
 void csvn_orphan_begin(struct csvn_dsock *ds);
+void csvn_orphan_charge(struct csvn_dsock *ds);
+bool csvn_orphan_may_ask(const struct csvn_dsock *ds);
 void csvn_orphan_end(struct csvn_dsock *ds);
-bool csvn_orphan_has(const struct csvn_dsock *ds, const struct csvn_endpoint *local);
+bool csvn_orphan_has(struct csvn_dsock *ds, u16 port);
 
 /* dgram_frame.c */
 u32 csvn_frame_bytes(u32 size);

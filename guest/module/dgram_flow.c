@@ -102,9 +102,13 @@ static bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int
 /* Have the work done, after ms milliseconds at most. Any context. */
 void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms)
 {
+	unsigned long delay = msecs_to_jiffies(ms);
+	bool late = delayed_work_pending(&ds->work) &&
+		    time_before(jiffies + delay, READ_ONCE(ds->work.timer.expires)); /* it would come too late */
+
 	refcount_inc(&ds->ref);
-	if (ms ? !queue_delayed_work(csvn_workqueue, &ds->work, msecs_to_jiffies(ms)) :
-		 mod_delayed_work(csvn_workqueue, &ds->work, 0))
+	if (ms && !late ? !queue_delayed_work(csvn_workqueue, &ds->work, delay) :
+			  mod_delayed_work(csvn_workqueue, &ds->work, delay))
 		csvn_dsock_put(ds); /* it was queued, and counted, already */
 }
 
@@ -359,8 +363,8 @@ bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned lon
 		mutex_unlock(&ds->rx);
 	if (tx)
 		mutex_unlock(&ds->tx);
-	if (mine)
-		csvn_circuit_put(c);
+	if (mine && rx && tx)
+		csvn_circuit_put(c); /* else whoever is stuck has it, for good */
 	return rx && tx;
 }
 
@@ -391,17 +395,19 @@ static struct csvn_circuit *csvn_reach_known(struct csvn_reach *a, u32 id)
 }
 
 /*
- * The circuit that was granted, counted; *known when it is one of the socket's already, or was when this looked: that to the
- * host. NULL, and *error, when it cannot be used.
+ * The circuit that was granted, counted; *known when there is one already, of the socket, or of nobody yet (another answer brings it
+ * just now): that to the host. NULL, and *error, when it cannot be used.
  */
 static struct csvn_circuit *csvn_reach_circuit(struct csvn_reach *a, bool *known, int *error)
 {
 	const struct csvn_connect_response *in = &a->req.in.connect_response;
+	const struct csvn_dsock *owner;
 	struct csvn_circuit *c;
 
 	if (in->flags & CSVN_CONNECT_HOST) {
 		c = csvn_reach_known(a, in->circuit);
-		*known = c && READ_ONCE(c->ds) == a->ds;
+		owner = c ? READ_ONCE(c->ds) : NULL;
+		*known = c && (!owner || owner == a->ds);
 		if (*known)
 			return c;
 		if (c) {
@@ -455,11 +461,11 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 		has = csvn_dgram_attach(ds, c);
 	if (has && !known)
 		readable = csvn_readable(c);
-	else if (c && !has && flow)
+	else if (c && !has && !known && flow)
 		error = ENETDOWN;
 	if (flow && has) {
 		csvn_flow_attach(ds, flow, c);
-	} else if (flow && !flow->circuit) {
+	} else if (flow && !flow->circuit && !known) { /* known: the work asks again */
 		/* As with ICMP: nobody is told who has sent nothing, and what is only full is no error. */
 		if (error != ENOBUFS && error != EAGAIN)
 			report = csvn_flow_refused(ds, flow, error ?: ECONNREFUSED);
@@ -468,7 +474,7 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	ds->reaching--;
 	if (!ds->released)
 		sock = ds->sock;
-	csvn_dgram_kick(ds, ds->released || error ? 0 : CSVN_REACH_MS);
+	csvn_dgram_kick(ds, ds->released || error || !has ? 0 : CSVN_REACH_MS);
 	spin_unlock_irqrestore(&ds->lock, flags);
 	if (sock && (report || readable))
 		csvn_notify(sock, EPOLLIN | (report ? EPOLLOUT | EPOLLERR : 0));
@@ -484,37 +490,34 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	csvn_reach_put(a);
 }
 
-/* Ask later: a closed socket with the same port is not done with it. tx is held. */
+/* Ask later: a closed socket with the same port is not done with it, or there is no memory. tx is held. */
 static void csvn_flow_later(struct csvn_dsock *ds, struct csvn_flow *flow, const struct csvn_endpoint *local)
 {
 	spin_lock_irq(&ds->lock);
-	if (!flow->again)
-		flow->used = jiffies;
+	if (list_empty(&flow->waiting) && !flow->again)
+		flow->since = jiffies;
 	flow->again = true;
 	flow->local = *local;
-	csvn_dgram_kick(ds, CSVN_AGAIN_MS);
+	csvn_dgram_kick(ds, ds->again_ms);
 	spin_unlock_irq(&ds->lock);
 }
 
-/* Ask for a circuit for a flow that has none. Takes over the caller's count of dev. tx is held. */
-int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-		    const struct csvn_endpoint *local)
+/* Ask for a circuit for a flow that has none, now or later. Takes over the caller's count of dev. tx is held. */
+void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
+		     const struct csvn_endpoint *local)
 {
-	struct csvn_reach *a;
+	struct csvn_reach *a = NULL;
 	struct csvn_connect *out;
 
-	if (csvn_orphan_has(ds, local)) {
-		csvn_flow_later(ds, flow, local);
-		csvn_device_put(dev);
-		return 0;
-	}
-	a = kzalloc(sizeof(*a), GFP_KERNEL);
+	if (!csvn_orphan_has(ds, local->port))
+		a = kzalloc(sizeof(*a), GFP_KERNEL_ACCOUNT);
 	if (a)
-		a->circuit = csvn_circuit_new(dev, GFP_KERNEL);
+		a->circuit = csvn_circuit_new(dev, GFP_KERNEL_ACCOUNT);
 	if (!a || !a->circuit) {
 		kfree(a);
+		csvn_flow_later(ds, flow, local);
 		csvn_device_put(dev);
-		return -ENOMEM;
+		return;
 	}
 	a->circuit->datagram = true;
 	a->circuit->local = *local;
@@ -523,7 +526,6 @@ int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_d
 	a->ds = ds;
 	refcount_inc(&ds->ref);
 	refcount_set(&a->ref, 2); /* the request's and the flow's */
-	a->since = flow->again ? flow->used : jiffies;
 	out = &a->req.out.connect;
 	out->local = *local;
 	out->remote = flow->remote;
@@ -533,13 +535,15 @@ int csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_d
 	spin_lock_irq(&ds->lock);
 	a->flow = flow;
 	flow->reach = a;
+	if (list_empty(&flow->waiting) && !flow->again)
+		flow->since = jiffies;
 	flow->again = false;
-	flow->used = a->since;
 	ds->reaching++;
+	if (ds->released)
+		csvn_orphan_charge(ds);
 	spin_unlock_irq(&ds->lock);
 	csvn_dgram_kick(ds, CSVN_REACH_MS);
 	csvn_request_send(dev, &a->req);
-	return 0;
 }
 
 /* Give up a flow's attempt; false when there is none. What waits is dropped. tx is held. */
@@ -569,19 +573,41 @@ static bool csvn_idle(unsigned long used)
 	return time_after_eq(jiffies, used + READ_ONCE(csvn_datagram_idle) * HZ);
 }
 
+/* Does anything wait that is to be sent by c? ds->lock is held. */
+static bool csvn_dgram_awaited(struct csvn_dsock *ds, const struct csvn_circuit *c)
+{
+	struct csvn_flow *flow;
+	unsigned int i;
+
+	if (!ds->waiting)
+		return false;
+	if (!c->host) {
+		flow = csvn_flow_find(ds, &c->remote);
+		return flow && flow->circuit == c && !list_empty(&flow->waiting);
+	}
+	for (i = 0; i < ARRAY_SIZE(ds->flows); i++)
+		hlist_for_each_entry(flow, &ds->flows[i], node)
+			if (flow->circuit == c && !list_empty(&flow->waiting))
+				return true;
+	return false;
+}
+
 /* Is c to be closed? tx, rx and ds->lock are held. */
 static bool csvn_dgram_useless(struct csvn_dsock *ds, struct csvn_circuit *c)
 {
+	bool over;
+
 	if (c->host && ds->reaching)
 		return false;
 	if (c->dropped)
 		return true;
 	if (ds->released)
-		return !ds->waiting; /* what waits may have got this circuit just now */
-	if (csvn_readable(c))
+		return !csvn_dgram_awaited(ds, c); /* what waits may have got this circuit just now */
+	over = csvn_over(c);
+	if (csvn_readable(c)) /* afterwards: the other end may just have sent something, and left */
 		return false;
 	/* That of a published port is the switch's to close. */
-	return csvn_over(c) || (csvn_idle(READ_ONCE(c->used)) && !(c->host && c->credit));
+	return over || (csvn_idle(READ_ONCE(c->used)) && !(c->host && c->credit));
 }
 
 /* Close what is useless. tx and rx are held. */
@@ -617,29 +643,35 @@ static void csvn_dgram_close_some(struct csvn_dsock *ds)
 	}
 }
 
-/* A closed socket had the port: ask once more. tx is held. */
-static void csvn_flow_again(struct csvn_dsock *ds, struct csvn_flow *flow, unsigned long late)
+/* Ask once more, if it is worth it: what waits is not too old, and nobody else has the port. tx is held. */
+static void csvn_flow_again(struct csvn_dsock *ds, struct csvn_flow *flow, bool late, bool busy)
 {
 	struct csvn_device *dev = csvn_device_get();
 	bool ask;
 
 	spin_lock_irq(&ds->lock);
-	ask = flow->again && dev && !time_before_eq(flow->used, late);
-	if (flow->again && !ask) {
+	/* It may have got a circuit by itself; and connect() alone is nothing to go on with after close(). */
+	if (late || !dev || flow->circuit || (ds->released && list_empty(&flow->waiting))) {
+		if (!flow->circuit)
+			csvn_flow_drop(ds, flow, dev);
 		flow->again = false;
-		csvn_flow_drop(ds, flow, dev);
 	}
+	ask = flow->again && !busy && csvn_orphan_may_ask(ds);
 	spin_unlock_irq(&ds->lock);
 	if (ask)
-		csvn_flow_reach(ds, flow, dev, &flow->local); /* without memory: the work comes again */
+		csvn_flow_reach(ds, flow, dev, &flow->local);
 	else if (dev)
 		csvn_device_put(dev);
 }
 
-/* Send what waits for flows that have got a circuit, and give up what waits for too long. tx is held. */
+/*
+ * Send what waits for flows that have got a circuit, and give up what waits for too long. What waits for nothing (its circuit was over
+ * before it could be sent, or there was no memory to ask) has one asked for again. tx is held.
+ */
 static void csvn_dgram_flush(struct csvn_dsock *ds)
 {
-	unsigned long late = jiffies - msecs_to_jiffies(CSVN_REACH_MS);
+	unsigned long limit = jiffies - msecs_to_jiffies(CSVN_REACH_MS);
+	bool looked = false, busy = false, later = false;
 	struct csvn_flow *flow;
 	struct hlist_node *next;
 	unsigned int i;
@@ -647,21 +679,34 @@ static void csvn_dgram_flush(struct csvn_dsock *ds)
 	/* Flows are freed with tx held alone, and added at the front: the list may be walked without the lock. */
 	for (i = 0; i < ARRAY_SIZE(ds->flows); i++) {
 		hlist_for_each_entry_safe(flow, next, &ds->flows[i], node) {
-			struct csvn_reach *a;
-			bool give_up;
+			bool give_up, late, again, waits;
 
 			csvn_flow_flush(ds, flow);
 			spin_lock_irq(&ds->lock);
-			a = flow->reach;
-			give_up = a && ((ds->released && list_empty(&flow->waiting)) ||
-					time_before_eq(a->since, late));
+			waits = !list_empty(&flow->waiting);
+			late = time_before_eq(flow->since, limit);
+			give_up = flow->reach && (late || (ds->released && !waits));
+			again = flow->again;
+			if (waits && !flow->circuit && !flow->reach)
+				flow->again = later = true; /* with the next pass: not as fast as the other end leaves */
 			spin_unlock_irq(&ds->lock);
 			if (give_up)
 				csvn_flow_give_up(ds, flow);
-			if (READ_ONCE(flow->again))
-				csvn_flow_again(ds, flow, late);
+			if (!again)
+				continue;
+			if (!looked)
+				busy = csvn_orphan_has(ds, flow->local.port); /* the port is the socket's, of all flows */
+			looked = true;
+			csvn_flow_again(ds, flow, late, busy);
+			later |= flow->again;
 		}
 	}
+	if (!later) {
+		ds->again_ms = CSVN_AGAIN_MS;
+		return;
+	}
+	csvn_dgram_kick(ds, ds->again_ms);
+	ds->again_ms = min(2 * ds->again_ms, CSVN_AGAIN_MOST_MS);
 }
 
 static void csvn_dgram_free_flows(struct csvn_dsock *ds)
@@ -675,11 +720,10 @@ static void csvn_dgram_free_flows(struct csvn_dsock *ds)
 		hlist_for_each_entry_safe(flow, next, &ds->flows[i], node) {
 			if (flow->reach || flow->again)
 				continue;
-			if (!list_empty(&flow->waiting) && (flow->circuit || !ds->released))
+			if (!list_empty(&flow->waiting))
 				continue;
 			if (!ds->released && flow->circuit && !(flow->circuit->host && csvn_idle(flow->used)))
 				continue;
-			csvn_flow_drop(ds, flow, NULL);
 			hlist_del(&flow->node);
 			ds->flow_count--;
 			kfree(flow);
@@ -711,7 +755,7 @@ void csvn_dgram_work(struct work_struct *work)
 	spin_lock_irq(&ds->lock);
 	more = ds->waiting || (!ds->released && (!list_empty(&ds->circuits) || ds->reaching));
 	if (more)
-		csvn_dgram_kick(ds, ds->waiting ? min(ms, 250u) : min(ms, CSVN_REACH_MS));
+		csvn_dgram_kick(ds, ds->waiting ? min(ms, CSVN_WAITING_MS) : min(ms, CSVN_REACH_MS));
 	spin_unlock_irq(&ds->lock);
 	csvn_orphan_end(ds);
 	csvn_dsock_put(ds);

@@ -4,8 +4,9 @@
  *
  * Theory of operation. What sendto() took is on its way, whatever becomes of the socket. Between VMs and to the host's stack that is so once it
  * is in a ring. Until a destination's circuit is there, datagrams wait in the flow; then close() leaves an orphan behind: the socket's state
- * without the socket, which the work keeps until the answers have come and all is in the rings, or for CSVN_REACH_MS. The bytes of all orphans
- * are bounded; what is beyond is dropped, and counted.
+ * without the socket, which the work keeps until the answers have come and all is in the rings, or for CSVN_REACH_MS. The memory of all orphans
+ * is bounded, and so are their CONNECTs that are under way, since sockets that are open want places in the queue too; what is beyond is
+ * dropped, and counted.
  *
  * The port is free at once, as it is natively. But the switch knows one circuit to the host's stack for each port: so whoever has the port next
  * does not ask for a circuit before the orphan has closed its own.
@@ -15,18 +16,43 @@
 #include "dgram.h"
 
 static atomic_long_t csvn_orphan_bytes = ATOMIC_LONG_INIT(0);
-static LIST_HEAD(csvn_orphans); /* csvn_orphans_lock */
+static atomic_long_t csvn_orphan_connects = ATOMIC_LONG_INIT(0);
+static LIST_HEAD(csvn_orphans); /* csvn_orphans_lock; the youngest come first */
 static DEFINE_SPINLOCK(csvn_orphans_lock);
 
-/* There is too much already: what waits is dropped. ds->lock is held. */
+/* There is too much already: what waits is dropped, and its CONNECTs are given up by the sweep. ds->lock is held. */
 static void csvn_orphan_drop(struct csvn_dsock *ds)
 {
+	struct csvn_device *dev = csvn_device_get();
 	struct csvn_flow *flow;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(ds->flows); i++)
 		hlist_for_each_entry(flow, &ds->flows[i], node)
-			csvn_flow_drop(ds, flow, flow->reach ? flow->reach->dev : NULL);
+			csvn_flow_drop(ds, flow, dev);
+	if (dev)
+		csvn_device_put(dev);
+}
+
+/* Charge an orphan for what it holds now. ds->lock is held. */
+void csvn_orphan_charge(struct csvn_dsock *ds)
+{
+	long bytes = 0, connects = ds->reaching;
+
+	if (ds->waiting || ds->reaching)
+		bytes = sizeof(*ds) + ds->waiting_bytes + ds->waiting * sizeof(struct csvn_waiting) +
+			ds->flow_count * sizeof(struct csvn_flow) +
+			ds->reaching * (sizeof(struct csvn_reach) + sizeof(struct csvn_circuit));
+	atomic_long_add(bytes - ds->orphan_bytes, &csvn_orphan_bytes);
+	atomic_long_add(connects - ds->orphan_connects, &csvn_orphan_connects);
+	ds->orphan_bytes = bytes;
+	ds->orphan_connects = connects;
+}
+
+/* May the socket's state send one more CONNECT? */
+bool csvn_orphan_may_ask(const struct csvn_dsock *ds)
+{
+	return !ds->released || atomic_long_read(&csvn_orphan_connects) < CSVN_ORPHAN_CONNECTS;
 }
 
 /* The socket is closed, and nobody else has it. What it has sent goes on without it; the work sees to it. */
@@ -36,11 +62,11 @@ void csvn_orphan_begin(struct csvn_dsock *ds)
 
 	spin_lock_irq(&ds->lock);
 	orphan = ds->waiting || ds->reaching;
-	if (ds->waiting) {
-		/* Each has a head, too. */
-		ds->orphan_bytes = ds->waiting_bytes + ds->waiting * sizeof(struct csvn_waiting);
-		if (atomic_long_add_return(ds->orphan_bytes, &csvn_orphan_bytes) > CSVN_ORPHAN_BYTES)
-			csvn_orphan_drop(ds);
+	csvn_orphan_charge(ds);
+	if (ds->waiting && (atomic_long_read(&csvn_orphan_bytes) > CSVN_ORPHAN_BYTES ||
+			    atomic_long_read(&csvn_orphan_connects) > CSVN_ORPHAN_CONNECTS)) {
+		csvn_orphan_drop(ds);
+		csvn_orphan_charge(ds);
 	}
 	spin_unlock_irq(&ds->lock);
 	if (!orphan)
@@ -57,10 +83,8 @@ void csvn_orphan_end(struct csvn_dsock *ds)
 
 	spin_lock_irq(&ds->lock);
 	done = ds->released && !ds->waiting && !ds->reaching && list_empty(&ds->circuits);
-	if (done || (ds->released && !ds->waiting)) {
-		atomic_long_sub(ds->orphan_bytes, &csvn_orphan_bytes);
-		ds->orphan_bytes = 0;
-	}
+	if (ds->released)
+		csvn_orphan_charge(ds);
 	spin_unlock_irq(&ds->lock);
 	if (!done)
 		return;
@@ -70,17 +94,21 @@ void csvn_orphan_end(struct csvn_dsock *ds)
 }
 
 /* Does an orphan have this port that ds is to have, and had it before ds was closed, if it is? */
-bool csvn_orphan_has(const struct csvn_dsock *ds, const struct csvn_endpoint *local)
+bool csvn_orphan_has(struct csvn_dsock *ds, u16 port)
 {
-	const struct csvn_dsock *other;
+	struct csvn_dsock *other;
 	bool found = false;
 
 	if (list_empty(&csvn_orphans))
 		return false;
 	spin_lock(&csvn_orphans_lock);
-	/* The youngest come first. */
-	list_for_each_entry(other, &csvn_orphans, orphan)
-		found = other != ds && (found || other->port == local->port);
+	other = list_empty(&ds->orphan) ? NULL : ds;
+	other = list_prepare_entry(other, &csvn_orphans, orphan);
+	list_for_each_entry_continue(other, &csvn_orphans, orphan) {
+		found = other->port == port;
+		if (found)
+			break;
+	}
 	spin_unlock(&csvn_orphans_lock);
 	return found;
 }
@@ -92,4 +120,14 @@ void csvn_orphans_drain(void)
 
 	while (atomic_long_read(&csvn_orphan_bytes) && time_before(jiffies, deadline))
 		msleep(5);
+}
+
+/* There is no device any more: wait until the last orphan has seen that, for its work is about to go. */
+void csvn_orphans_exit(void)
+{
+	unsigned long deadline = jiffies + msecs_to_jiffies(CSVN_ORPHAN_END_MS);
+
+	while (!list_empty_careful(&csvn_orphans) && time_before(jiffies, deadline))
+		msleep(5);
+	WARN_ON(!list_empty_careful(&csvn_orphans));
 }

@@ -47,6 +47,28 @@ static int csvn_dgram_put(struct csvn_dsock *ds, struct csvn_circuit *c, const s
 	}
 }
 
+/*
+ * The circuit that a flow is sent by, or NULL: the other end has left it, and there is no other one. tx is held, so it stays.
+ * ds->lock is held.
+ */
+static struct csvn_circuit *csvn_flow_present(struct csvn_dsock *ds, struct csvn_flow *flow)
+{
+	struct csvn_circuit *c = flow->circuit;
+
+	if (c && unlikely(csvn_over(c))) {
+		csvn_dgram_ended(ds, c);
+		flow->circuit = c = csvn_flow_other(ds, flow);
+		csvn_dgram_kick(ds, 0);
+	}
+	return c;
+}
+
+/* The other end did not want the circuit: natively, what is sent there now is lost as well. */
+static bool csvn_flow_unwanted(const struct csvn_circuit *c)
+{
+	return READ_ONCE(c->reset) || csvn_peer_state(&c->end) & CSVN_STATE_RESET;
+}
+
 /* Send what waits in a flow, if it has a circuit. tx is held. */
 void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow)
 {
@@ -58,6 +80,9 @@ void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow)
 	for (;;) {
 		spin_lock_irq(&ds->lock);
 		c = flow->circuit; /* stays while tx is held */
+		/* One that this side is done with takes what was sent before; and one that refuses us takes it from us. */
+		if (c && !list_empty(&flow->waiting) && !READ_ONCE(c->dropped) && !csvn_flow_unwanted(c))
+			c = csvn_flow_present(ds, flow);
 		w = c ? list_first_entry_or_null(&flow->waiting, struct csvn_waiting, node) : NULL;
 		if (w) {
 			list_del(&w->node);
@@ -80,12 +105,7 @@ static struct csvn_circuit *csvn_flow_circuit(struct csvn_dsock *ds, struct csvn
 	struct csvn_circuit *c;
 
 	spin_lock_irq(&ds->lock);
-	c = flow->circuit;
-	if (c && unlikely(csvn_over(c))) {
-		csvn_dgram_ended(ds, c);
-		flow->circuit = c = csvn_flow_other(ds, flow);
-		csvn_dgram_kick(ds, 0);
-	}
+	c = csvn_flow_present(ds, flow);
 	if (c)
 		flow->used = jiffies;
 	spin_unlock_irq(&ds->lock);
@@ -94,7 +114,8 @@ static struct csvn_circuit *csvn_flow_circuit(struct csvn_dsock *ds, struct csvn
 
 /* Have a datagram wait in a flow; its circuit may come meanwhile. tx is held. */
 static int csvn_flow_wait(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-			  struct csvn_marks marks, struct iov_iter *from, u32 size)
+			  const struct csvn_endpoint *local, struct csvn_marks marks, struct iov_iter *from,
+			  u32 size)
 {
 	u32 limit = max_t(u32, READ_ONCE(ds->sk->sk_sndbuf), CSVN_DATAGRAM_MAX);
 	struct csvn_waiting *w;
@@ -112,6 +133,9 @@ static int csvn_flow_wait(struct csvn_dsock *ds, struct csvn_flow *flow, struct 
 	spin_lock_irq(&ds->lock);
 	full = ds->waiting >= CSVN_WAITING_MAX || ds->waiting_bytes + size > limit;
 	if (!full) {
+		if (list_empty(&flow->waiting))
+			flow->since = jiffies;
+		flow->local = *local;
 		list_add_tail(&w->node, &flow->waiting);
 		ds->waiting++;
 		ds->waiting_bytes += size;
@@ -160,15 +184,19 @@ static int csvn_dgram_one(struct csvn_dsock *ds, struct csvn_dispatch *d, struct
 	if (!READ_ONCE(ds->connected))
 		csvn_dgram_bound(ds, 0); /* the port must be known before the CONNECT, for answers to come */
 	flow = csvn_flow_need(ds, &remote, GFP_KERNEL);
-	err = flow ? csvn_flow_wait(ds, flow, dev, d->marks, from, size) : -ENOBUFS;
+	err = flow ? csvn_flow_wait(ds, flow, dev, &local, d->marks, from, size) : -ENOBUFS;
 	if (err) {
 		csvn_device_put(dev);
 		return err;
 	}
-	if (csvn_flow_circuit(ds, flow))
-		csvn_flow_flush(ds, flow);
-	else if (!READ_ONCE(flow->reach))
-		return csvn_flow_reach(ds, flow, dev, &local);
+	if (!csvn_flow_circuit(ds, flow) && !READ_ONCE(flow->reach)) {
+		if (!flow->again)
+			csvn_flow_reach(ds, flow, dev, &local);
+		else
+			csvn_device_put(dev);
+		return 0;
+	}
+	csvn_flow_flush(ds, flow);
 	csvn_device_put(dev);
 	return 0;
 }

@@ -8,6 +8,7 @@
  * before. Another VM has no use for them: between VMs there is nothing to keep alive, and nothing to route.
  */
 #include <linux/ipv6.h>
+#include <linux/slab.h>
 #include <linux/tcp.h>
 #include <net/inet_connection_sock.h>
 #include <net/inet_sock.h>
@@ -54,10 +55,9 @@ static void csvn_host_options_ip(const struct sock *sk, bool six, u32 told, stru
 #endif
 	if (o->service || told & CSVN_OPTION_SERVICE)
 		o->set |= CSVN_OPTION_SERVICE;
-	if (hops > 0) {
-		o->hops = hops;
+	o->hops = max(hops, 0); /* 0: as the default is */
+	if (o->hops || told & CSVN_OPTION_HOPS)
 		o->set |= CSVN_OPTION_HOPS;
-	}
 }
 
 /* What the socket's options are now; told: what was told of them before. */
@@ -77,30 +77,94 @@ void csvn_host_options_get(const struct sock *sk, const struct csvn_options *tol
 	}
 }
 
+/*
+ * An OPTIONS under way: one at most of a circuit, so that a program that sets options all day has the switch told of the last ones. Owned
+ * by its request; who asks for its answer counts it too.
+ */
+struct csvn_telling {
+	struct csvn_request req;
+	refcount_t ref;
+	struct csvn_circuit *circuit; /* counted */
+	struct csvn_sock *cs; /* counted */
+};
+
+static void csvn_telling_put(struct csvn_telling *t)
+{
+	if (!refcount_dec_and_test(&t->ref))
+		return;
+	csvn_circuit_put(t->circuit);
+	csvn_sock_put(t->cs);
+	kfree(t);
+}
+
+/* The switch has heard: what has changed since goes next. Any context. */
+static void csvn_telling_done(struct csvn_request *req, int error)
+{
+	struct csvn_telling *t = container_of(req, struct csvn_telling, req);
+	struct csvn_sock *cs = t->cs;
+	unsigned long flags;
+
+	spin_lock_irqsave(&cs->lock, flags);
+	t->circuit->telling = NULL;
+	spin_unlock_irqrestore(&cs->lock, flags);
+	if (!error)
+		csvn_host_options_tell(cs);
+	csvn_telling_put(t);
+}
+
+/* Take what is to be told now: *now, of c. cs->lock is held. NULL without memory: the next change, or the next look, comes here again. */
+static struct csvn_telling *csvn_telling_new(struct csvn_sock *cs, struct csvn_circuit *c,
+					     const struct csvn_options *now)
+{
+	struct csvn_telling *t = kzalloc(sizeof(*t), GFP_ATOMIC | __GFP_NOWARN);
+
+	if (!t)
+		return NULL;
+	refcount_set(&t->ref, 2); /* the request's and the caller's */
+	refcount_inc(&c->ref);
+	t->circuit = c;
+	refcount_inc(&cs->ref);
+	t->cs = cs;
+	t->req.out.options.circuit = c->id;
+	t->req.out.options.options = *now;
+	csvn_request_init(&t->req, CSVN_REQ_OPTIONS, sizeof(t->req.out.options), csvn_telling_done);
+	t->req.quiet = true;
+	t->req.lazy = true;
+	return t;
+}
+
 /* Tell the switch of what has changed, if the socket has a circuit to the host's stack. Any context. */
 void csvn_host_options_tell(struct csvn_sock *cs)
 {
-	struct csvn_device *dev = NULL;
-	union csvn_record out = {};
+	struct csvn_telling *t = NULL;
 	struct csvn_options now;
 	struct csvn_circuit *c;
 	unsigned long flags;
+	bool send = false;
 
 	spin_lock_irqsave(&cs->lock, flags);
 	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
 	if (c && c->host && !c->lost) {
 		csvn_host_options_get(cs->sk, &cs->told, &now);
 		if (memcmp(&now, &cs->told, sizeof(now))) {
+			t = c->telling;
+			send = !t;
+			if (send)
+				t = csvn_telling_new(cs, c, &now);
+			else
+				refcount_inc(&t->ref);
+		}
+		if (t && send) {
+			c->telling = t;
 			cs->told = now;
-			out.options.circuit = c->id;
-			out.options.options = now;
-			dev = c->dev;
-			kref_get(&dev->ref);
 		}
 	}
 	spin_unlock_irqrestore(&cs->lock, flags);
-	if (!dev)
+	if (!t)
 		return;
-	csvn_request_mention(dev, &out, CSVN_REQ_OPTIONS, sizeof(out.options), GFP_ATOMIC);
-	csvn_device_put(dev);
+	if (send)
+		csvn_request_send(t->circuit->dev, &t->req);
+	else
+		csvn_request_await(t->circuit->dev, &t->req); /* its answer matters: more is to be told */
+	csvn_telling_put(t);
 }

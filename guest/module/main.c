@@ -30,6 +30,7 @@ module_param_named(hairpin, csvn_hairpin, bool, 0644);
 MODULE_PARM_DESC(hairpin, "connections to the own address go over circuits too");
 
 struct workqueue_struct *csvn_workqueue;
+struct workqueue_struct *csvn_arena_workqueue; /* that is waited for, whatever the other one's works wait for */
 
 static int __init csvn_init(void)
 {
@@ -38,6 +39,10 @@ static int __init csvn_init(void)
 	csvn_workqueue = alloc_workqueue("csvn", WQ_UNBOUND, 0);
 	if (!csvn_workqueue)
 		return -ENOMEM;
+	err = -ENOMEM;
+	csvn_arena_workqueue = alloc_workqueue("csvn_arena", WQ_UNBOUND, 0);
+	if (!csvn_arena_workqueue)
+		goto fail_arena;
 	err = csvn_device_init();
 	if (err)
 		goto fail_device;
@@ -50,6 +55,8 @@ static int __init csvn_init(void)
 fail_family:
 	csvn_device_exit();
 fail_device:
+	destroy_workqueue(csvn_arena_workqueue);
+fail_arena:
 	destroy_workqueue(csvn_workqueue);
 	return err;
 }
@@ -59,6 +66,8 @@ static void __exit csvn_exit(void)
 	csvn_debug_exit();
 	csvn_family_exit();
 	csvn_device_exit();
+	csvn_orphans_exit();
+	destroy_workqueue(csvn_arena_workqueue);
 	destroy_workqueue(csvn_workqueue);
 	csvn_listeners_exit();
 }

@@ -115,7 +115,6 @@ static void csvn_presence_meet(struct csvn_device *dev)
 		csvn_presence_set(dev, CSVN_REFUSED);
 		return;
 	}
-	csvn_grave_fill(dev->vdev);
 	csvn_device_activate(dev);
 	csvn_listeners_register(dev);
 	dev_info(&dev->vdev->dev, "circuits of VM %s, IPv4 %pI4/%u, IPv6 %pI6c/%u, window %llu MiB\n",
@@ -123,6 +122,7 @@ static void csvn_presence_meet(struct csvn_device *dev)
 	dev->beats = 0;
 	atomic_set(&dev->heard, 1);
 	csvn_presence_set(dev, CSVN_MET);
+	csvn_grave_fill(dev->vdev); /* afterwards: see csvn_presence_begin() */
 	queue_delayed_work(csvn_workqueue, &dev->beat, msecs_to_jiffies(CSVN_BEAT_MS));
 }
 
@@ -153,6 +153,8 @@ static void csvn_presence_work(struct work_struct *work)
 {
 	struct csvn_device *dev = container_of(work, struct csvn_device, presence_work);
 
+	if (READ_ONCE(dev->leaving))
+		return;
 	switch (dev->presence) {
 	case CSVN_CALLING:
 		if (smp_load_acquire(&dev->hello_answered)) /* pairs with csvn_hello_done() */
@@ -173,15 +175,20 @@ static void csvn_beat(struct work_struct *work)
 	struct csvn_device *dev = container_of(to_delayed_work(work), struct csvn_device, beat);
 	union csvn_record out = {};
 
+	if (READ_ONCE(dev->leaving))
+		return;
 	if (atomic_xchg(&dev->heard, 0)) {
 		dev->beats = 0;
+		dev->ping = false;
 	} else if (++dev->beats > CSVN_BEATS) {
 		WRITE_ONCE(dev->silent, true);
 		csvn_presence_kick(dev);
 		return;
 	} else if (dev->beats == 1) {
-		csvn_request_tell(dev, &out, CSVN_REQ_PING, sizeof(out.header), GFP_KERNEL);
+		dev->ping = true;
 	}
+	if (dev->ping) /* without memory: with the next beat */
+		dev->ping = csvn_request_tell(dev, &out, CSVN_REQ_PING, sizeof(out.header), GFP_KERNEL);
 	queue_delayed_work(csvn_workqueue, &dev->beat, msecs_to_jiffies(CSVN_BEAT_MS));
 }
 
@@ -200,21 +207,30 @@ void csvn_presence_init(struct csvn_device *dev)
 int csvn_presence_begin(struct csvn_device *dev, unsigned int ms)
 {
 	csvn_hello_send(dev);
-	if (!wait_for_completion_timeout(&dev->decided, msecs_to_jiffies(ms)))
+	if (!wait_for_completion_timeout(&dev->decided, msecs_to_jiffies(ms))) {
 		dev_warn(&dev->vdev->dev, "no switch answers yet\n");
+		/* It may be dead already, and the device started. If it is not, who meets it tears the note up: one of the two comes last. */
+		csvn_grave_dig(dev->vdev);
+		if (READ_ONCE(dev->presence) == CSVN_MET)
+			csvn_grave_fill(dev->vdev);
+	}
 	return READ_ONCE(dev->presence) == CSVN_REFUSED ? dev->refusal : 0;
 }
 
-/* The device goes: nothing of the switch changes any more when this returns. True when it was there to the last. */
+/*
+ * The device goes: nothing of the switch changes any more when this returns. True when it was there to the last, and, the next time, false.
+ */
 bool csvn_presence_end(struct csvn_device *dev)
 {
 	bool met;
 
 	csvn_device_activate(NULL);
-	/* Each may start the other, but only what was not lost can be silent. */
+	WRITE_ONCE(dev->leaving, true); /* HELLO may be answered at any time, and the work queued again */
+	/* Each may start the other, but not any more. */
 	cancel_delayed_work_sync(&dev->beat);
 	cancel_work_sync(&dev->presence_work);
 	cancel_delayed_work_sync(&dev->beat);
+	csvn_device_activate(NULL); /* the work may just have met it */
 	met = dev->presence == CSVN_MET;
 	csvn_presence_set(dev, CSVN_LEFT);
 	return met;

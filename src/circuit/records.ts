@@ -8,7 +8,7 @@
 import { type Address, addressOf, type Endpoint } from "../net/address.ts";
 
 /** Version of the configuration space and of every record. */
-export const VERSION = 1;
+export const VERSION = 2;
 /** `CSVN` at the beginning of the configuration space. */
 export const MAGIC = 0x4e565343;
 /** Bytes that a record may have. */

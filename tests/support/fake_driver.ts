@@ -7,7 +7,7 @@
 
 import type { Endpoint } from "../../src/net/address.ts";
 import { addressOf } from "../../src/net/address.ts";
-import { ARENA_MAGIC, EventType, Layout, RECORD_MAX, RequestType } from "../../src/circuit/records.ts";
+import { ARENA_MAGIC, EventType, Layout, RECORD_MAX, RequestType, VERSION } from "../../src/circuit/records.ts";
 import { encodeEndpoint } from "./endpoint.ts";
 import { FakeCircuit } from "./fake_circuit.ts";
 import { FakeFrontEnd, FEATURES, u64s } from "./fake_front_end.ts";
@@ -186,7 +186,7 @@ export class FakeDriver implements AsyncDisposable {
     const bytes = new Uint8Array(size);
     const view = new DataView(bytes.buffer);
     view.setUint16(0, type, true);
-    view.setUint16(2, 1, true);
+    view.setUint16(2, VERSION, true);
     view.setUint32(4, size, true);
     view.setBigUint64(8, token, true);
     for (const [at, field] of fields) bytes.set(field, at);

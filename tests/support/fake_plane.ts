@@ -8,7 +8,7 @@
 import { DEFAULT_LIMITS, type Limits } from "../../src/circuit/limits.ts";
 import { Operator, type OperatorOptions } from "../../src/circuit/operator.ts";
 import type { ArenaMemory, Device, Mapper } from "../../src/circuit/plane.ts";
-import { EventType, Layout, RECORD_MAX, RequestType } from "../../src/circuit/records.ts";
+import { EventType, Layout, RECORD_MAX, RequestType, VERSION } from "../../src/circuit/records.ts";
 import { allowAll } from "../../src/circuit/verdict.ts";
 import type { Vm } from "../../src/circuit/vm.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
@@ -229,7 +229,7 @@ export class FakeVm implements Device, Mapper {
     const view = new DataView(bytes.buffer);
     if (size >= 16) {
       view.setUint16(0, type, true);
-      view.setUint16(2, 1, true);
+      view.setUint16(2, VERSION, true);
       view.setUint32(4, size, true);
       view.setBigUint64(8, token ?? BigInt(ticket), true);
     }

@@ -134,7 +134,7 @@ static void request(struct driver *d, uint16_t type, void *record, uint32_t byte
 	uint32_t slot = d->free_requests[--d->free_request_count], guest = d->vm->buffers + slot * SLOT_BYTES;
 	struct csvn_header *header = record;
 
-	*header = (struct csvn_header){ .type = type, .version = 1, .length = bytes, .token = slot };
+	*header = (struct csvn_header){ .type = type, .version = CSVN_VERSION, .length = bytes, .token = slot };
 	memcpy(at(d, guest), record, bytes);
 	*descriptor(d, CONTROL, 2 * slot) = (struct desc){ guest, bytes, 1, (uint16_t)(2 * slot + 1) };
 	*descriptor(d, CONTROL, 2 * slot + 1) = (struct desc){ guest + CSVN_RECORD_MAX, CSVN_RECORD_MAX, 2, 0 };

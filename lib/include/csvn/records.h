@@ -11,7 +11,7 @@
 /* The device: virtio id 21 (claimed by no Linux driver), told apart by the magic in its configuration space. */
 #define CSVN_VIRTIO_ID 21
 #define CSVN_MAGIC 0x4e565343u /* "CSVN" */
-#define CSVN_VERSION 1u
+#define CSVN_VERSION 2u
 
 #define CSVN_QUEUE_CONTROL 0
 #define CSVN_QUEUE_EVENT 1

@@ -20,6 +20,7 @@ import {
   RECORD_MAX,
   RecordError,
   RequestType,
+  VERSION,
   type VmIdentity,
 } from "../../../src/circuit/records.ts";
 import { addressOf, type Endpoint, parseAddress } from "../../../src/net/address.ts";
@@ -129,7 +130,7 @@ function encode(request: ControlRequest): Uint8Array {
   const bytes = new Uint8Array(layout.size!);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, RequestType[request.type], true);
-  view.setUint16(2, 1, true);
+  view.setUint16(2, VERSION, true);
   view.setUint32(4, bytes.length, true);
   view.setBigUint64(8, 99n, true);
   for (const [field, value] of Object.entries(request)) {
@@ -188,7 +189,7 @@ Deno.test("decodeRequest() gives back what a driver encoded, whatever lies behin
       assertEquals(decodeRequest(longer, longer.length), request);
       assertEquals(decodeHeader(longer), {
         type: RequestType[request.type],
-        version: 1,
+        version: VERSION,
         length: longer.length,
         token: 99n,
       });
@@ -273,7 +274,7 @@ Deno.test("decodeRequest() lets nothing but printable ASCII of a driver's name t
 });
 
 Deno.test("encode…() put every field at the header's place", () => {
-  const header = { type: RequestType.CONNECT, version: 1, length: 72, token: 0x1122334455667788n };
+  const header = { type: RequestType.CONNECT, version: VERSION, length: 72, token: 0x1122334455667788n };
   const extents = { arena: 1, ringSize: 2, ownControl: 3, peerControl: 4, txRing: 2 ** 40, rxRing: 6 };
   const four = { address: parseAddress("10.0.0.1"), port: 513 };
   const six = { address: parseAddress("fd77::1"), port: 65535 };
@@ -325,10 +326,13 @@ Deno.test("encode…() put every field at the header's place", () => {
 Deno.test("encode…() shares no byte between two records, and reserves zeros", () => {
   const records = Array.from({ length: 3000 }, (_, i) => encodeReset(BigInt(i), i, 104));
   for (const [i, record] of records.entries()) {
-    record.set([...encodeResponse({ type: 8, version: 1, length: 40, token: BigInt(i) }, i)]);
+    record.set([...encodeResponse({ type: 8, version: VERSION, length: 40, token: BigInt(i) }, i)]);
   }
   for (const [i, record] of records.entries()) {
-    assertEquals(record, Uint8Array.from(encodeResponse({ type: 8, version: 1, length: 40, token: BigInt(i) }, i)));
+    assertEquals(
+      record,
+      Uint8Array.from(encodeResponse({ type: 8, version: VERSION, length: 40, token: BigInt(i) }, i)),
+    );
   }
 });
 

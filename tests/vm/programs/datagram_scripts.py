@@ -55,9 +55,10 @@ def script(number):
         elif what < 0.9:
             count += 1
             receiver = rng.choice(receivers)
-            due[id(receiver)].setdefault(f"{name}.child", []).append(count)
+            child = f"{name}.child{count}"  # a sender of its own: there is no order between two sockets
+            due[id(receiver)][child] = [count]
             if os.fork() == 0:
-                udp().sendto(f"{name}.child {count}".encode(), receiver.getsockname())
+                udp().sendto(f"{child} {count}".encode(), receiver.getsockname())
                 os.kill(os.getpid(), signal.SIGKILL)
             os.wait()
         else:
