@@ -34,6 +34,9 @@ const MODULES = [
   "test_asyncio",
 ];
 
+/** Modules that spell the loopback's address out where it is no socket's: in certificates, in what a request says of its host. */
+const NAMED_ONLY = ["test_ssl", "test_ftplib", "test_wsgiref"];
+
 /** What ends otherwise over circuits than over lo, and why. */
 const DIFFERENCES: Record<string, string> = {};
 
@@ -56,7 +59,9 @@ set -e
 mkdir -p /tmp/circuits
 cp -r /usr/lib/python3.13/test /tmp/circuits/test
 cd /tmp/circuits/test
-for name in support ${MODULES.join(" ")}; do for file in $name $name.py; do [ -e $file ] && echo $file; done; done |
+for name in support ${
+  MODULES.filter((name) => !NAMED_ONLY.includes(name)).join(" ")
+}; do for file in $name $name.py; do [ -e $file ] && echo $file; done; done |
   xargs -I{} find {} -name '*.py' | xargs sed -i -e "s/127\\.0\\.0\\.1/$1/g" -e "s/'::1'/'$2'/g" -e "s/\\"::1\\"/\\"$2\\"/g"
 `;
 
@@ -95,6 +100,10 @@ Deno.test("CPython's tests end over circuits as over lo", async (t) => {
       let circuits: Record<string, string> = {};
       for (let i = 0; i <= AGAIN && differ.length > 0; i++) {
         circuits = await outcomes(guest, module, "circuits");
+        // deno-lint-ignore no-console -- it takes long: what it has come to so far
+        console.log(
+          `${module}: ${differ.filter((name) => lo[name] === "passed" && circuits[name] !== "passed").join(", ")}`,
+        );
         differ = Object.keys(lo).filter((name) =>
           lo[name] !== circuits[name] && lo[name] === "passed" && !(name in DIFFERENCES)
         );
