@@ -134,7 +134,7 @@ Deno.test("a path in use by a living switch is refused, a dead one's is replaced
   assertEquals(vm.name, "vm1");
 });
 
-Deno.test("SIGTERM and SIGINT end it with 0, and its sockets are removed; front-ends are let go", async () => {
+Deno.test("SIGTERM and SIGINT end it with 0, and its sockets are removed; its stand-in has the front-ends", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     await using dir = await directory();
     const paths = ["s", "web", "api"].map((name) => `${dir.path}/${name}`);
@@ -147,6 +147,7 @@ Deno.test("SIGTERM and SIGINT end it with 0, and its sockets are removed; front-
     const { code, stderr } = await program.stop(signal);
     assertEquals([code, paths.map(exists)], [0, [false, false, false]]);
     assertStringIncludes(stderr, "web detached: the switch stops");
+    assertEquals((await vm.frontEnd.ask(17)).length, 8, "how many queues there are");
     assert(!/^\s+at /m.test(stderr), stderr);
   }
 });
