@@ -108,8 +108,11 @@ void host_set_options(int fd, const struct csvn_options *o)
 		set(fd, IPPROTO_TCP, TCP_SYNCNT, o->syn_count);
 	if (o->set & CSVN_OPTION_SERVICE)
 		set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, o->service);
-	if (o->set & CSVN_OPTION_HOPS && o->hops)
-		set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, o->hops);
+	if (o->set & CSVN_OPTION_HOPS) {
+		int hops = o->hops ? o->hops : -1; /* the stack's own */
+
+		(void)setsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, &hops, sizeof(hops));
+	}
 	if (o->set & CSVN_OPTION_CONGESTION)
 		set_congestion(fd, o);
 }
