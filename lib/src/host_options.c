@@ -109,9 +109,9 @@ void host_set_options(int fd, const struct csvn_options *o)
 	if (o->set & CSVN_OPTION_SERVICE)
 		set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, o->service);
 	if (o->set & CSVN_OPTION_HOPS) {
-		int hops = o->hops ? o->hops : -1; /* the stack's own */
-
-		(void)setsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, &hops, sizeof(hops));
+		/* -1 is the stack's own. */
+		set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL,
+		    o->hops ? o->hops : (uint32_t)-1);
 	}
 	if (o->set & CSVN_OPTION_CONGESTION)
 		set_congestion(fd, o);
