@@ -241,7 +241,7 @@ struct csvn_circuit {
 	struct list_head pending; /* in its listener's queue; the listener's lock */
 	struct list_head ringing; /* bell_lock */
 
-	/* Datagram circuits, of which a socket may have many; csvn_dsock.lock unless said otherwise: see dgram_flow.c */
+	/* Datagram circuits, of which a socket may have many; csvn_dsock.lock unless said otherwise: see dgram_circuit.c */
 	struct csvn_dsock *ds; /* whose it is; to take it away needs the socket's tx and rx too */
 	struct list_head member; /* of the socket's circuits */
 	struct list_head ready; /* of the socket's circuits that may have something; all others are armed */

@@ -6,7 +6,8 @@
  * only sock->ops is exchanged. Unlike there, it also is what it seems to be: bind(), connect(), names, options,
  * shutdown() and everything that is not routed to csvn0 are the native operations', and a connected socket is
  * connected natively too, so that nothing but its peer's datagrams come by either way. What we add are circuits:
- * dgram_flow.c has them, dgram_frame.c the layout of their rings, dgram_send.c and dgram_recv.c move datagrams.
+ * dgram_flow.c and dgram_circuit.c have them, dgram_reach.c brings them together, dgram_sweep.c ends them,
+ * dgram_frame.c has the layout of their rings, dgram_send.c and dgram_recv.c move datagrams.
  *
  * The state (struct csvn_dsock) hangs off the inode's private pointer, like that of streams; which of the two it is is
  * told by the operations. A socket that is bound to any address, or the VM's, has a listener, by which the switch

@@ -138,19 +138,30 @@ struct csvn_flow *csvn_flow_find(struct csvn_dsock *ds, const struct csvn_endpoi
 struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoint *remote, gfp_t gfp);
 struct csvn_circuit *csvn_flow_other(struct csvn_dsock *ds, const struct csvn_flow *flow);
 void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct csvn_endpoint *remote);
-void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-		     const struct csvn_endpoint *local);
-bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
+void csvn_flow_attach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_circuit *c);
+bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int err);
 void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev);
+void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
+
+/* dgram_circuit.c */
+bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c);
+void csvn_dgram_detach(struct csvn_dsock *ds, struct csvn_circuit *c);
+void csvn_dgram_credit(struct csvn_device *dev, u32 listener, gfp_t gfp);
 void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
 void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c);
 bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);
 void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c);
 bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned long deadline);
 struct csvn_dsock *csvn_circuit_dsock(struct csvn_circuit *c);
+
+/* dgram_reach.c */
+void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
+		     const struct csvn_endpoint *local);
+bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
+
+/* dgram_sweep.c */
 void csvn_dgram_work(struct work_struct *work);
 void csvn_dgram_sweep(struct csvn_dsock *ds);
-void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
 void csvn_dgram_forget(struct csvn_dsock *ds, const struct csvn_endpoint *keep);
 
 /*

@@ -7,7 +7,7 @@
  * in circuits to the host's stack it is the frame's. What a connected socket does not want is thrown away, and so is a
  * frame that broke a rule, with its circuit.
  *
- * Waiting: the ready list empties only by arming (see dgram_flow.c), so who finds it empty, while on the socket's wait
+ * Waiting: the ready list empties only by arming (see dgram_circuit.c), so who finds it empty, while on the socket's wait
  * queue, may sleep. Nothing to do differs between blocking, polling and "would block"; pollers that are
  * edge-triggered, or that sleep while somebody else receives, have circuits armed after each datagram.
  */
