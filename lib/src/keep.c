@@ -112,7 +112,8 @@ void keep_sent(struct session *s, const uint8_t *bytes, uint32_t count)
 	memcpy(header, bytes, sizeof(header));
 	known = keep_reply_of(header[0]);
 	count -= (uint32_t)sizeof(header);
-	if (known >= 0 && count <= (known + 1 < KEEP_REPLIES ? reply_offset[known + 1] : sizeof(slot->replies)) - reply_offset[known]) {
+	if (known >= 0 && count <= (known + 1 < KEEP_REPLIES ? reply_offset[known + 1] : sizeof(slot->replies)) -
+					   reply_offset[known]) {
 		slot->reply[known].offset = reply_offset[known];
 		memcpy(slot->replies + reply_offset[known], bytes + sizeof(header), count);
 		slot->reply[known].size = count;

@@ -19,14 +19,7 @@
 #define KEEP_SOCKET_FD 4
 
 /* The requests whose answers the stand-in must know. */
-enum keep_reply {
-	KEEP_FEATURES,
-	KEEP_PROTOCOL_FEATURES,
-	KEEP_QUEUES,
-	KEEP_CONFIG,
-	KEEP_WINDOW,
-	KEEP_REPLIES
-};
+enum keep_reply { KEEP_FEATURES, KEEP_PROTOCOL_FEATURES, KEEP_QUEUES, KEEP_CONFIG, KEEP_WINDOW, KEEP_REPLIES };
 
 enum keep_state {
 	KEEP_IDLE = 0, /* between messages, or the last one was answered */
