@@ -38,7 +38,9 @@ const MODULES = [
 const NAMED_ONLY = ["test_ssl", "test_ftplib", "test_wsgiref"];
 
 /** What ends otherwise over circuits than over lo, and why. */
-const DIFFERENCES: Record<string, string> = {};
+const DIFFERENCES: Record<string, string> = {
+  "test.test_ftplib.TestFTPClass.test_abort": "it sends ABOR with MSG_OOB: there is no urgent data over a circuit",
+};
 
 /** How often a module is run again over circuits when something in it went otherwise: some tests count milliseconds. */
 const AGAIN = 2;
@@ -62,7 +64,9 @@ cd /tmp/circuits/test
 for name in support ${
   MODULES.filter((name) => !NAMED_ONLY.includes(name)).join(" ")
 }; do for file in $name $name.py; do [ -e $file ] && echo $file; done; done |
-  xargs -I{} find {} -name '*.py' | xargs sed -i -e "s/127\\.0\\.0\\.1/$1/g" -e "s/'::1'/'$2'/g" -e "s/\\"::1\\"/\\"$2\\"/g"
+  xargs -I{} find {} -name '*.py' | xargs sed -i -e "s/127\\.0\\.0\\.1/$1/g" -e "/'::1', f(/! s/'::1'/'$2'/g" -e "s/\\"::1\\"/\\"$2\\"/g"
+# test_handshake_timeout listens by name and connects by this.
+sed -i "s/host = \\"127\\.0\\.0\\.1\\"/host = \\"$1\\"/" test_ssl.py
 `;
 
 async function outcomes(guest: Guest, module: string, where: "lo" | "circuits"): Promise<Record<string, string>> {
