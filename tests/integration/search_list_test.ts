@@ -11,21 +11,13 @@ import { fromFileUrl } from "@std/path";
 import { Rcode } from "../../src/dns/message.ts";
 import { Resolver } from "../../src/dns/resolver.ts";
 import { fixedUpstreams } from "../../src/dns/upstreams.ts";
+import { ensureHostTools } from "../../tools/testbed/host.ts";
+import { stderrProgress } from "../../tools/testbed/progress.ts";
 import { answerTo, FakeDirectory, FakeUpstream, record, RESOLVER, UPSTREAMS } from "../support/dns.ts";
 
 /** Where the resolv.conf of these tests leads: port 53, as resolvers insist. */
 const NAMESERVER = "127.77.53.9";
 const sources = fromFileUrl(new URL("../support/lookup", import.meta.url));
-
-function has(program: string): boolean {
-  return (Deno.env.get("PATH") ?? "").split(":").some((directory) => {
-    try {
-      return Deno.statSync(`${directory}/${program}`).isFile;
-    } catch {
-      return false;
-    }
-  });
-}
 
 /** What a guest has: how its program is built from the sources, in a directory. */
 const resolvers: Record<string, { readonly tool: string; readonly build: (out: string) => string[] }> = {
@@ -55,8 +47,9 @@ async function relay(to: number): Promise<AsyncDisposable> {
 for (const [name, { tool, build }] of Object.entries(resolvers)) {
   Deno.test({
     name: `${name} goes on in its search list after a name that policy hides`,
-    ignore: Deno.uid() !== 0 || !has(tool) || !has("unshare"), // only root can give a program another resolv.conf
+    ignore: Deno.uid() !== 0, // only root can give a program another resolv.conf
     async fn(): Promise<void> {
+      await ensureHostTools([tool, "unshare"], stderrProgress);
       const directory = await Deno.makeTempDir({ prefix: "csvn-test-" });
       const conf = `${directory}/resolv.conf`;
       const text = `nameserver ${NAMESERVER}\nsearch a.test b.test\noptions ndots:5 timeout:20 attempts:1\n`;

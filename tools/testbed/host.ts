@@ -19,9 +19,11 @@ const PACKAGES: Record<string, string> = {
   python3: "python3-minimal",
   mke2fs: "e2fsprogs",
   mmdebstrap: "mmdebstrap",
+  "musl-gcc": "musl-tools",
   setpriv: "util-linux",
   setsid: "util-linux",
   ss: "iproute2",
+  unshare: "util-linux",
   xz: "xz-utils",
 };
 
