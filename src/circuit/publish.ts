@@ -107,16 +107,17 @@ export class Publisher implements Disposable {
 
   /** The one place where the state of a publication changes. @param held Given back at the next change. */
   #become(entry: Entry, state: Entry["state"], held?: Disposable, errno = 0): void {
-    const { publication: { host, vm, port }, errno: before, held: old } = entry;
+    const { publication: { protocol, host, vm, port }, errno: before, held: old } = entry;
     entry.state = state;
     entry.held = held;
     // What it failed with is remembered while it is tried again: it is said once.
     if (state !== "binding") entry.errno = errno;
     if (old !== held) old?.[Symbol.dispose]();
-    const names = { host: formatEndpoint(host), vm, port };
-    if (state === "bound") log.info("{host} is published: {vm} port {port}", names);
+    const kind = protocol === "udp" ? "datagram port" : "port";
+    const names = { host: formatEndpoint(host), vm, kind, port };
+    if (state === "bound") log.info("{host} is published: {vm} {kind} {port}", names);
     if (state === "failed" && errno !== before) {
-      log.error("{host} cannot be published for {vm} port {port}: {error}; it is tried again", {
+      log.error("{host} cannot be published for {vm} {kind} {port}: {error}; it is tried again", {
         ...names,
         error: errnoName(errno),
       });
