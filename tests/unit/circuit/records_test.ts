@@ -249,7 +249,7 @@ Deno.test("decodeRequest() says what is wrong, by errno and text", () => {
   const cases: [Uint8Array, number, string, string][] = [
     [good.subarray(0, 15), 15, "EINVAL", "request of 15 bytes has no header"],
     [new Uint8Array(), 0, "EINVAL", "request of 0 bytes has no header"],
-    [changed(good, 2, 2), 24, "EINVAL", "request of version 2"],
+    [changed(good, 2, 1), 24, "EINVAL", "request of version 1"],
     [changed(good, 2, 0), 24, "EINVAL", "request of version 0"],
     [good, 23, "EINVAL", "says 24 bytes, was sent with 23"],
     [changed(good, 4, 193), 193, "EINVAL", "and may have 192"],
@@ -288,7 +288,7 @@ Deno.test("encode…() put every field at the header's place", () => {
     at.map((at) => new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(at, true));
 
   const plain = encodeResponse(header, 111);
-  assertEquals([fieldsOf(plain), u32At(plain, 16, 20)], [[6, 1, 24, header.token], [111, 0]]);
+  assertEquals([fieldsOf(plain), u32At(plain, 16, 20)], [[6, 2, 24, header.token], [111, 0]]);
   const limits = { features: 1n, ringSize: 2, maxCircuits: 3, maxListeners: 4 };
   const hello = encodeHelloResponse(header, limits, IDENTITY);
   assertEquals([fieldsOf(hello)[2], u32At(hello, 16, 32, 36, 40, 44), u64At(hello, 24)], [
@@ -340,7 +340,7 @@ Deno.test("encodeConfig() tells a VM who it is", () => {
   const bytes = encodeConfig(IDENTITY);
   assertEquals(new TextDecoder().decode(bytes.subarray(0, 4)), "CSVN");
   assertEquals([...bytes.subarray(4, 32)], [
-    1,
+    2,
     0,
     128,
     0,
