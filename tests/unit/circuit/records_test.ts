@@ -306,13 +306,13 @@ Deno.test("encode…() put every field at the header's place", () => {
   assertEquals([...connect.subarray(72)], [4, 0, 1, 2, 0, 0, 0, 0, 10, 0, 0, 1, ...Array(12).fill(0)]);
   const incoming = encodeIncoming(5n, { listener: 8, circuit: 9, extents, remote: six, local: four, flags: 1 });
   assertEquals([fieldsOf(incoming), u32At(incoming, 16, 20, 24, 112)], [
-    [EventType.INCOMING, 1, 120, 5n],
+    [EventType.INCOMING, 2, 120, 5n],
     [8, 9, 1, 1],
   ]);
   assertEquals([...incoming.subarray(64, 68), ...incoming.subarray(72, 88)], [6, 0, 255, 255, ...six.address.bytes]);
   assertEquals(incoming[88], 4);
   const reset = encodeReset(6n, 7, 104);
-  assertEquals([fieldsOf(reset), u32At(reset, 16, 20)], [[EventType.RESET, 1, 24, 6n], [7, 104]]);
+  assertEquals([fieldsOf(reset), u32At(reset, 16, 20)], [[EventType.RESET, 2, 24, 6n], [7, 104]]);
   const mapped = encodeArenaEvent(0n, "ARENA_MAPPED", 3, { offset: 2 ** 35, length: 2 ** 30, nonce: 2n ** 63n });
   assertEquals([fieldsOf(mapped)[0], u32At(mapped, 16), u64At(mapped, 24, 32, 40)], [
     EventType.ARENA_MAPPED,
