@@ -56,6 +56,7 @@ struct csvn_dsock *csvn_dsock_need(struct socket *sock)
 	INIT_LIST_HEAD(&ds->circuits);
 	INIT_LIST_HEAD(&ds->ready);
 	INIT_LIST_HEAD(&ds->orphan);
+	INIT_LIST_HEAD(&ds->heir);
 	INIT_DELAYED_WORK(&ds->work, csvn_dgram_work);
 	refcount_set(&ds->ref, 1);
 	ds->sock = sock;

@@ -14,8 +14,8 @@
 #define CSVN_WAITING_MAX 256u /* datagrams of a socket that wait for a circuit */
 #define CSVN_DGRAM_BACKLOG 1024u /* circuits of others that a socket takes */
 #define CSVN_REACH_MS 10000u /* datagrams do not wait longer for a circuit */
-#define CSVN_AGAIN_MS 2u /* between two looks whether an orphan still has the port, at first, */
-#define CSVN_AGAIN_MOST_MS 64u /* and later: each takes twice as long as the one before */
+#define CSVN_AGAIN_MS 2u /* until what could not be asked for is tried again, at first, */
+#define CSVN_AGAIN_MOST_MS 64u /* and later: each time takes twice as long as the one before */
 #define CSVN_WAITING_MS 250u /* between two looks at what waits */
 #define CSVN_ORPHAN_BYTES (16l << 20) /* that outlive their sockets, of all sockets */
 #define CSVN_ORPHAN_CONNECTS 256l /* of all of them, under way */
@@ -102,8 +102,10 @@ struct csvn_dsock {
 	struct csvn_endpoint peer;
 
 	struct list_head orphan; /* dgram_orphan.c */
+	struct list_head heir; /* the same: it waits for an orphan to be done with: */
+	u16 heir_port;
 	u16 port; /* once it is closed; constant then */
-	unsigned int again_ms; /* until the next look whether an orphan still has the port; tx */
+	unsigned int again_ms; /* until the next try; tx */
 
 	bool edge; /* somebody polls edge-triggered: arm after each datagram */
 	bool native_next; /* whose turn it is, when circuits and the native queue have something; hint */

@@ -9,7 +9,8 @@
  * dropped, and counted.
  *
  * The port is free at once, as it is natively. But the switch knows one circuit to the host's stack for each port: so whoever has the port next
- * does not ask for a circuit before the orphan has closed its own.
+ * does not ask for a circuit before the orphan has closed its own. An orphan that ends wakes who comes next: the next orphan with its port, or
+ * else the sockets that wait for it.
  */
 #include <linux/delay.h>
 
@@ -18,7 +19,8 @@
 static atomic_long_t csvn_orphan_bytes = ATOMIC_LONG_INIT(0);
 static atomic_long_t csvn_orphan_connects = ATOMIC_LONG_INIT(0);
 static LIST_HEAD(csvn_orphans); /* csvn_orphans_lock; the youngest come first */
-static DEFINE_SPINLOCK(csvn_orphans_lock);
+static LIST_HEAD(csvn_heirs); /* the same: sockets that wait for an orphan's port */
+static DEFINE_SPINLOCK(csvn_orphans_lock); /* before csvn_dsock.lock */
 
 /* There is too much already: what waits is dropped, and its CONNECTs are given up by the sweep. ds->lock is held. */
 static void csvn_orphan_drop(struct csvn_dsock *ds)
@@ -69,11 +71,35 @@ void csvn_orphan_begin(struct csvn_dsock *ds)
 		csvn_orphan_charge(ds);
 	}
 	spin_unlock_irq(&ds->lock);
-	if (!orphan)
-		return;
 	spin_lock(&csvn_orphans_lock);
-	list_add(&ds->orphan, &csvn_orphans);
+	list_del_init(&ds->heir);
+	if (orphan)
+		list_add(&ds->orphan, &csvn_orphans);
 	spin_unlock(&csvn_orphans_lock);
+}
+
+/* What ds waits for may be there. csvn_orphans_lock is held. */
+static void csvn_orphan_wake(struct csvn_dsock *ds)
+{
+	spin_lock_irq(&ds->lock);
+	csvn_dgram_kick(ds, 0);
+	spin_unlock_irq(&ds->lock);
+}
+
+/* An orphan has ended: whose turn is it? csvn_orphans_lock is held. */
+static void csvn_orphan_wake_next(struct csvn_dsock *ended)
+{
+	struct csvn_dsock *ds = ended;
+
+	list_for_each_entry_continue_reverse(ds, &csvn_orphans, orphan) {
+		if (ds->port == ended->port) {
+			csvn_orphan_wake(ds);
+			return;
+		}
+	}
+	list_for_each_entry(ds, &csvn_heirs, heir)
+		if (ds->heir_port == ended->port)
+			csvn_orphan_wake(ds);
 }
 
 /* Is the socket's state an orphan that is done with everything? */
@@ -89,17 +115,23 @@ void csvn_orphan_end(struct csvn_dsock *ds)
 	if (!done)
 		return;
 	spin_lock(&csvn_orphans_lock);
-	list_del_init(&ds->orphan);
+	if (!list_empty(&ds->orphan)) {
+		csvn_orphan_wake_next(ds);
+		list_del_init(&ds->orphan);
+	}
 	spin_unlock(&csvn_orphans_lock);
 }
 
-/* Does an orphan have this port that ds is to have, and had it before ds was closed, if it is? */
+/*
+ * Does an orphan have this port that ds is to have, and had it before ds was closed, if it is? Then ds is woken once it has not. ds->tx is
+ * held.
+ */
 bool csvn_orphan_has(struct csvn_dsock *ds, u16 port)
 {
 	struct csvn_dsock *other;
 	bool found = false;
 
-	if (list_empty(&csvn_orphans))
+	if (list_empty(&csvn_orphans) && list_empty(&ds->heir))
 		return false;
 	spin_lock(&csvn_orphans_lock);
 	other = list_empty(&ds->orphan) ? NULL : ds;
@@ -108,6 +140,11 @@ bool csvn_orphan_has(struct csvn_dsock *ds, u16 port)
 		found = other->port == port;
 		if (found)
 			break;
+	}
+	list_del_init(&ds->heir);
+	if (found && !READ_ONCE(ds->released)) {
+		ds->heir_port = port;
+		list_add_tail(&ds->heir, &csvn_heirs);
 	}
 	spin_unlock(&csvn_orphans_lock);
 	return found;
