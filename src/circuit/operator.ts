@@ -143,20 +143,21 @@ export class Operator implements Disposable {
 
   /** A VM's front-end is gone. */
   detach(vm: Vm, why: string): void {
-    this.down(vm, why);
+    this.#end(vm, why);
     vm.become("gone", why);
     this.directory.remove(vm);
     log.info("{vm} detached: {why}", { vm: vm.name, why });
   }
 
-  /** A VM's device stopped, or its driver said goodbye: all that it held is over. */
+  /** A VM's device stopped, and QEMU has dropped what was mapped: all that the VM held is over. */
+  stopped(vm: Vm): void {
+    this.#end(vm, "its device stopped");
+  }
+
+  /** All that a VM held is over, while its device runs on: what is mapped is taken out of its window. */
   down(vm: Vm, why: string): void {
-    if (vm.state !== "gone") vm.become("attached", why);
-    this.#connector.vmDown(vm);
-    vm.listeners.clear();
-    this.#publisher.update(vm);
-    this.circuits.vmDown(vm);
-    this.arenas.vmDown(vm);
+    this.arenas.clearWindow(vm);
+    this.#end(vm, why);
   }
 
   /** A VM's device started. A fault that was told while it stopped is the past one's. */
@@ -168,8 +169,6 @@ export class Operator implements Disposable {
   fault(vm: Vm, reason: string): void {
     if (vm.state === "faulted" || vm.state === "gone") return;
     log.error("{vm} broke its device: {reason}; it is ignored until the device is reset", { vm: vm.name, reason });
-    // The device runs on.
-    this.arenas.clearWindow(vm);
     this.down(vm, reason);
     vm.become("faulted", reason);
   }
@@ -247,8 +246,17 @@ export class Operator implements Disposable {
     this.arenas[Symbol.dispose]();
   }
 
+  /** Whose mappings are gone, or about to go. */
+  #end(vm: Vm, why: string): void {
+    if (vm.state !== "gone") vm.become("attached", why);
+    this.#connector.vmDown(vm);
+    vm.listeners.clear();
+    this.#publisher.update(vm);
+    this.circuits.vmDown(vm);
+    this.arenas.vmDown(vm);
+  }
+
   #hello(vm: Vm, header: Header, ticket: number, request: Extract<ControlRequest, { type: "HELLO" }>): void {
-    this.arenas.clearWindow(vm);
     this.down(vm, "a new driver came up");
     vm.begin();
     vm.become("ready", `driver ${request.driver}`);
@@ -271,7 +279,7 @@ export class Operator implements Disposable {
   #bye(vm: Vm, answer: () => void): void {
     const emptied = this.arenas.leaveWindow(vm);
     if (!emptied) answer();
-    this.down(vm, "the driver said goodbye");
+    this.#end(vm, "the driver said goodbye");
     if (!emptied) return;
     vm.become("leaving", "its window is being emptied");
     const { incarnation } = vm;

@@ -56,7 +56,7 @@ export class FrontEndVm implements SessionHandler {
       config: () => operator.config(this.#vm),
       isArena: (identity) => operator.arenas.has(identity),
       started: () => this.#started(),
-      stopped: () => operator.down(this.#vm, "its device stopped"),
+      stopped: () => operator.stopped(this.#vm),
     });
     const { backend } = this.#session;
     const mapper: Mapper = {

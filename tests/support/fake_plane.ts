@@ -178,7 +178,7 @@ export class FakeVm implements Device, Mapper {
     this.maps.clear();
     this.#stale = this.#ticket;
     if (!this.#paused) this.#requests.length = 0;
-    this.net.operator.down(this.vm, "its device stopped");
+    this.net.operator.stopped(this.vm);
   }
 
   /** The device is started, after it was reset. */
