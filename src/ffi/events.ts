@@ -117,9 +117,9 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
       return { kind: "host-accepted", listener: handle, connection: aux, remote: buffer.slice(body, at + length) };
     case EventKind.HOST_SOURCE:
       return { kind: "host-source", circuit: handle, address: buffer.slice(body, at + length) };
-    case 13:
+    case EventKind.HOST_GONE:
       return { kind: "host-gone", connection: handle };
-    case 14:
+    case EventKind.SHORT:
       return { kind: "short", errno: aux };
     default:
       throw new Error(`unknown event ${kind} from the helper library`);
