@@ -200,6 +200,7 @@ export class ArenaEnd {
       }
     } finally {
       this.#underWay--;
+      this.#settle();
     }
   }
 

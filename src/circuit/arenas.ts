@@ -12,6 +12,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
+import { SystemError } from "../errno.ts";
 import { Arena, slotBytes } from "./arena.ts";
 import { ArenaEnd, ArenaError, type ArenaEventName } from "./arena_end.ts";
 import type { Limits } from "./limits.ts";
@@ -102,7 +103,12 @@ export class Arenas implements Disposable {
 
   /** Give a slot back. */
   giveSlot(arena: Arena, slot: number): void {
-    arena.giveSlot(slot);
+    try {
+      arena.giveSlot(slot);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.error("arena {arena} has lost a slot: {reason}", { arena: arena.number, reason: error.message });
+    }
     this.#warm.add(arena);
     this.#trimming ??= this.#options.clock.after(this.limits.warmMs, () => this.#trim());
     if (arena.circuits > 0) return;
@@ -123,14 +129,14 @@ export class Arenas implements Disposable {
   }
 
   /**
-   * A VM's driver says goodbye, and is about to reset its device: its window is emptied before it may. One after the other and for
-   * a bounded time, since it will not wait for ever, and QEMU does not survive one that comes too late.
+   * A VM's driver says goodbye, and is about to reset its device: its window is emptied before it may, and what is being unmapped already is
+   * waited for. One after the other and for a bounded time, since it will not wait for ever, and QEMU does not survive one that comes too late.
    *
-   * @returns undefined when nothing is in it; it never rejects.
+   * @returns undefined when nothing is in it, nor under way; it never rejects.
    */
   leaveWindow(vm: Vm): Promise<void> | undefined {
     const mapped = [...vm.arenas.values()].filter((end) => end.mapped);
-    return mapped.length === 0 ? undefined : this.#emptyWindow(vm, mapped);
+    return mapped.length === 0 && !vm.mapper.answered() ? undefined : this.#emptyWindow(vm, mapped);
   }
 
   /** A driver's answer to an event about one of its arenas; false when nothing was asked. */
@@ -310,17 +316,23 @@ export class Arenas implements Disposable {
 
   async #emptyWindow(vm: Vm, mapped: readonly ArenaEnd[]): Promise<void> {
     const { clock } = this.#options;
-    const { window } = vm;
-    const deadline = clock.now() + this.limits.byeMs;
+    const { window, mapper } = vm;
+    const { byeMs } = this.limits;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = clock.after(byeMs, () => reject(new ArenaError(`it took longer than ${byeMs} ms`)));
+    // Nobody may be waiting when the time is up.
+    late.catch(() => {});
     try {
       for (const [i, { offset, length }] of mapped.entries()) {
-        if (clock.now() >= deadline) throw new ArenaError(`it took longer than ${this.limits.byeMs} ms`);
         // The first one goes out with the goodbye. By the next one the device may have been stopped, or have another driver.
         if (i > 0 && (!vm.isLeaving || vm.window !== window)) return;
-        await vm.mapper.unmap(offset, length);
+        await Promise.race([mapper.unmap(offset, length), late]);
       }
+      await Promise.race([mapper.answered(), late]);
     } catch (error) {
       log.warn("the window of {vm} was not emptied: {reason}", { vm: vm.name, reason: (error as Error).message });
+    } finally {
+      timer.cancel();
     }
   }
 

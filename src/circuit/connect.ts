@@ -189,7 +189,9 @@ export class Connector {
       .filter(({ state }) => state === "waiting" || state === "opening");
     // All of them first: where one gives its place up, none may take it that is denied as well.
     for (const { admission } of waiting) this.gate.review(admission);
-    const denied = waiting.filter(({ admission }) => !admission.current.allow);
+    // Those that wait go first: where others give their credit back, nobody is to look at them again and again.
+    const denied = waiting.filter(({ admission }) => !admission.current.allow)
+      .sort((a, b) => Number(b.state === "waiting") - Number(a.state === "waiting"));
     for (const attempt of denied) {
       this.gate.denied(attempt.admission);
       const errno = denialErrno(attempt.admission.current);

@@ -82,7 +82,9 @@ export class InboundConnections implements Disposable {
   revise(): { checked: number; cut: number } {
     // All of them first: where one gives its place up, none may take it that is denied as well.
     for (const { admission } of this.#all) this.options.gate.review(admission);
-    const denied = [...this.#all].filter(({ admission }) => !admission.current.allow);
+    // Those that wait go first: where others give their credit back, nobody is to look at them again and again.
+    const denied = [...this.#all].filter(({ admission }) => !admission.current.allow)
+      .sort((a, b) => Number(b.state === "waiting") - Number(a.state === "waiting"));
     const count = { checked: this.#all.size, cut: denied.length };
     for (const inbound of denied) {
       this.options.gate.denied(inbound.admission);

@@ -49,4 +49,6 @@ export interface Mapper {
   readonly overdue: boolean;
   map(fd: number, windowOffset: number, length: number): Promise<void>;
   unmap(windowOffset: number, length: number): Promise<void>;
+  /** Resolves when all requests are answered, or the front-end is gone; undefined when none is under way. It never rejects. */
+  answered(): Promise<void> | undefined;
 }

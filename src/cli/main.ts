@@ -114,10 +114,12 @@ async function run(config: Config): Promise<void> {
   }
   await setUpLog(config.logLevel ?? "info", config.logFormat ?? "text");
   // A bug of ours is to be seen, but not to cut everybody's connections.
-  globalThis.addEventListener("unhandledrejection", (event) => {
+  const report = (event: Event, error: unknown): void => {
     event.preventDefault();
-    getLogger(["csvn"]).error("a bug of csvn's: {error}", { error: event.reason });
-  });
+    getLogger(["csvn"]).error("a bug of csvn's: {error}", { error });
+  };
+  globalThis.addEventListener("unhandledrejection", (event) => report(event, event.reason));
+  globalThis.addEventListener("error", (event) => report(event, event.error));
   const { ringBytes, windowBytes, network4, network6, socketMode } = config;
   await using csvn = await Switch.start({
     standIn: true,

@@ -65,6 +65,7 @@ export class FrontEndVm implements SessionHandler {
       },
       map: (fd: number, offset: number, length: number) => backend.map(fd, 0n, BigInt(offset), BigInt(length)),
       unmap: (offset: number, length: number) => backend.unmap(BigInt(offset), BigInt(length)),
+      answered: () => backend.answered(),
     };
     try {
       this.#vm = operator.attach(this.#device, mapper, context.reserved);

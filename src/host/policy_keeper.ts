@@ -130,10 +130,8 @@ export class PolicyKeeper implements AsyncDisposable {
       if (!(error instanceof PolicyError)) throw error;
       const { revision, policies } = this.#set;
       if (this.#error !== error.message) {
-        log.error("policy stays at revision {revision}, since there are errors in it:\n{errors}", {
-          revision,
-          errors: error.message,
-        });
+        log.error("policy stays at revision {revision}, since there are errors in it", { revision });
+        for (const line of error.message.split("\n")) log.error("{error}", { error: line });
       }
       this.#error = error.message;
       return { revision, policies: policies.length, changed: false, error: error.message };

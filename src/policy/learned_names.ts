@@ -32,8 +32,9 @@ export class LearnedNames implements Disposable {
   /** @param secondsMin Seconds for which an address is remembered at least. */
   constructor(readonly clock: Clock = systemClock, readonly secondsMin = LEARNED_SECONDS_MIN) {}
 
-  /** The VM is told these addresses. @param name In lower case. @param ttl Seconds. */
+  /** The VM is told these addresses; none is nothing new. @param name In lower case. @param ttl Seconds. */
   learn(name: string, addresses: readonly Address[], ttl: number): void {
+    if (addresses.length === 0) return;
     this.#sweeping ??= this.clock.after(SWEEP_MS, () => this.#sweep());
     const until = this.clock.now() + 1000 * Math.min(Math.max(ttl, this.secondsMin), TTL_MAX);
     const known = this.#names.get(name) ?? new Map<string, number>();
@@ -87,6 +88,7 @@ export class LearnedNames implements Disposable {
   #forgetName(name: string): void {
     const known = this.#names.get(name)!;
     for (const text of [...known.keys()]) this.#forget(name, known, text);
+    this.#names.delete(name);
   }
 
   #forget(name: string, known: Map<string, number>, text: string): void {

@@ -23,6 +23,8 @@ interface Waiting {
   readonly request: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
+  /** Resolves when it is answered, or the channel is over. */
+  readonly answered: Promise<void>;
 }
 
 /** A request on the back-end channel failed. */
@@ -62,6 +64,11 @@ export class BackendChannel {
    */
   unmap(windowOffset: bigint, length: bigint): Promise<void> {
     return this.#request(BackendRequest.SHMEM_UNMAP, 0n, windowOffset, length, 0n, -1);
+  }
+
+  /** Resolves when all requests are answered, or the channel is over; undefined when none is under way. It never rejects. */
+  answered(): Promise<void> | undefined {
+    return this.#waiting.at(-1)?.answered;
   }
 
   /** A message came in on the channel. @throws {ProtocolError} */
@@ -119,13 +126,12 @@ export class BackendChannel {
     view.setBigUint64(16, windowOffset, true);
     view.setBigUint64(24, length, true);
     view.setBigUint64(32, flags, true);
-    return new Promise((resolve, reject) => {
-      if (this.#closed || !this.frontEnd.sendBackend(encodeMessage(request, Flag.NEED_REPLY, payload), fd)) {
-        reject(new BackendChannelError("there is no back-end channel"));
-        return;
-      }
-      this.#waiting.push({ request, resolve, reject });
-      this.#watch();
-    });
+    if (this.#closed || !this.frontEnd.sendBackend(encodeMessage(request, Flag.NEED_REPLY, payload), fd)) {
+      return Promise.reject(new BackendChannelError("there is no back-end channel"));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push({ request, resolve, reject, answered: promise.catch(() => {}) });
+    this.#watch();
+    return promise;
   }
 }

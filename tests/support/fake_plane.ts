@@ -160,6 +160,10 @@ export class FakeVm implements Device, Mapper {
     });
   }
 
+  answered(): Promise<void> | undefined {
+    return this.#waiting.at(-1)?.promise.catch(() => {});
+  }
+
   /** QEMU, and its guest or not, stand still: requests and events wait, in their order. */
   pause(guest = true): void {
     this.#paused = true;

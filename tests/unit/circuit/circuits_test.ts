@@ -108,6 +108,19 @@ Deno.test("a listener whose VM has no id left makes the attempt ENOBUFS, and lea
   assertEquals(c.errno(three), 0, "ids are given back");
 });
 
+Deno.test("a slot that cannot be zeroed is lost, and nothing else", async () => {
+  const { net, a, b, here, there } = await pair();
+  using _ = net;
+  net.memories[0]!.wipe = () => {
+    throw new SystemError("zero a slot", Errno.EIO);
+  };
+  assertEquals([a.close(here), b.close(there)], [0, 0]);
+  await settle();
+  assertEquals([net.operator.circuits.size, [...net.operator.arenas.all].map(({ circuits }) => circuits)], [0, [0]]);
+  await net.clock.pass(net.limits.arenaIdleMs);
+  assertEquals([...net.operator.arenas.all], [], "its arena ends all the same");
+});
+
 Deno.test("describeEnds() names both ends", async () => {
   const { net } = await pair();
   using _ = net;

@@ -179,10 +179,51 @@ Deno.test("BYE is answered when the window is empty, or has taken too long to be
   await settle();
   assertEquals([p.a.errno(ticket), p.a.maps.size], [0, 0]);
 
-  using q = pair({ byeMs: 0 });
+  using q = pair({ byeMs: 1000 });
   await q.connect(80);
+  q.a.unmap = () => new Promise(() => {});
   const late = q.a.post(RequestType.BYE, [], 16);
-  await settle();
+  await q.net.clock.pass(999);
+  assertEquals(q.a.errno(late), undefined);
+  await q.net.clock.pass(1);
   assertEquals([q.a.errno(late), q.a.maps.size], [0, 1]);
   q.a.reset();
+});
+
+Deno.test("BYE waits for what is being unmapped already", async () => {
+  for (const idle of [true, false]) {
+    using p = pair({ arenaIdleMs: 30_000 });
+    const { net, a, b } = p;
+    const { arenas } = net.operator;
+    await arenas.open(a.vm, b.vm);
+    const { arena, slot } = arenas.takeSlot(a.vm, b.vm)!;
+    b.pause(false);
+    if (idle) {
+      arenas.giveSlot(arena, slot);
+      await net.clock.pass(30_000);
+    } else assertEquals(b.hello(), 0, "a driver that had given its switch up");
+    const ticket = b.post(RequestType.BYE, [], 16);
+    await settle();
+    assertEquals(b.errno(ticket), undefined);
+    b.resume();
+    await settle();
+    assertEquals(b.errno(ticket), 0);
+  }
+});
+
+Deno.test("an arena that was revoked, and closed while it is being unmapped, is given back", async () => {
+  using p = pair();
+  const { free } = p.b.vm.window;
+  const [here, there] = await p.connect(80);
+  p.forbidden.add(80);
+  p.net.operator.revise();
+  p.b.pause(false);
+  await p.net.clock.pass(limits.revokeMs);
+  p.a.close(here);
+  p.b.close(there);
+  await settle();
+  p.b.resume();
+  await settle();
+  assertEquals([[...p.net.operator.arenas.all].length, p.b.vm.arenas.size, p.b.vm.window.free], [0, 0, free]);
+  assertEquals([p.b.maps.size, p.net.memories[0]!.disposed], [0, 1]);
 });

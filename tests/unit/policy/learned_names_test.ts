@@ -82,3 +82,12 @@ Deno.test("LearnedNames keeps an answer for the shortest time that is configured
   await pass(1);
   assertEquals([names.of(one), names.of(two)], [[], ["www.test"]]);
 });
+
+Deno.test("LearnedNames: answers without addresses are nothing to remember, however many there are", () => {
+  const { names, clock } = learned();
+  names.learn("api.test", [one], 60);
+  for (let n = 0; n < 3000; n++) names.learn(`${n}.in-addr.arpa`, [], 60);
+  assertEquals([names.of(one), names.size, clock.pending], [["api.test"], 1, 1]);
+  for (let n = 0; n < 3000; n++) names.learn(`${n}.test`, [two], 60);
+  assertEquals([names.of(one), names.of(two).length, names.size], [[], 1024, 1]);
+});
