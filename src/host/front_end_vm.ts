@@ -86,9 +86,9 @@ export class FrontEndVm implements SessionHandler {
    * Serve a front-end. One that cannot be served, for whatever reason, is turned away, with a line in the log: it would wait for an answer
    * for ever.
    *
-   * @returns What handles its session.
+   * @returns What handles its session; undefined when it was turned away.
    */
-  static serve(frontEnd: FrontEnd, context: FrontEndContext): SessionHandler {
+  static serve(frontEnd: FrontEnd, context: FrontEndContext): SessionHandler | undefined {
     try {
       return new FrontEndVm(frontEnd, context);
     } catch (error) {
@@ -96,15 +96,7 @@ export class FrontEndVm implements SessionHandler {
         log.error("front-end turned away: {reason}", { reason: error.message });
       } else log.error("front-end turned away, by a bug of csvn's: {error}", { error });
       frontEnd.close();
-      const closed = (descriptors: readonly Descriptor[]): void => {
-        for (const descriptor of descriptors) descriptor[Symbol.dispose]();
-      };
-      return {
-        message: (_request, _flags, _payload, descriptors) => closed(descriptors),
-        backendMessage: (_request, _flags, _payload, descriptors) => closed(descriptors),
-        end: () => {},
-        backendEnd: () => {},
-      };
+      return undefined;
     }
   }
 
