@@ -167,14 +167,18 @@ Deno.test("names that policy hides do not exist, for 0 seconds; nobody else hear
   });
   await using udp = await UdpClient.open(resolver.udp);
   for (
-    const [name, type, rcode] of [["Secret.Test", "A", Rcode.NXDOMAIN], ["example", "TXT", Rcode.NOERROR]] as const
+    const [name, type, rcode] of [
+      ["Secret.Test", "A", Rcode.NXDOMAIN],
+      ["example", "TXT", Rcode.NOERROR],
+      [".", "NS", Rcode.NOERROR],
+    ] as const
   ) {
     const answer = await udp.ask(name, type);
     assertEquals([answer.rcode, answer.data, answer.authoritative], [rcode, [], false]);
     const [soa] = answer.authorities;
     assertEquals([soa?.type, soa?.name, soa?.ttl, (soa?.data as { minimum: number }).minimum], ["SOA", ".", 0, 0]);
   }
-  assertEquals([hidden, upstream.queries.length], [["secret.test A", "example TXT"], 0]);
+  assertEquals([hidden, upstream.queries.length], [["secret.test A", "example TXT", ". NS"], 0]);
   assertEquals([(await udp.ask("www.example", "A")).rcode, upstream.queries.length], [Rcode.NOERROR, 1]);
 });
 

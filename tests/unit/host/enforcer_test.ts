@@ -121,8 +121,8 @@ Deno.test("Enforcer: a VM whose rules name domains may ask for these, and reach 
     '{podSelector: {matchLabels: {app: web}}, egress: [{action: Allow, to: [{domainNames: ["*.example.com"]}], ports: [{port: 443}]}]}',
   );
   const rules = enforcer(`${denyAll}---\n${names}`);
-  const asked = ["a.example.com", "example.com", "com", "evil.test"];
-  assertEquals(asked.map((name) => rules.mayResolve("web", name)), ["yes", "below", "below", "no"]);
+  const asked = ["a.example.com", "example.com", "com", ".", "evil.test"];
+  assertEquals(asked.map((name) => rules.mayResolve("web", name)), ["yes", "below", "below", "below", "no"]);
   assertEquals([rules.mayResolve("db", "a.example.com"), rules.verdict(attempt("db", "host", "10.77.0.1", 53)).allow], [
     "no",
     false,
