@@ -11,7 +11,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import { Errno, errnoName, SystemError } from "../errno.ts";
-import { type Endpoint, formatEndpoint } from "../net/address.ts";
+import { type Endpoint, formatEndpoint, unmapped } from "../net/address.ts";
 import type { Clock } from "../clock.ts";
 import type { Gatekeeper } from "./admission.ts";
 import type { Arenas } from "./arenas.ts";
@@ -76,7 +76,13 @@ export class Publisher implements Disposable {
   readonly #entries: readonly Entry[];
 
   constructor(publications: readonly Publication[], readonly options: PublisherOptions) {
-    this.#entries = publications.map((publication) => ({ publication, state: "idle", errno: 0, held: undefined }));
+    this.#entries = publications.map(({ host, ...rest }) => ({
+      // An IPv4-mapped address is the host's IPv4 one, and leads to the VM's.
+      publication: { ...rest, host: { ...host, address: unmapped(host.address) } },
+      state: "idle",
+      errno: 0,
+      held: undefined,
+    }));
   }
 
   /** All of them. */
