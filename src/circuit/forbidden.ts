@@ -1,6 +1,7 @@
 /**
- * What guests must not reach by the host's stack, unless it is opened by name: the host itself, what is near it without a router, and where clouds tell
- * a machine its secrets. In one table, with its sources; operators add to it.
+ * What guests must not reach by the host's stack, unless it is opened by name: the host's loopback, what is near it without a router, and where
+ * clouds tell a machine its secrets. In one table, with its sources; operators add to it. The host's other addresses are reachable, as they are
+ * for any machine on its network.
  *
  * @module
  */

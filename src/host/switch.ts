@@ -90,7 +90,7 @@ export interface SwitchOptions {
   readonly outside?: boolean;
   /** Ports of the host that VMs may reach, at the switch's address or their own. */
   readonly allowHost?: readonly Endpoint[];
-  /** Addresses beyond the host that VMs must not reach, besides those that are never reached. */
+  /** Addresses that VMs must not reach by the host's stack, besides those that they never do. The host's own, but its loopback, they do. */
   readonly forbid?: readonly Cidr[];
   /** Asked for names that are not the switch's; default: the host's resolvers. */
   readonly resolvers?: readonly Endpoint[] | undefined;
