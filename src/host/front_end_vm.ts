@@ -42,6 +42,7 @@ export class FrontEndVm implements SessionHandler {
   readonly #device: PlaneDevice;
   readonly #vm: Vm;
   #ended = false;
+  #saidOld = false;
 
   private constructor(readonly frontEnd: FrontEnd, readonly context: FrontEndContext) {
     const { plane, operator } = context;
@@ -128,9 +129,13 @@ export class FrontEndVm implements SessionHandler {
   #started(): void {
     this.context.operator.up(this.#vm);
     if (this.#session.canMap) return;
-    log.error("{vm}: its front-end does not offer shared-memory regions: QEMU 11.1 or newer is needed", {
-      vm: this.#vm.name,
-    });
+    // Its guest can start its device as often as it likes.
+    if (!this.#saidOld) {
+      log.error("{vm}: its front-end does not offer shared-memory regions: QEMU 11.1 or newer is needed", {
+        vm: this.#vm.name,
+      });
+    }
+    this.#saidOld = true;
     this.context.operator.fault(this.#vm, "front-end without shared-memory regions");
   }
 

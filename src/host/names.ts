@@ -89,6 +89,7 @@ export class Names implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const vm of [...this.#served.keys()]) this.detach(vm);
     while (this.#pending.size > 0) await Promise.all(this.#pending);
+    this.#hidden[Symbol.dispose]();
     await this.#host?.[Symbol.asyncDispose]();
   }
 
