@@ -3,17 +3,17 @@
  *
  * Theory of operation. An *admission* is an attempt with what policy says of it: at first, and after each change. A verdict function that
  * throws, or answers with what is no verdict, has denied. Denials are told to the log and to the recorder, of each VM as many as its
- * bucket of tokens lets through; what was left out is counted, and told with the next denial that is let through, or after a
- * while without one.
+ * budget lets through (`log_budget.ts`); how many were left out is told, too.
  *
  * @module
  */
 
 import { getLogger } from "@logtape/logtape";
-import type { Clock, Timer } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import { Errno } from "../errno.ts";
 import { formatEndpoint } from "../net/address.ts";
-import type { Limits } from "./limits.ts";
+import { type Limits, logRate } from "./limits.ts";
+import { fromHost, LogBudget } from "./log_budget.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Attempt, OnDeny, Verdict, VerdictFunction } from "./verdict.ts";
 
@@ -42,25 +42,21 @@ export function denialErrno({ onDeny = "refuse" }: Verdict): number {
   return errnos[onDeny] ?? Errno.ECONNREFUSED;
 }
 
-/** Denials of one VM that may still be told. */
-interface Bucket {
-  tokens: number;
-  /** When they were counted, in milliseconds. */
-  at: number;
-  suppressed: number;
-}
-
 /** Asks for verdicts. */
 export class Gatekeeper implements Disposable {
-  readonly #buckets = new Map<string, Bucket>();
-  #timer: Timer | undefined;
+  readonly #told: LogBudget;
 
   constructor(
     readonly verdict: VerdictFunction,
     readonly limits: Limits,
     readonly recorder: Recorder,
-    readonly clock: Clock,
-  ) {}
+    clock: Clock,
+  ) {
+    this.#told = new LogBudget(logRate(limits), clock, (who, suppressed) => {
+      log.warn("{suppressed} more denials of {who} were left out", { suppressed, who });
+      recorder.suppressed(who, suppressed);
+    });
+  }
 
   /** Ask about an attempt; whether it is let in is in the admission's verdict. */
   ask(attempt: Attempt): Admission {
@@ -99,28 +95,13 @@ export class Gatekeeper implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#stop();
-    for (const [who, bucket] of this.#buckets) this.#tellSuppressed(who, bucket);
-    this.#buckets.clear();
-  }
-
-  #stop(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#told[Symbol.dispose]();
   }
 
   #tell(admission: Admission, how: "denied" | "refused", errno = denialErrno(admission.current)): void {
     const { attempt, current } = admission;
     if (current.allow && !current.wouldDeny) return;
-    // What comes from the host's network must not use up what a VM has.
-    const who = attempt.from === "host" ? `host to ${attempt.to}` : attempt.from;
-    const bucket = this.#bucket(who);
-    if (bucket.tokens < 1) {
-      bucket.suppressed++;
-      return;
-    }
-    bucket.tokens--;
-    this.#tellSuppressed(who, bucket);
+    if (!this.#told.take(attempt.from === "host" ? fromHost(attempt.to) : attempt.from)) return;
     const names = {
       how: current.allow ? "would be denied" : how,
       from: attempt.from,
@@ -131,37 +112,5 @@ export class Gatekeeper implements Disposable {
     };
     log.warn("{how}: {from} {source} -> {to} {destination}: {reason}", names);
     this.recorder.denied(admission, current.allow ? 0 : errno);
-  }
-
-  #tellSuppressed(who: string, bucket: Bucket): void {
-    if (bucket.suppressed === 0) return;
-    log.warn("{suppressed} more denials of {who} were left out", { suppressed: bucket.suppressed, who });
-    this.recorder.suppressed(who, bucket.suppressed);
-    bucket.suppressed = 0;
-  }
-
-  #bucket(who: string): Bucket {
-    const { denialBurst, denialsPerSecond, denialSummaryMs } = this.limits;
-    let bucket = this.#buckets.get(who);
-    if (!bucket) {
-      bucket = { tokens: denialBurst, at: this.clock.now(), suppressed: 0 };
-      this.#buckets.set(who, bucket);
-    }
-    const now = this.clock.now();
-    bucket.tokens = Math.min(denialBurst, bucket.tokens + (now - bucket.at) * denialsPerSecond / 1000);
-    bucket.at = now;
-    this.#timer ??= this.clock.after(denialSummaryMs, () => this.#sweep());
-    return bucket;
-  }
-
-  /** Tell what was left out, and forget those who have not been denied anything for a while. */
-  #sweep(): void {
-    this.#timer = undefined;
-    for (const who of [...this.#buckets.keys()]) {
-      const bucket = this.#bucket(who);
-      this.#tellSuppressed(who, bucket);
-      if (bucket.tokens >= this.limits.denialBurst) this.#buckets.delete(who);
-    }
-    if (this.#buckets.size === 0) this.#stop();
   }
 }

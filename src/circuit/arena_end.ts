@@ -17,6 +17,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
 import { errnoName } from "../errno.ts";
 import type { Limits } from "./limits.ts";
+import type { Notice } from "./notices.ts";
 import { encodeArenaEvent } from "./records.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
@@ -68,6 +69,8 @@ export interface ArenaEndContext {
   readonly limits: Pick<Limits, "arenaAnswerMs">;
   readonly signals: Signals;
   readonly clock: Clock;
+  /** Tells of what a VM keeps of an arena that is over. */
+  readonly leftovers: Notice;
 }
 
 /** What an end waits for: an answer of the driver, or the front-end's to SHMEM_MAP. */
@@ -191,7 +194,7 @@ export class ArenaEnd {
       await vm.mapper.unmap(offset, length);
     } catch (error) {
       if (this.#state !== "over") {
-        log.warn("arena {id} of {vm} could not be unmapped: {reason}", {
+        this.context.leftovers.tell(vm.name, "arena {id} of {vm} could not be unmapped: {reason}", {
           id: this.id,
           vm: vm.name,
           reason: (error as Error).message,
@@ -221,7 +224,8 @@ export class ArenaEnd {
       this.#asked = true;
       await this.#ask("ARENA_RETIRE", (token) => encodeArenaEvent(token, "ARENA_RETIRE", id));
     } catch (error) {
-      if (this.#state === "retiring") log.warn("{reason}", { reason: (error as Error).message, vm: vm.name });
+      const names = { reason: (error as Error).message, vm: vm.name };
+      if (this.#state === "retiring") this.context.leftovers.tell(vm.name, "{reason}", names);
     }
     await this.unmap();
     if (this.#state !== "retiring") return;

@@ -14,9 +14,10 @@ import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
 import { SystemError } from "../errno.ts";
 import { Arena, slotBytes } from "./arena.ts";
-import { ArenaEnd, ArenaError, type ArenaEventName } from "./arena_end.ts";
+import { ArenaEnd, type ArenaEndContext, ArenaError, type ArenaEventName } from "./arena_end.ts";
 import type { Limits } from "./limits.ts";
 import type { HostStack } from "./host.ts";
+import type { Notice, Notices } from "./notices.ts";
 import type { ArenaMemoryFactory } from "./plane.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
@@ -42,13 +43,14 @@ export interface ArenasOptions {
   readonly signals: Signals;
   readonly host: HostStack;
   readonly clock: Clock;
+  readonly notices: Notices;
 }
 
 /** All arenas of a switch. */
 export class Arenas implements Disposable {
   readonly limits: Limits;
   readonly host: HostStack;
-  readonly #options: ArenasOptions;
+  readonly #options: ArenasOptions & ArenaEndContext;
   readonly #pairs = new Map<Party, Map<Party, Pair>>();
   readonly #live = new Map<string, Arena>();
   /** What is to become of arenas: those that are empty, and those that are revoked. */
@@ -57,9 +59,13 @@ export class Arenas implements Disposable {
   readonly #warm = new Set<Arena>();
   #trimming: Timer | undefined;
   #count = 0;
+  readonly #comings: Notice;
+  readonly #leftovers: Notice;
 
   constructor(options: ArenasOptions) {
-    this.#options = options;
+    const leftovers = this.#leftovers = options.notices.of("arenas that are not given back", log, "warn");
+    this.#comings = options.notices.of("arenas opened and closed", log, "info");
+    this.#options = { ...options, leftovers };
     this.limits = options.limits;
     this.host = options.host;
   }
@@ -198,7 +204,7 @@ export class Arenas implements Disposable {
     }
     arena.become("open");
     pair.arenas.push(arena);
-    log.info("arena {arena} opened for {vms}: {mebibytes} MiB, {slots} slots", {
+    this.#comings.tell(pair.vm.name, "arena {arena} opened for {vms}: {mebibytes} MiB, {slots} slots", {
       arena: arena.number,
       vms: arena.ends.map((end) => end.vm.name).concat(arena.host ? ["the host's stack"] : []).join(" and "),
       mebibytes: arena.memory.length / 2 ** 20,
@@ -330,7 +336,8 @@ export class Arenas implements Disposable {
       }
       await Promise.race([mapper.answered(), late]);
     } catch (error) {
-      log.warn("the window of {vm} was not emptied: {reason}", { vm: vm.name, reason: (error as Error).message });
+      const names = { vm: vm.name, reason: (error as Error).message };
+      this.#leftovers.tell(vm.name, "the window of {vm} was not emptied: {reason}", names);
     } finally {
       timer.cancel();
     }
@@ -346,7 +353,7 @@ export class Arenas implements Disposable {
         if (!this.#live.delete(arena.memory.identity)) return;
         this.#warm.delete(arena);
         arena[Symbol.dispose]();
-        log.info("arena {arena} closed", { arena: arena.number });
+        this.#comings.tell(arena.ends[0]!.vm.name, "arena {arena} closed", { arena: arena.number });
       }),
     );
   }

@@ -28,6 +28,7 @@ import type { Flows } from "./flows.ts";
 import type { HostConnection } from "./host.ts";
 import { errnoOf, HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
+import type { Notice, Notices } from "./notices.ts";
 import {
   CONNECT_HOST,
   type ControlRequest,
@@ -80,7 +81,16 @@ export class Circuits implements Disposable {
   /** What VMs that went down held. */
   readonly #departed: Chunks<HeldCircuit>;
 
-  constructor(readonly arenas: Arenas, readonly signals: Signals, readonly recorder: Recorder, readonly clock: Clock) {
+  readonly #violations: Notice;
+
+  constructor(
+    readonly arenas: Arenas,
+    readonly signals: Signals,
+    readonly recorder: Recorder,
+    readonly clock: Clock,
+    notices: Notices,
+  ) {
+    this.#violations = notices.of("violations of the ring's rules", log, "warn");
     this.#hostEnds = new HostEnds(
       arenas.host,
       recorder,
@@ -278,7 +288,7 @@ export class Circuits implements Disposable {
     if (request.violation && circuit.state !== "cut") {
       blame(circuit, "violation");
       const peer = peerOf(circuit, end);
-      log.warn("circuit {circuit}: {peer} broke the ring's rules, says {vm}: reset", {
+      this.#violations.tell(vm.name, "circuit {circuit}: {peer} broke the ring's rules, says {vm}: reset", {
         circuit: circuit.number,
         peer: peer.vm?.name ?? "the host's stack",
         vm: vm.name,
@@ -384,7 +394,8 @@ export class Circuits implements Disposable {
     end.received = received;
     if (errno !== 0) blame(circuit, errno === Errno.EPROTO ? "violation" : "reset");
     if (errno === Errno.EPROTO) {
-      log.warn("circuit {circuit}: {vm} broke the ring's rules: reset", { circuit: circuit.number, vm: vm.name });
+      const names = { circuit: circuit.number, vm: vm.name };
+      this.#violations.tell(vm.name, "circuit {circuit}: {vm} broke the ring's rules: reset", names);
     }
     this.#close(circuit, end);
     // A control page knows but resets.

@@ -33,6 +33,7 @@ import {
   PROTOCOL_STREAM,
   type SocketOptions,
 } from "./records.ts";
+import type { Notice, Notices } from "./notices.ts";
 import type { Attempt } from "./verdict.ts";
 import { datagramKey, type Vm } from "./vm.ts";
 
@@ -80,6 +81,8 @@ export class Connector {
   /** Listeners that may have room. */
   readonly #roomy = new Set<Listener>();
   #admitting = false;
+  readonly #unheard: Notice;
+  readonly #unplaced: Notice;
 
   constructor(
     readonly destinations: Destinations,
@@ -88,7 +91,11 @@ export class Connector {
     readonly limits: Limits,
     readonly gate: Gatekeeper,
     readonly clock: Clock,
-  ) {}
+    notices: Notices,
+  ) {
+    this.#unheard = notices.of("connections to where nobody listens", log, "info");
+    this.#unplaced = notices.of("connections for which there is no arena", log, "warn");
+  }
 
   /** A CONNECT. Answers it at once or later. */
   connect(vm: Vm, header: Header, ticket: number, request: ConnectRequest): void {
@@ -219,7 +226,7 @@ export class Connector {
     const listener = chooseListener(vm.listeners.at(protocol, destination.port), destination, protocol);
     if (!listener) {
       const names = { from, to, destination: formatEndpoint(destination) };
-      log.info("refused: {from} -> {to} {destination}: nobody listens", names);
+      this.#unheard.tell(from, "refused: {from} -> {to} {destination}: nobody listens", names);
     }
     return listener ?? Errno.ECONNREFUSED;
   }
@@ -257,7 +264,7 @@ export class Connector {
       },
       (error: Error) => {
         if (attempt.state !== "opening") return;
-        log.warn("no arena between {from} and {to}: {reason}", {
+        this.#unplaced.tell(vm.name, "no arena between {from} and {to}: {reason}", {
           from: vm.name,
           to: target instanceof Listener ? target.vm.name : "the host's stack",
           reason: error.message,

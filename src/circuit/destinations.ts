@@ -6,7 +6,7 @@
  */
 
 import { Errno } from "../errno.ts";
-import { type Endpoint, formatEndpoint } from "../net/address.ts";
+import { type Endpoint, formatEndpoint, unmapped } from "../net/address.ts";
 import { type Directory, DirectoryError } from "./directory.ts";
 import type { Forbidden } from "./forbidden.ts";
 import type { Protocol } from "./listener.ts";
@@ -42,7 +42,9 @@ export class Destinations {
     readonly own: OwnServices,
     readonly forbidden: Forbidden,
   ) {
-    for (const endpoint of opened) {
+    for (const { address, port } of opened) {
+      // As destinations come.
+      const endpoint = { address: unmapped(address), port };
       const key = `${endpoint.address.family}:${endpoint.port}`;
       const other = this.#atSwitch.get(key);
       if (other && other.address.text !== endpoint.address.text) {

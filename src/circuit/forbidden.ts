@@ -1,6 +1,7 @@
 /**
- * What guests must not reach by the host's stack, unless it is opened by name: the host itself, what is near it without a router, and where clouds tell
- * a machine its secrets. In one table, with its sources; operators add to it.
+ * What guests must not reach by the host's stack, unless it is opened by name: the host's loopback, what is near it without a router, and where
+ * clouds tell a machine its secrets. In one table, with its sources; operators add to it. The host's other addresses are reachable, as they are
+ * for any machine on its network.
  *
  * @module
  */
@@ -51,15 +52,15 @@ const table: readonly (readonly [cidr: string, why: string])[] = [
 export class Forbidden {
   readonly #rows: readonly (readonly [Cidr, string])[];
 
-  /** @param more What the operator of the switch forbids as well. */
+  /** @param more What the operator of the switch forbids as well. @throws {AddressError} as {@linkcode Cidr.unmapped}. */
   constructor(more: readonly Cidr[] = []) {
     this.#rows = [
       ...table.map(([text, why]) => [Cidr.parse(text), why] as const),
-      ...more.map((cidr) => [cidr, `${cidr} is forbidden by configuration`] as const),
+      ...more.map((cidr) => cidr.unmapped()).map((cidr) => [cidr, `${cidr} is forbidden by configuration`] as const),
     ];
   }
 
-  /** Why an address must not be reached; undefined: it may. */
+  /** Why an address, which comes unmapped, must not be reached; undefined: it may. */
   why(address: Address): string | undefined {
     return this.#rows.find(([cidr]) => cidr.contains(address))?.[1];
   }

@@ -19,6 +19,8 @@ import type { Circuits, Place } from "./circuits.ts";
 import type { HostConnection } from "./host.ts";
 import type { Limits } from "./limits.ts";
 import type { Listener, Waiter } from "./listener.ts";
+import { fromHost } from "./log_budget.ts";
+import type { Notice, Notices } from "./notices.ts";
 import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "publish"]);
@@ -38,6 +40,7 @@ export interface InboundOptions {
   readonly gate: Gatekeeper;
   readonly limits: Limits;
   readonly clock: Clock;
+  readonly notices: Notices;
   /** A listener may have room again. */
   readonly admit: (listener: Listener) => void;
 }
@@ -55,7 +58,11 @@ export async function placeFor(arenas: Arenas, vm: Vm): Promise<Place> {
 export class InboundConnections implements Disposable {
   readonly #all = new Set<Inbound>();
 
-  constructor(readonly options: InboundOptions) {}
+  readonly #refused: Notice;
+
+  constructor(readonly options: InboundOptions) {
+    this.#refused = options.notices.of("refused connections", log, "warn");
+  }
 
   /** A connection has come in; policy has been asked. @param listener Who is to take it; undefined: nobody. */
   accept(connection: HostConnection, listener: Listener | undefined, admission: Admission): void {
@@ -166,7 +173,7 @@ export class InboundConnections implements Disposable {
 
   #tell(admission: Admission, errno: number, reason: string): void {
     const { source, to, destination } = admission.attempt;
-    log.warn("refused: {from} -> {to} {destination}: {reason}", {
+    this.#refused.tell(fromHost(to), "refused: {from} -> {to} {destination}: {reason}", {
       from: formatEndpoint(source),
       to,
       destination: formatEndpoint(destination),

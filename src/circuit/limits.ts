@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { LogRate } from "./log_budget.ts";
+
 /** Limits, each with its unit. */
 export interface Limits {
   /** Bytes of each ring; a power of two from 16 KiB to 16 MiB. */
@@ -46,12 +48,17 @@ export interface Limits {
   readonly revokeMs: number;
   /** Milliseconds that a driver's goodbye waits for its window to be emptied; it waits for two seconds. */
   readonly byeMs: number;
-  /** Denials of one VM that are told at once. */
+  /** Denials of one VM that are told at once; as many lines of each other kind that it can cause. */
   readonly denialBurst: number;
-  /** Denials of one VM that are told per second, in the long run. */
+  /** Denials of one VM that are told per second, in the long run; as many lines of each other kind. */
   readonly denialsPerSecond: number;
-  /** Milliseconds after which it is said how many denials were left out, when none is told meanwhile. */
+  /** Milliseconds after which it is said how many denials, or other lines, were left out, when none is told meanwhile. */
   readonly denialSummaryMs: number;
+}
+
+/** How much is told of what a VM can cause. */
+export function logRate({ denialBurst, denialsPerSecond, denialSummaryMs }: Limits): LogRate {
+  return { burst: denialBurst, perSecond: denialsPerSecond, summaryMs: denialSummaryMs };
 }
 
 /** The limits that hold where nothing else is configured. */

@@ -39,6 +39,7 @@ import {
   RecordError,
 } from "./records.ts";
 import { InboundConnections } from "./inbound.ts";
+import { type Notice, Notices } from "./notices.ts";
 import { type Publication, type PublicationStatus, Publisher } from "./publish.ts";
 import { guarded, noRecorder, type Recorder } from "./recorder.ts";
 import { type ForbiddenCircuit, forbiddenCircuits, reviseCircuits, type RevisionCount } from "./revision.ts";
@@ -88,17 +89,25 @@ export class Operator implements Disposable {
   readonly #publisher: Publisher;
   readonly #limits: Limits;
   readonly #clock: Clock;
+  readonly #notices: Notices;
+  readonly #wrongRecords: Notice;
+  readonly #starts: Notice;
+  readonly #faults: Notice;
 
   /** @throws {DirectoryError} */
   constructor(options: OperatorOptions) {
     const signals = new Signals((vm, reason) => this.fault(vm, reason));
     const clock = this.#clock = options.clock ?? systemClock;
     this.#limits = options.limits;
+    const notices = this.#notices = new Notices(options.limits, clock);
+    this.#wrongRecords = notices.of("wrong control records", log, "warn");
+    this.#starts = notices.of("starts of the driver", log, "info");
+    this.#faults = notices.of("faults", log, "error");
     this.directory = new Directory(options.network4, options.network6, options.vms);
-    this.arenas = new Arenas({ ...options, signals, clock });
+    this.arenas = new Arenas({ ...options, signals, clock, notices });
     const recorder = guarded(options.recorder ?? noRecorder);
     this.#gate = new Gatekeeper(options.verdict, options.limits, recorder, clock);
-    this.circuits = new Circuits(this.arenas, signals, recorder, clock);
+    this.circuits = new Circuits(this.arenas, signals, recorder, clock, notices);
     const destinations = new Destinations(
       this.directory,
       options.outside,
@@ -106,7 +115,15 @@ export class Operator implements Disposable {
       options.ownServices,
       new Forbidden(options.forbid),
     );
-    this.#connector = new Connector(destinations, this.arenas, this.circuits, options.limits, this.#gate, clock);
+    this.#connector = new Connector(
+      destinations,
+      this.arenas,
+      this.circuits,
+      options.limits,
+      this.#gate,
+      clock,
+      notices,
+    );
     const parts = {
       host: options.host,
       arenas: this.arenas,
@@ -114,6 +131,7 @@ export class Operator implements Disposable {
       gate: this.#gate,
       limits: options.limits,
       clock,
+      notices,
     };
     this.#inbound = new InboundConnections({ ...parts, admit: (listener) => this.#connector.admit(listener) });
     this.#publisher = new Publisher(options.publish, { ...parts, inbound: this.#inbound });
@@ -168,7 +186,8 @@ export class Operator implements Disposable {
   /** A VM's driver broke a rule of its device. It is ignored until its device starts anew. */
   fault(vm: Vm, reason: string): void {
     if (vm.state === "faulted" || vm.state === "gone") return;
-    log.error("{vm} broke its device: {reason}; it is ignored until the device is reset", { vm: vm.name, reason });
+    const names = { vm: vm.name, reason };
+    this.#faults.tell(vm.name, "{vm} broke its device: {reason}; it is ignored until the device is reset", names);
     this.down(vm, reason);
     vm.become("faulted", reason);
   }
@@ -192,7 +211,8 @@ export class Operator implements Disposable {
       request = decodeRequest(bytes, size, header);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
-      log.warn("{vm}: wrong control record: {reason}", { vm: vm.name, reason: error.message });
+      const names = { vm: vm.name, reason: error.message };
+      this.#wrongRecords.tell(vm.name, "{vm}: wrong control record: {reason}", names);
       return answer(Errno[error.errno]);
     }
     if (vm.state !== "ready" && (request.type !== "HELLO" || vm.state !== "attached")) return answer(Errno.EPROTO);
@@ -244,6 +264,7 @@ export class Operator implements Disposable {
     this.circuits[Symbol.dispose]();
     this.#gate[Symbol.dispose]();
     this.arenas[Symbol.dispose]();
+    this.#notices[Symbol.dispose]();
   }
 
   /** Whose mappings are gone, or about to go. */
@@ -260,7 +281,7 @@ export class Operator implements Disposable {
     this.down(vm, "a new driver came up");
     vm.begin();
     vm.become("ready", `driver ${request.driver}`);
-    log.info("{vm} is up, driver {driver}", { vm: vm.name, driver: request.driver });
+    this.#starts.tell(vm.name, "{vm} is up, driver {driver}", { vm: vm.name, driver: request.driver });
     vm.device.reply(
       ticket,
       encodeHelloResponse(

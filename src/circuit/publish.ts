@@ -11,7 +11,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import { Errno, errnoName, SystemError } from "../errno.ts";
-import { type Endpoint, formatEndpoint } from "../net/address.ts";
+import { type Endpoint, formatEndpoint, unmapped } from "../net/address.ts";
 import type { Clock } from "../clock.ts";
 import type { Gatekeeper } from "./admission.ts";
 import type { Arenas } from "./arenas.ts";
@@ -20,6 +20,7 @@ import type { HostConnection, HostStack } from "./host.ts";
 import { type InboundConnections, placeFor } from "./inbound.ts";
 import type { Limits } from "./limits.ts";
 import { chooseListener, type Listener, type Protocol } from "./listener.ts";
+import type { Notice, Notices } from "./notices.ts";
 import { datagramKey, type Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "publish"]);
@@ -68,15 +69,26 @@ export interface PublisherOptions {
   readonly gate: Gatekeeper;
   readonly limits: Limits;
   readonly clock: Clock;
+  readonly notices: Notices;
   readonly inbound: InboundConnections;
 }
 
 /** Binds the published ports. */
 export class Publisher implements Disposable {
   readonly #entries: readonly Entry[];
+  readonly #bound: Notice;
+  readonly #failed: Notice;
 
   constructor(publications: readonly Publication[], readonly options: PublisherOptions) {
-    this.#entries = publications.map((publication) => ({ publication, state: "idle", errno: 0, held: undefined }));
+    this.#bound = options.notices.of("ports that are published", log, "info");
+    this.#failed = options.notices.of("ports that cannot be published", log, "error");
+    this.#entries = publications.map(({ host, ...rest }) => ({
+      // An IPv4-mapped address is the host's IPv4 one, and leads to the VM's.
+      publication: { ...rest, host: { ...host, address: unmapped(host.address) } },
+      state: "idle",
+      errno: 0,
+      held: undefined,
+    }));
   }
 
   /** All of them. */
@@ -115,9 +127,9 @@ export class Publisher implements Disposable {
     if (old !== held) old?.[Symbol.dispose]();
     const kind = protocol === "udp" ? "datagram port" : "port";
     const names = { host: formatEndpoint(host), vm, kind, port };
-    if (state === "bound") log.info("{host} is published: {vm} {kind} {port}", names);
+    if (state === "bound") this.#bound.tell(vm, "{host} is published: {vm} {kind} {port}", names);
     if (state === "failed" && errno !== before) {
-      log.error("{host} cannot be published for {vm} {kind} {port}: {error}; it is tried again", {
+      this.#failed.tell(vm, "{host} cannot be published for {vm} {kind} {port}: {error}; it is tried again", {
         ...names,
         error: errnoName(errno),
       });

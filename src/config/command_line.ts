@@ -83,7 +83,8 @@ Options:
   --allow-host ADDRESS:PORT
                       a port of the host that VMs may reach, also as host.csvn (repeatable)
   --forbid CIDR       addresses that VMs must not reach by the host's stack (repeatable);
-                      the host itself, link-local and clouds' metadata they never do
+                      the host's loopback, link-local and clouds' metadata they never
+                      do, its other addresses they do where they are not forbidden
   --no-outside        VMs reach each other and what is opened to them, nothing else
   --resolver ADDRESS[:PORT]
                       ask this one for names that are not the switch's (repeatable;

@@ -8,7 +8,7 @@
 import type { OnChange, OnDeny, Publication } from "../host/switch.ts";
 import { type Action, type NamedPort, type PolicyProtocol, protocols } from "../policy/model.ts";
 import { labelKey, labelValue, namespaceName, portName, type Syntax } from "../policy/schema.ts";
-import { type Address, AddressError, type Endpoint, Network, parseAddress } from "../net/address.ts";
+import { type Address, AddressError, type Endpoint, isMapped, Network, parseAddress } from "../net/address.ts";
 import { Cidr } from "../net/cidr.ts";
 import { ConfigError, type LogLevel, logLevels, type Service } from "./config.ts";
 
@@ -49,6 +49,7 @@ export function readAddress(text: string, family: 4 | 6): Address {
 export function readNetwork(text: string, family: 4 | 6): Network {
   const network = rethrow(() => Network.parse(text));
   if (network.family !== family) throw new ConfigError(`"${text}" is not an IPv${family} network`);
+  if (isMapped(network.at(0)!)) throw new ConfigError(`"${text}" is IPv4's: IPv4-mapped addresses stand for those`);
   return network;
 }
 
@@ -160,9 +161,10 @@ export function readWindowSize(text: string): number {
   return readSize(text, 2 ** 28, 2 ** 38);
 }
 
-/** Addresses: a range such as 10.0.0.0/8, or a single one. */
+/** Addresses: a range such as 10.0.0.0/8, or a single one. IPv4-mapped ones are read as IPv4. */
 export function readCidr(text: string): Cidr {
-  return rethrow(() => text.includes("/") ? Cidr.parse(text) : Cidr.parse(`${text}/${text.includes(":") ? 128 : 32}`));
+  const range = text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`;
+  return rethrow(() => Cidr.parse(range).unmapped());
 }
 
 /** Seconds, up to a day. */

@@ -25,13 +25,15 @@ export function answeredBy(response: Uint8Array, query: Query): Answered | undef
   if (!["A", "AAAA", "PTR"].includes(query.type) || rcodeOf(response) !== Rcode.NOERROR) return undefined;
   try {
     const answers = answersOf(response, query, HOOK_RECORDS_MAX).filter((record) => record.class === "IN");
+    const aliases = Map.groupBy(
+      answers.filter(({ type }) => type === "CNAME"),
+      ({ name }) => canonicalName(name),
+    );
     const owners = new Set([canonicalName(query.name)]);
     let ttl = Infinity;
-    // Aliases may come in any order. A loop of them ends, because each adds a name.
-    for (let known = 0; known < owners.size;) {
-      known = owners.size;
-      for (const { type, name, data, ttl: seconds } of answers) {
-        if (type !== "CNAME" || !owners.has(canonicalName(name))) continue;
+    // Aliases may come in any order: each name's are followed once, which ends loops too.
+    for (const owner of owners) {
+      for (const { data, ttl: seconds } of aliases.get(owner) ?? []) {
         owners.add(canonicalName(String(data)));
         ttl = Math.min(ttl, seconds ?? 0);
       }

@@ -10,7 +10,8 @@
  * Equal questions that come meanwhile, as from a client that tries again, share one query and its answer.
  *
  * A truncated answer is passed on to a client that asked over UDP, which then comes back over TCP; for a client that came over TCP
- * the upstream is asked over TCP too.
+ * the upstream is asked over TCP too. What is being fetched is waited for as long as any answer: who has it is not asked again, but others are,
+ * as if it had said nothing.
  *
  * @module
  */
@@ -101,6 +102,8 @@ class Forwarded {
   readonly #turn: Endpoint[];
   /** Those that were asked, and may still answer. */
   readonly #asked = new Map<string, Endpoint>();
+  /** Those whose answer is being fetched over TCP. */
+  readonly #fetching = new Set<string>();
   readonly #timers = new Set<Timer>();
   readonly #abort = new AbortController();
   #tries: number;
@@ -138,7 +141,7 @@ class Forwarded {
       this.#asked.set(formatEndpoint(upstream), upstream);
       this.#send(upstream).catch((error) => this.#failed(upstream, error));
       this.#later();
-    } else if (this.#asked.size === 0) this.end(this.#poor);
+    } else if (this.#asked.size + this.#fetching.size === 0) this.end(this.#poor);
   }
 
   #later(): void {
@@ -151,11 +154,14 @@ class Forwarded {
 
   /** One that is not to be asked again, nor waited for. */
   #without(upstream: Endpoint): void {
-    const key = formatEndpoint(upstream);
+    this.#forget(formatEndpoint(upstream));
+    this.#next();
+  }
+
+  #forget(key: string): void {
     this.#asked.delete(key);
     const at = this.#turn.findIndex((other) => formatEndpoint(other) === key);
     if (at >= 0) this.#turn.splice(at, 1);
-    this.#next();
   }
 
   #failed(upstream: Endpoint, error: unknown): void {
@@ -174,12 +180,14 @@ class Forwarded {
   }
 
   #datagram(bytes: Uint8Array, from: Endpoint): void {
-    const upstream = this.#asked.get(formatEndpoint(from));
+    const key = formatEndpoint(from);
+    const upstream = this.#asked.get(key);
     if (!upstream || this.#ended || !isAnswerTo(bytes, this.query, this.#id)) return;
     if (!this.tcp || !isTruncated(bytes)) return this.#take(upstream, bytes);
-    // Another copy of it is not fetched again.
-    this.#asked.delete(formatEndpoint(from));
-    this.#fetch(upstream).then(
+    // Neither is another copy of it fetched, nor is who has it asked once more.
+    this.#forget(key);
+    this.#fetching.add(key);
+    this.#fetch(upstream).finally(() => this.#fetching.delete(key)).then(
       (answer) => answer ? this.#take(upstream, answer) : this.#failed(upstream, "it ended the connection"),
       (error) => this.#failed(upstream, error),
     );

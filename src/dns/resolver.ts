@@ -22,6 +22,8 @@ import type { Zone } from "./zone.ts";
 
 /** Milliseconds until the next connection is accepted, after one could not be. */
 const ACCEPT_AGAIN_MS = 100;
+/** Milliseconds in which that is said once. */
+const ACCEPT_SAID_MS = 60_000;
 
 /** What a resolver is made of. */
 export interface ResolverOptions {
@@ -136,6 +138,7 @@ export class Resolver implements AsyncDisposable {
 
   async #accept(): Promise<void> {
     const { signal } = this.#stop;
+    let said = -Infinity;
     while (!signal.aborted) {
       try {
         const connection = new MessageConnection(await this.#listener.accept(), this.#limits.clientMs, this.#clock);
@@ -143,7 +146,11 @@ export class Resolver implements AsyncDisposable {
         else this.#run(this.#serve(connection));
       } catch (error) {
         if (signal.aborted) return;
-        this.#log.warn("a connection was not accepted: {error}", { error });
+        const now = this.#clock.now();
+        if (now - said >= ACCEPT_SAID_MS) {
+          said = now;
+          this.#log.warn("a connection was not accepted: {error}; it is tried again", { error });
+        }
         await this.#rest(ACCEPT_AGAIN_MS);
       }
     }

@@ -42,6 +42,9 @@ export interface ResponderOptions {
   readonly onHidden?: OnHidden;
 }
 
+/** The name above all others. */
+const ROOT = ".";
+
 const zoneTypes: readonly string[] = ["A", "AAAA", "PTR"] satisfies ZoneType[];
 
 function isZoneType(type: string): type is ZoneType {
@@ -54,7 +57,8 @@ function isZoneType(type: string): type is ZoneType {
  * Theory of operation. A name that policy hides does not exist, for the client: NXDOMAIN. Resolvers with a list of domains to search try one
  * name after the other, and go on to the next after NXDOMAIN, all of them; after REFUSED or SERVFAIL musl's stops, and the name that policy allows is
  * never asked for; after an answer without records it stops as well. Nobody is to remember that it does not exist: its SOA record says 0 seconds,
- * so that a change of policy shows at once. Where names below it may be asked for, there is the name, without records (RFC 8020).
+ * so that a change of policy shows at once. Where names below it may be asked for, there is the name, without records (RFC 8020); so there is
+ * always the root, since the switch's own names are below it.
  */
 export class Responder {
   readonly zone: Zone;
@@ -121,8 +125,8 @@ export class Responder {
     const may = this.options.mayForward?.(query.canonical) ?? "yes";
     if (may !== "yes" || this.forwarder.isAlone) {
       if (may !== "yes") this.#hidden(query);
-      const rcode = may === "below" ? Rcode.NOERROR : Rcode.NXDOMAIN;
-      return makeReply(query, { rcode, authorities: [startOfAuthority(".", 0)] }, max);
+      const rcode = may === "below" || query.canonical === ROOT ? Rcode.NOERROR : Rcode.NXDOMAIN;
+      return makeReply(query, { rcode, authorities: [startOfAuthority(ROOT, 0)] }, max);
     }
     const response = await this.forwarder.ask(query, tcp);
     if (!response) return makeReply(query, { rcode: Rcode.SERVFAIL }, max);

@@ -105,8 +105,8 @@ export interface DeviceHandler {
   fault(queue: number, reason: string): void;
 }
 
-/** Told about a new front-end; returns what handles its session. */
-export type AcceptHandler = (frontEnd: FrontEnd, credentials: Credentials) => SessionHandler;
+/** Told about a new front-end; returns what handles its session, or undefined when it has turned it away, which closes it. */
+export type AcceptHandler = (frontEnd: FrontEnd, credentials: Credentials) => SessionHandler | undefined;
 
 /** A front-end's connection. */
 class PlaneFrontEnd implements FrontEnd {
@@ -221,6 +221,11 @@ export class Plane implements AsyncDisposable {
     return Object.fromEntries(counterNames.map((name, i) => [name, Number(values[i])])) as unknown as PlaneCounters;
   }
 
+  /** How many sessions are handled. */
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
   /** Close a session; nothing more is heard of it. */
   closeSession(session: number): void {
     this.#sessions.delete(session);
@@ -283,7 +288,8 @@ export class Plane implements AsyncDisposable {
       case "accepted": {
         const accept = this.#accepts.get(event.listener);
         if (!accept) return this.closeSession(event.session);
-        this.#sessions.set(event.session, accept(new PlaneFrontEnd(this, event.session), event.credentials));
+        const handler = accept(new PlaneFrontEnd(this, event.session), event.credentials);
+        if (handler) this.#sessions.set(event.session, handler);
         return;
       }
       case "message":

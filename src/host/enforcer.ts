@@ -12,6 +12,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { Attempt, OnDeny, Verdict } from "../circuit/verdict.ts";
 import type { Forwardable } from "../dns/responder.ts";
 import { isAddress, type ZoneRecord } from "../dns/zone.ts";
+import { unmapped } from "../net/address.ts";
 import type { DomainPattern } from "../policy/domain_pattern.ts";
 import { LEARNED_SECONDS_MIN, LearnedNames } from "../policy/learned_names.ts";
 import type { Connection, Workload } from "../policy/model.ts";
@@ -142,7 +143,8 @@ export class Enforcer {
 
   /** The switch's resolver tells a VM what a name's records are. */
   resolved(vm: string, name: string, records: readonly ZoneRecord[], ttl: number): void {
-    this.#members.get(vm)?.names.learn(name, records.filter(isAddress), ttl);
+    // What is connected to comes unmapped.
+    this.#members.get(vm)?.names.learn(name, records.filter(isAddress).map(unmapped), ttl);
   }
 
   #ends({ from, to }: Pick<Attempt, "from" | "to">): { from: Known | undefined; to: Known | undefined } {

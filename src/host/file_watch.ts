@@ -1,15 +1,24 @@
 /**
  * Tells when files or directories may have changed.
  *
- * Editors write a new file and rename it, configuration management swaps a link, a directory may be replaced as a whole: so it is
- * always the directory that holds a path which is watched, and the path itself if it is a directory.
+ * Theory of operation. Editors write a new file and rename it, configuration management swaps a link, a directory is replaced as a whole, or is not
+ * there yet: so a path is followed as the system would, name by name and link by link (`trail.ts`), and each directory in which a name is looked
+ * up is watched, up to where a name is missing. After each change all is followed anew, since what was watched may have been replaced. Should
+ * things change between following and watching, that is found out by following them once more.
+ *
+ * Deno has one watch of a directory for all who watch it in a process, by its path, and does not renew it while anybody has it: another
+ * directory at that path would go unnoticed. So when one follows its paths anew, all do: they end, wait until all have ended, and begin again.
+ * What has changed meanwhile nobody knows, so all tell a change.
+ *
+ * Where the system refuses to watch, that is said once. Until it does not any more, every now and then a change is told that may be none.
  *
  * @module
  */
 
 import { getLogger } from "@logtape/logtape";
 import { type Clock, systemClock, type Timer } from "../clock.ts";
-import { basename, dirname, resolve } from "@std/path";
+import { dirname } from "@std/path";
+import { Trail } from "./trail.ts";
 
 const log = getLogger(["csvn", "files"]);
 
@@ -17,88 +26,143 @@ const log = getLogger(["csvn", "files"]);
 const QUIET_MS = 20;
 /** Milliseconds after which it is told all the same. */
 const UNREST_MS = 200;
+/** Milliseconds after which watching is tried again, and a change is told. */
+const RETRY_MS = 5000;
 
 /** Watches paths until it is disposed. */
 export class FileWatch implements Disposable {
+  /** Those of this process. */
+  static readonly #all = new Set<FileWatch>();
+  /** Somebody's paths are to be followed anew. */
+  static #stale = false;
+  static #renewing = false;
+
   #watcher: Deno.FsWatcher | undefined;
-  #quiet: Timer | undefined;
+  /** Resolves when the watcher has ended. */
+  #ended: Promise<void> | undefined;
+  #timer: Timer | undefined;
   /** When the first change came that was not told. */
   #since: number | undefined;
+  #trail = new Trail([]);
   readonly #paths: readonly string[];
-  /** Paths whose change matters, and directories of which every file does. */
-  #own = new Set<string>();
-  #directories = new Set<string>();
+  /** Why nothing is noticed now. */
+  #refused: string | undefined;
+  /** Directories on the way that cannot be watched. */
+  #unreadable = "";
 
   /** @param changed Told after a change, once things are quiet. */
-  constructor(paths: readonly string[], readonly changed: () => void, readonly clock: Clock = systemClock) {
-    this.#paths = paths.map((path) => resolve(path));
-    this.#start();
+  constructor(readonly paths: readonly string[], readonly changed: () => void, readonly clock: Clock = systemClock) {
+    this.#paths = paths.map((path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path}`);
+    FileWatch.#all.add(this);
+    // While the others end it must not begin; it does with them.
+    if (FileWatch.#renewing) FileWatch.#stale = true;
+    else this.#start();
   }
 
   [Symbol.dispose](): void {
-    this.#quiet?.cancel();
-    this.#watcher?.close();
-    this.#watcher = undefined;
+    FileWatch.#all.delete(this);
+    this.#stop();
+  }
+
+  /** All follow their paths anew. It does not fail. */
+  static async #renew(): Promise<void> {
+    FileWatch.#stale = true;
+    if (FileWatch.#renewing) return;
+    FileWatch.#renewing = true;
+    while (FileWatch.#stale) {
+      FileWatch.#stale = false;
+      for (const watch of FileWatch.#all) watch.#stop();
+      await Promise.all([...FileWatch.#all].map((watch) => watch.#ended));
+      for (const watch of FileWatch.#all) watch.#start();
+      for (const watch of FileWatch.#all) watch.#tell();
+    }
+    FileWatch.#renewing = false;
   }
 
   #start(): void {
-    this.#own = new Set(this.#paths);
-    this.#directories = new Set();
-    for (const path of this.#paths) {
-      try {
-        const real = Deno.realPathSync(path);
-        this.#own.add(real);
-        if (Deno.statSync(real).isDirectory) this.#directories.add(real);
-      } catch {
-        // It is not there now; the directory that holds it tells when it is.
-      }
-    }
-    const directories = new Set([...this.#directories, ...[...this.#own].map((path) => dirname(path))]);
+    this.#trail = new Trail(this.#paths);
+    const { readable, others } = this.#trail.directories;
+    this.#tellUnreadable(others.join(", "));
     try {
-      this.#watcher = Deno.watchFs([...directories].filter(isDirectory), { recursive: false });
-      this.#run(this.#watcher).catch((error: Error) => this.#failed(error));
+      const watcher = this.#watcher = Deno.watchFs(readable, { recursive: false });
+      this.#ended = this.#run(watcher).catch((error: Error) => {
+        if (this.#watcher === watcher) this.#failed(error);
+      });
     } catch (error) {
-      this.#failed(error as Error);
+      return this.#failed(error as Error);
     }
+    if (this.#refused !== undefined) log.info("changes of {paths} are noticed at once again", { paths: this.#list() });
+    this.#refused = undefined;
+    if (!this.#trail.equals(new Trail(this.#paths))) this.#noticed();
+  }
+
+  #stop(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    this.#timer?.cancel();
+    this.#since = undefined;
   }
 
   #failed({ message }: Error): void {
-    log.error("changes of {paths} are not noticed by themselves: {reason}", {
-      paths: this.#paths.join(", "),
-      reason: message,
-    });
+    this.#stop();
+    if (this.#refused !== message) {
+      log.error("changes of {paths} cannot be watched: {reason}; they are looked for every {seconds} s", {
+        paths: this.#list(),
+        reason: message,
+        seconds: RETRY_MS / 1000,
+      });
+    }
+    this.#refused = message;
+    this.#renewAfter(RETRY_MS);
   }
 
   async #run(watcher: Deno.FsWatcher): Promise<void> {
-    for await (const { kind, paths } of watcher) {
-      if (kind === "access" || !paths.some((path) => this.#concerns(path))) continue;
-      const now = this.clock.now();
-      this.#since ??= now;
-      this.#quiet?.cancel();
-      const wait = Math.max(0, Math.min(QUIET_MS, this.#since + UNREST_MS - now));
-      this.#quiet = this.clock.after(wait, () => this.#tell());
+    for await (const { kind, paths, flag } of watcher) {
+      // What came before it was closed may come after.
+      if (this.#watcher !== watcher) return;
+      // "rescan": there were too many events, and some are lost.
+      if (flag === "rescan" || (kind !== "access" && paths.some((path) => this.#concerns(path)))) this.#noticed();
     }
+  }
+
+  #noticed(): void {
+    const now = this.clock.now();
+    this.#since ??= now;
+    this.#renewAfter(Math.max(0, Math.min(QUIET_MS, this.#since + UNREST_MS - now)));
+  }
+
+  #renewAfter(ms: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.clock.after(ms, () => {
+      FileWatch.#renew().catch(tellBug);
+    });
   }
 
   /** May an event for this path change what ours hold? */
   #concerns(path: string): boolean {
-    // Links such as Kubernetes' ..data lead to the files of a whole directory.
-    return this.#own.has(path) || this.#directories.has(dirname(path)) || basename(path).startsWith("..");
+    return this.#trail.names.has(path) || this.#trail.whole.has(dirname(path));
   }
 
   #tell(): void {
-    this.#since = undefined;
-    // What was watched may have been replaced.
-    this.#watcher?.close();
-    this.#start();
-    this.changed();
+    try {
+      this.changed();
+    } catch (error) {
+      tellBug(error);
+    }
+  }
+
+  #tellUnreadable(directories: string): void {
+    if (directories !== "" && this.#unreadable !== directories) {
+      log.warn("changes in {directories} are not noticed: there is no permission to read them", { directories });
+    }
+    this.#unreadable = directories;
+  }
+
+  #list(): string {
+    return this.paths.join(", ");
   }
 }
 
-function isDirectory(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
-  }
+function tellBug(error: unknown): void {
+  log.error("a bug of csvn's: {error}", { error });
 }

@@ -42,6 +42,7 @@ export class FrontEndVm implements SessionHandler {
   readonly #device: PlaneDevice;
   readonly #vm: Vm;
   #ended = false;
+  #saidOld = false;
 
   private constructor(readonly frontEnd: FrontEnd, readonly context: FrontEndContext) {
     const { plane, operator } = context;
@@ -87,9 +88,9 @@ export class FrontEndVm implements SessionHandler {
    * Serve a front-end. One that cannot be served, for whatever reason, is turned away, with a line in the log: it would wait for an answer
    * for ever.
    *
-   * @returns What handles its session.
+   * @returns What handles its session; undefined when it was turned away.
    */
-  static serve(frontEnd: FrontEnd, context: FrontEndContext): SessionHandler {
+  static serve(frontEnd: FrontEnd, context: FrontEndContext): SessionHandler | undefined {
     try {
       return new FrontEndVm(frontEnd, context);
     } catch (error) {
@@ -97,15 +98,7 @@ export class FrontEndVm implements SessionHandler {
         log.error("front-end turned away: {reason}", { reason: error.message });
       } else log.error("front-end turned away, by a bug of csvn's: {error}", { error });
       frontEnd.close();
-      const closed = (descriptors: readonly Descriptor[]): void => {
-        for (const descriptor of descriptors) descriptor[Symbol.dispose]();
-      };
-      return {
-        message: (_request, _flags, _payload, descriptors) => closed(descriptors),
-        backendMessage: (_request, _flags, _payload, descriptors) => closed(descriptors),
-        end: () => {},
-        backendEnd: () => {},
-      };
+      return undefined;
     }
   }
 
@@ -137,9 +130,13 @@ export class FrontEndVm implements SessionHandler {
   #started(): void {
     this.context.operator.up(this.#vm);
     if (this.#session.canMap) return;
-    log.error("{vm}: its front-end does not offer shared-memory regions: QEMU 11.1 or newer is needed", {
-      vm: this.#vm.name,
-    });
+    // Its guest can start its device as often as it likes.
+    if (!this.#saidOld) {
+      log.error("{vm}: its front-end does not offer shared-memory regions: QEMU 11.1 or newer is needed", {
+        vm: this.#vm.name,
+      });
+    }
+    this.#saidOld = true;
     this.context.operator.fault(this.#vm, "front-end without shared-memory regions");
   }
 

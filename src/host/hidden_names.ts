@@ -5,52 +5,44 @@
  */
 
 import { getLogger } from "@logtape/logtape";
+import { LogBudget, type LogRate } from "../circuit/log_budget.ts";
 import type { Clock } from "../clock.ts";
 
 const log = getLogger(["csvn", "policy"]);
 
-/** Lines of one VM in {@linkcode WINDOW_MS}: a guest may ask as often, and for as many names, as it likes. */
-const LINES_MAX = 10;
-const WINDOW_MS = 10_000;
-
-interface Told {
-  count: number;
-  /** When the window began. */
-  since: number;
-  lines: number;
-  left: number;
-}
+/** How many lines of one VM are written: a guest may ask as often, and for as many names, as it likes. */
+const RATE: LogRate = { burst: 10, perSecond: 1, summaryMs: 10_000 };
 
 /** Tells of hidden names. */
-export class HiddenNames {
-  readonly #vms = new Map<string, Told>();
+export class HiddenNames implements Disposable {
+  /** How many questions there were, by VM. */
+  readonly #counts = new Map<string, number>();
+  readonly #budget: LogBudget;
 
-  constructor(readonly clock: Clock) {}
+  constructor(clock: Clock) {
+    this.#budget = new LogBudget(RATE, clock, (vm, count) => {
+      log.info("{count} more questions of {vm} for hidden names were left out", { vm, count });
+    });
+  }
 
   /** A VM has asked for a name that is hidden from it. */
   tell(vm: string, name: string, type: string): void {
-    const now = this.clock.now();
-    const told = this.#vms.get(vm) ?? { count: 0, since: now, lines: 0, left: 0 };
-    this.#vms.set(vm, told);
-    told.count++;
-    if (now - told.since >= WINDOW_MS) Object.assign(told, { since: now, lines: 0 });
-    if (told.lines >= LINES_MAX) {
-      told.left++;
-      return;
-    }
-    told.lines++;
-    const left = told.left === 0 ? "" : ` (${told.left} more were left out)`;
-    told.left = 0;
-    log.info("hidden: {vm} asked for {name}, {type}: no rule allows that name{left}", { vm, name, type, left });
+    this.#counts.set(vm, this.count(vm) + 1);
+    if (!this.#budget.take(vm)) return;
+    log.info("hidden: {vm} asked for {name}, {type}: no rule allows that name", { vm, name, type });
   }
 
   /** How many questions there were. */
   count(vm: string): number {
-    return this.#vms.get(vm)?.count ?? 0;
+    return this.#counts.get(vm) ?? 0;
   }
 
   /** A VM has gone. */
   forget(vm: string): void {
-    this.#vms.delete(vm);
+    this.#counts.delete(vm);
+  }
+
+  [Symbol.dispose](): void {
+    this.#budget[Symbol.dispose]();
   }
 }

@@ -6,7 +6,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { type Clock, systemClock } from "../clock.ts";
+import { type Clock, systemClock, type Timer } from "../clock.ts";
 import type { Directory } from "../circuit/directory.ts";
 import type { Protocol } from "../circuit/listener.ts";
 import type { Vm } from "../circuit/vm.ts";
@@ -21,6 +21,8 @@ import { HostUpstreams } from "./host_upstreams.ts";
 const log = getLogger(["csvn", "names"]);
 
 const DNS_PORT = 53;
+/** Milliseconds after which a resolver that could not be started is tried again. */
+const RETRY_MS = 1000;
 const LOOPBACK = "127.0.0.1";
 
 /** How names are answered. */
@@ -34,11 +36,18 @@ export interface NamesOptions {
   readonly clock?: Clock;
 }
 
+/** The name service of one VM. */
+interface Served {
+  resolver: Resolver | undefined;
+  /** It could not be started: when it is tried again. */
+  retry: Timer | undefined;
+}
+
 /** Serves names to VMs. */
 export class Names implements AsyncDisposable {
-  readonly #resolvers = new Map<Vm, Resolver>();
+  /** VMs that are there. */
+  readonly #served = new Map<Vm, Served>();
   readonly #pending = new Set<Promise<void>>();
-  readonly #gone = new WeakSet<Vm>();
   readonly #hidden: HiddenNames;
   readonly #host: HostUpstreams | undefined;
   readonly #upstreams: Upstreams;
@@ -57,35 +66,54 @@ export class Names implements AsyncDisposable {
 
   /** A VM has come: start its resolver, which answers from a moment later on. */
   attach(vm: Vm): void {
-    this.#track(
-      this.#start(vm).catch((error: Error) => {
-        log.error("no name service for {vm}: {reason}", { vm: vm.name, reason: error.message });
-      }),
-    );
+    const served: Served = { resolver: undefined, retry: undefined };
+    this.#served.set(vm, served);
+    this.#track(this.#serve(vm, served));
   }
 
   /** A VM has gone. */
   detach(vm: Vm): void {
-    this.#gone.add(vm);
     this.#hidden.forget(vm.name);
-    const resolver = this.#resolvers.get(vm);
-    this.#resolvers.delete(vm);
-    if (resolver) this.#track(resolver[Symbol.asyncDispose]());
+    const served = this.#served.get(vm);
+    this.#served.delete(vm);
+    served?.retry?.cancel();
+    if (served?.resolver) this.#track(served.resolver[Symbol.asyncDispose]());
   }
 
   /** Where a VM's queries really go. */
   endpoint(vm: Vm, protocol: Protocol, port: number): Endpoint | undefined {
-    const resolver = port === DNS_PORT ? this.#resolvers.get(vm) : undefined;
+    const resolver = port === DNS_PORT ? this.#served.get(vm)?.resolver : undefined;
     return protocol === "udp" ? resolver?.udp : resolver?.tcp;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const vm of [...this.#resolvers.keys()]) this.detach(vm);
+    for (const vm of [...this.#served.keys()]) this.detach(vm);
     while (this.#pending.size > 0) await Promise.all(this.#pending);
+    this.#hidden[Symbol.dispose]();
     await this.#host?.[Symbol.asyncDispose]();
   }
 
-  async #start(vm: Vm): Promise<void> {
+  /** Start a VM's resolver, now or later: descriptors may be short for a while. */
+  async #serve(vm: Vm, served: Served): Promise<void> {
+    const isThere = (): boolean => this.#served.get(vm) === served;
+    const again = served.retry !== undefined;
+    try {
+      const resolver = await this.#start(vm);
+      if (!isThere()) return await resolver[Symbol.asyncDispose]();
+      served.resolver = resolver;
+      if (again) log.info("there is a name service for {vm} now", { vm: vm.name });
+    } catch (error) {
+      if (!isThere()) return;
+      if (!again) {
+        const { message: reason } = error as Error;
+        log.error("no name service for {vm}: {reason}; it is tried again", { vm: vm.name, reason });
+      }
+      const { clock = systemClock } = this.options;
+      served.retry = clock.after(RETRY_MS, () => this.#track(this.#serve(vm, served)));
+    }
+  }
+
+  async #start(vm: Vm): Promise<Resolver> {
     const directory = this.directory();
     const { gateway4, gateway6, network4, network6 } = directory;
     const zone = new DirectoryZone({
@@ -98,7 +126,7 @@ export class Names implements AsyncDisposable {
     });
     await this.#host?.ready();
     const { enforcer, clock = systemClock } = this.options;
-    const resolver = await Resolver.start({
+    return await Resolver.start({
       zone,
       upstreams: this.#upstreams,
       clock,
@@ -107,8 +135,6 @@ export class Names implements AsyncDisposable {
       onHidden: (name, type) => this.#hidden.tell(vm.name, name, type),
       onAnswer: (name, _type, records, ttl) => enforcer.resolved(vm.name, name, records, ttl),
     });
-    if (this.#gone.has(vm)) await resolver[Symbol.asyncDispose]();
-    else this.#resolvers.set(vm, resolver);
   }
 
   #track(work: Promise<void>): void {

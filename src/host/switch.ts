@@ -90,7 +90,7 @@ export interface SwitchOptions {
   readonly outside?: boolean;
   /** Ports of the host that VMs may reach, at the switch's address or their own. */
   readonly allowHost?: readonly Endpoint[];
-  /** Addresses beyond the host that VMs must not reach, besides those that are never reached. */
+  /** Addresses that VMs must not reach by the host's stack, besides those that they never do. The host's own, but its loopback, they do. */
   readonly forbid?: readonly Cidr[];
   /** Asked for names that are not the switch's; default: the host's resolvers. */
   readonly resolvers?: readonly Endpoint[] | undefined;
@@ -139,6 +139,18 @@ export interface SwitchStatus {
   readonly plane: PlaneCounters;
 }
 
+/** What a switch is made of; all of it is the switch's to dispose. */
+interface SwitchParts {
+  readonly options: SwitchOptions;
+  readonly library: Library;
+  readonly plane: Plane;
+  readonly keeper: PolicyKeeper;
+  readonly enforcer: Enforcer;
+  readonly audit: AuditLog | undefined;
+  readonly names: Names;
+  readonly operator: Operator;
+}
+
 /** Milliseconds in which it is said once that descriptors are short. */
 const SHORT_SAID_MS = 60_000;
 
@@ -174,48 +186,18 @@ export class Switch implements AsyncDisposable {
   #saidShort = false;
   #saidShortAt = -Infinity;
 
-  private constructor(
-    options: SwitchOptions,
-    library: Library,
-    plane: Plane,
-    keeper: PolicyKeeper,
-    audit: (identify: Identify) => AuditLog | undefined,
-  ) {
+  private constructor({ options, library, plane, keeper, enforcer, audit, names, operator }: SwitchParts) {
     this.#options = options;
     this.#library = library;
     this.#plane = plane;
     this.#keeper = keeper;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    const network4 = options.network4 ?? Network.parse(DEFAULT_NETWORK4);
-    const network6 = options.network6 ?? Network.parse(DEFAULT_NETWORK6);
-    const gateways = gatewaysOf(network4, network6);
-    const self = switchWorkload(gateways, this.#namespaces);
-    this.#enforcer = new Enforcer(() => keeper.set, self, systemClock, options.learnedSeconds);
-    this.#audit = audit((vm) => {
-      const workload = this.#enforcer.workload(vm);
-      return workload && { namespace: workload.namespace, labels: workload.labels };
-    });
-    this.#names = new Names(
-      { resolvers: options.resolvers, services: options.services ?? new Map(), enforcer: this.#enforcer },
-      () => this.#operator.directory,
-    );
-    this.#operator = new Operator({
-      limits: this.#limits,
-      network4,
-      network6,
-      vms: (options.vms ?? []).map(reservationOf),
-      verdict: options.verdict ?? ((attempt, before) => this.#enforcer.verdict(attempt, before)),
-      recorder: options.recorder ?? this.#audit,
-      memory: (length) => this.#plane.arena(length),
-      host: this.#plane.host,
-      outside: options.outside ?? true,
-      allowHost: options.allowHost ?? [],
-      forbid: options.forbid,
-      ownServices: (vm, protocol, port) => this.#names.endpoint(vm, protocol, port),
-      publish: options.publish ?? [],
-    });
+    this.#enforcer = enforcer;
+    this.#audit = audit;
+    this.#names = names;
+    this.#operator = operator;
+    this.#limits = limitsOf(options);
     plane.short = (errno) => this.#tellShort(errno);
-    this.policy = controlPolicy(this.#keeper, this.#enforcer, this.#operator);
+    this.policy = controlPolicy(keeper, enforcer, operator);
   }
 
   /**
@@ -227,33 +209,15 @@ export class Switch implements AsyncDisposable {
    * @throws {SystemError} when a socket cannot be listened on.
    */
   static async start(options: SwitchOptions): Promise<Switch> {
-    const { paths = [], default: defaultAction = "allow" } = options.policy ?? {};
-    const keeper = await PolicyKeeper.start(paths, defaultAction);
-    const library = openLibrary();
-    const plane = new Plane(library, (error) => log.error("a bug of csvn's: {error}", { error }));
-    let made: Switch | undefined;
-    try {
-      const { auditLog } = options;
-      made = new Switch(
-        options,
-        library,
-        plane,
-        keeper,
-        (identify) => auditLog === undefined ? undefined : AuditLog.open(auditLog, identify),
-      );
-      if (options.standIn) made.#startStandIn();
-      made.#listenAll(options);
-      made.#watchPolicies();
-      await plane.start();
-      return made;
-    } catch (error) {
-      if (made) await made[Symbol.asyncDispose]();
-      else {
-        await plane[Symbol.asyncDispose]();
-        library.close();
-      }
-      throw error;
-    }
+    // What has been opened when something fails is closed.
+    await using opened = new AsyncDisposableStack();
+    const made = opened.use(new Switch(await partsOf(options)));
+    if (options.standIn) made.#startStandIn();
+    made.#listenAll(options);
+    made.#watchPolicies();
+    await made.#plane.start();
+    opened.move();
+    return made;
   }
 
   /**
@@ -363,14 +327,10 @@ export class Switch implements AsyncDisposable {
     });
   }
 
-  get #namespaces(): Namespaces {
-    return this.#options.policy?.namespaces ?? new Map();
-  }
-
   #member({ identity }: Vm, profile: VmProfile): Member {
     const { onDeny = "refuse", audit = false } = this.#options.policy ?? {};
     return {
-      workload: workloadOf(identity, profile, this.#namespaces),
+      workload: workloadOf(identity, profile, namespacesOf(this.#options)),
       onDeny: profile.onDeny ?? onDeny,
       audit: profile.audit ?? audit,
     };
@@ -382,6 +342,52 @@ export class Switch implements AsyncDisposable {
       if (this.#options.policy?.onChange !== "keep") this.#operator.revise();
     });
   }
+}
+
+/** Make what a switch is made of. When that fails, nothing is left open. @throws as {@linkcode Switch.start} */
+async function partsOf(options: SwitchOptions): Promise<SwitchParts> {
+  const { paths = [], default: defaultAction = "allow" } = options.policy ?? {};
+  const network4 = options.network4 ?? Network.parse(DEFAULT_NETWORK4);
+  const network6 = options.network6 ?? Network.parse(DEFAULT_NETWORK6);
+  await using opened = new AsyncDisposableStack();
+  const keeper = opened.use(await PolicyKeeper.start(paths, defaultAction));
+  const library = openLibrary();
+  opened.defer(() => library.close());
+  const plane = opened.use(new Plane(library, (error) => log.error("a bug of csvn's: {error}", { error })));
+  const self = switchWorkload(gatewaysOf(network4, network6), namespacesOf(options));
+  const enforcer = new Enforcer(() => keeper.set, self, systemClock, options.learnedSeconds);
+  const identify: Identify = (vm) => {
+    const workload = enforcer.workload(vm);
+    return workload && { namespace: workload.namespace, labels: workload.labels };
+  };
+  const audit = options.auditLog === undefined ? undefined : opened.use(AuditLog.open(options.auditLog, identify));
+  const { resolvers, services = new Map() } = options;
+  const names = opened.use(new Names({ resolvers, services, enforcer }, () => operator.directory));
+  const operator: Operator = new Operator({
+    limits: limitsOf(options),
+    network4,
+    network6,
+    vms: (options.vms ?? []).map(reservationOf),
+    verdict: options.verdict ?? ((attempt, before) => enforcer.verdict(attempt, before)),
+    recorder: options.recorder ?? audit,
+    memory: (length) => plane.arena(length),
+    host: plane.host,
+    outside: options.outside ?? true,
+    allowHost: options.allowHost ?? [],
+    forbid: options.forbid,
+    ownServices: (vm, protocol, port) => names.endpoint(vm, protocol, port),
+    publish: options.publish ?? [],
+  });
+  opened.move();
+  return { options, library, plane, keeper, enforcer, audit, names, operator };
+}
+
+function limitsOf({ limits }: SwitchOptions): Limits {
+  return { ...DEFAULT_LIMITS, ...limits };
+}
+
+function namespacesOf({ policy }: SwitchOptions): Namespaces {
+  return policy?.namespaces ?? new Map();
 }
 
 /** The workloads that are configured, as policies see them, and the switch's own. @throws {DirectoryError} */

@@ -76,12 +76,14 @@ export function addressOf(bytes: Uint8Array): Address {
   return fromLibrary(ipaddr.fromByteArray([...bytes]));
 }
 
+/** Is it an IPv4-mapped IPv6 address, such as ::ffff:10.0.0.1? */
+export function isMapped({ family, bytes }: Address): boolean {
+  return family === 6 && bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
+}
+
 /** An IPv4-mapped IPv6 address as the IPv4 address that it stands for; any other as it is. */
 export function unmapped(address: Address): Address {
-  if (address.family === 4) return address;
-  const mapped = address.bytes.subarray(0, 10).every((byte) => byte === 0) &&
-    address.bytes[10] === 0xff && address.bytes[11] === 0xff;
-  return mapped ? addressOf(address.bytes.slice(12)) : address;
+  return isMapped(address) ? addressOf(address.bytes.slice(12)) : address;
 }
 
 /** Is it 0.0.0.0 or ::? */

@@ -5,9 +5,12 @@
  */
 
 import ipaddr from "ipaddr.js";
-import { type Address, AddressError, parseAddress } from "./address.ts";
+import { type Address, AddressError, isMapped, parseAddress, unmapped } from "./address.ts";
 
 type Parsed = ipaddr.IPv4 | ipaddr.IPv6;
+
+/** Bits before the IPv4 address in an IPv4-mapped one. */
+const MAPPED_BITS = 96;
 
 /** A CIDR such as `10.0.0.0/8`. */
 export class Cidr {
@@ -28,6 +31,19 @@ export class Cidr {
       throw new AddressError(`"${text}": the prefix is a number from 0 to ${bits}`);
     }
     return new Cidr(address, prefix);
+  }
+
+  /**
+   * A range of IPv4-mapped addresses as the range of IPv4 that it stands for, since addresses of connections come unmapped; any other as it is.
+   *
+   * @throws {AddressError} when it is written as one, and holds others too.
+   */
+  unmapped(): Cidr {
+    if (!isMapped(this.address)) return this;
+    if (this.prefix >= MAPPED_BITS) return new Cidr(unmapped(this.address), this.prefix - MAPPED_BITS);
+    throw new AddressError(
+      `"${this}" holds more than IPv4-mapped addresses: write IPv4 as such, for example 10.0.0.0/8`,
+    );
   }
 
   /** Does the address lie in it? An address of the other family never does. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { AddressError, parseAddress } from "../net/address.ts";
+import { AddressError, parseAddress, unmapped } from "../net/address.ts";
 import type { Action, NamedPort, PolicyProtocol, Workload } from "./model.ts";
 import { PolicySet } from "./policy_set.ts";
 import { readPolicies } from "./read.ts";
@@ -114,7 +114,7 @@ function endOf(
   workloads: ReadonlyMap<string, Workload>,
 ): { workload: Workload | undefined; address: Workload["addresses"][number] } {
   const workload = workloads.get(text);
-  return { workload, address: workload?.addresses[0] ?? parseAddress(text) };
+  return { workload, address: workload?.addresses[0] ?? unmapped(parseAddress(text)) };
 }
 
 function workloadOf(
@@ -125,7 +125,7 @@ function workloadOf(
     namespace,
     labels,
     namespaceLabels: { "kubernetes.io/metadata.name": namespace, ...namespaceLabels },
-    addresses: [parseAddress(ip)],
+    addresses: [unmapped(parseAddress(ip))],
     ports: ports.map(({ name, port, protocol = "TCP" }): NamedPort => ({
       name,
       port,

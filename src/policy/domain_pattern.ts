@@ -33,9 +33,9 @@ export class DomainPattern {
     return name.length > this.suffix.length && name.endsWith(this.suffix) && name.at(-this.suffix.length - 1) !== "\\";
   }
 
-  /** Does it match names below this one? @param name As in {@linkcode matches}. */
+  /** Does it match names below this one? @param name As in {@linkcode matches}; the root, above all of them, is a dot. */
   matchesBelow(name: string): boolean {
-    return (this.suffix ?? this.text).endsWith(`.${name}`);
+    return name === "." || (this.suffix ?? this.text).endsWith(`.${name}`);
   }
 
   toString(): string {

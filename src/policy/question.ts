@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Address, AddressError, addressOf, parseAddress } from "../net/address.ts";
+import { type Address, AddressError, addressOf, parseAddress, unmapped } from "../net/address.ts";
 import { canonicalDomain } from "./domain_pattern.ts";
 import { type Connection, type PolicyProtocol, protocols, type Workload } from "./model.ts";
 
@@ -46,8 +46,9 @@ export function parseQuestion(from: string, to: string, workloads: readonly Work
 }
 
 function byName(name: string, workloads: readonly Workload[]): Workload | undefined {
+  const address = addressFrom(name)?.text;
   return workloads.find((workload) => workload.name === name) ??
-    workloads.find((workload) => workload.addresses.some(({ text }) => text === name));
+    workloads.find((workload) => workload.addresses.some(({ text }) => text === address));
 }
 
 function sourceOf(
@@ -81,7 +82,7 @@ function destinationOf(
 
 function addressFrom(text: string): Address | undefined {
   try {
-    return parseAddress(text);
+    return unmapped(parseAddress(text));
   } catch (error) {
     if (error instanceof AddressError) return undefined;
     throw error;

@@ -282,7 +282,7 @@ function convertPeer(root: Root, spec: PeerSpec, path: Path): Peer | undefined {
 function convertBlock(root: Root, spec: NonNullable<PeerSpec["ipBlock"]>, path: Path): Peer | undefined {
   const read = (text: string, at: Path): Cidr | undefined => {
     try {
-      return Cidr.parse(text);
+      return Cidr.parse(text).unmapped();
     } catch (error) {
       if (!(error instanceof AddressError)) throw error;
       root.error(at, error.message);

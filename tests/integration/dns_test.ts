@@ -112,6 +112,7 @@ Deno.test("other classes, transfers and versions of EDNS are refused; without an
   assertEquals((await udp.ask("csvn", "AXFR")).rcode, Rcode.REFUSED);
   const nobody = await udp.ask("www.example", "A");
   assertEquals([nobody.rcode, nobody.authorities.map(({ ttl }) => ttl)], [Rcode.NXDOMAIN, [0]]);
+  assertEquals((await udp.ask(".", "NS")).rcode, Rcode.NOERROR, "ours are below it");
   const { rcode, additionals } = await udp.ask("web", "A", { edns: 1232, ednsVersion: 1 });
   assertEquals([rcode, additionals[0]?.extendedRcode], [0, 1]);
 });

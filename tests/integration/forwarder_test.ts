@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Rcode } from "../../src/dns/message.ts";
 import { Resolver, type ResolverOptions } from "../../src/dns/resolver.ts";
 import { fixedUpstreams } from "../../src/dns/upstreams.ts";
@@ -25,6 +25,7 @@ import {
 } from "../support/dns.ts";
 import { until } from "../support/until.ts";
 
+const TC = 0x200;
 const long = { tryMs: 60_000, answerMs: 60_000, clientMs: 60_000 };
 
 function start(upstreams: readonly Endpoint[], options: Partial<ResolverOptions> = {}): Promise<Resolver> {
@@ -111,7 +112,6 @@ Deno.test("a helpless upstream's answer, when another one comes late, is not the
 });
 
 Deno.test("a TCP client's truncated answer is fetched from the upstream that truncated, once", async () => {
-  const TC = 0x200;
   await using upstream = await FakeUpstream.start(UPSTREAMS[0], (query, tcp) => {
     const answer = answerTo(query, tcp ? [record("www.example", "A", "192.0.2.1")] : [], tcp ? 0 : TC);
     return tcp ? [answer] : [answer, answer];
@@ -120,6 +120,42 @@ Deno.test("a TCP client's truncated answer is fetched from the upstream that tru
   using tcp = await connectTcp(resolver.tcp);
   assertEquals((await askTcp(tcp, queryBytes("www.example", "A")))?.data, ["192.0.2.1"]);
   assertEquals(upstream.queries.map(({ tcp }) => tcp), [false, true]);
+});
+
+Deno.test("an answer that is fetched is waited for, for as long as any answer; who is asked for it is not asked again, others are", async () => {
+  const answer = Promise.withResolvers<void>();
+  await using first = await FakeUpstream.start(UPSTREAMS[0], async (query, tcp) => {
+    if (tcp) await answer.promise;
+    return [answerTo(query, tcp ? [record("www.example", "A", "192.0.2.1")] : [], tcp ? 0 : TC)];
+  });
+  await using silent = await FakeUpstream.start(UPSTREAMS[1], () => []);
+  await using helpless = await FakeUpstream.start(UPSTREAMS[2], (query) => [answerTo(query, [], Rcode.REFUSED)]);
+  using _ = { [Symbol.dispose]: answer.resolve };
+  for (const others of [[], [silent], [helpless], [silent, helpless]]) {
+    for (const { queries } of [first, silent, helpless]) queries.length = 0;
+    const upstreams = [first, ...others].map(({ endpoint }) => endpoint);
+    await using resolver = await start(upstreams, { limits: { ...long, tryMs: 20, answerMs: 600 } });
+    using tcp = await connectTcp(resolver.tcp);
+    const asked = performance.now();
+    assertEquals(
+      (await askTcp(tcp, queryBytes("www.example", "A")))?.rcode,
+      others.includes(helpless) ? Rcode.REFUSED : Rcode.SERVFAIL,
+    );
+    assert(performance.now() - asked > 590);
+    assertEquals(first.queries.map(({ tcp }) => tcp), [false, true], `${others.length} others`);
+    assertEquals(helpless.queries.length, others.includes(helpless) ? 1 : 0);
+    assertEquals(silent.queries.length > 0, others.includes(silent));
+  }
+  // And when it comes, it is the answer.
+  await using resolver = await start([first, helpless].map(({ endpoint }) => endpoint), {
+    limits: { ...long, tryMs: 20 },
+  });
+  using tcp = await connectTcp(resolver.tcp);
+  const got = askTcp(tcp, queryBytes("www.example", "A"));
+  await until("the other one to be asked", () => helpless.queries.length === 2);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  answer.resolve();
+  assertEquals((await got)?.data, ["192.0.2.1"]);
 });
 
 Deno.test("names that policy hides do not exist, for 0 seconds; nobody else hears of them, and the host is told", async () => {
@@ -131,14 +167,18 @@ Deno.test("names that policy hides do not exist, for 0 seconds; nobody else hear
   });
   await using udp = await UdpClient.open(resolver.udp);
   for (
-    const [name, type, rcode] of [["Secret.Test", "A", Rcode.NXDOMAIN], ["example", "TXT", Rcode.NOERROR]] as const
+    const [name, type, rcode] of [
+      ["Secret.Test", "A", Rcode.NXDOMAIN],
+      ["example", "TXT", Rcode.NOERROR],
+      [".", "NS", Rcode.NOERROR],
+    ] as const
   ) {
     const answer = await udp.ask(name, type);
     assertEquals([answer.rcode, answer.data, answer.authoritative], [rcode, [], false]);
     const [soa] = answer.authorities;
     assertEquals([soa?.type, soa?.name, soa?.ttl, (soa?.data as { minimum: number }).minimum], ["SOA", ".", 0, 0]);
   }
-  assertEquals([hidden, upstream.queries.length], [["secret.test A", "example TXT"], 0]);
+  assertEquals([hidden, upstream.queries.length], [["secret.test A", "example TXT", ". NS"], 0]);
   assertEquals([(await udp.ask("www.example", "A")).rcode, upstream.queries.length], [Rcode.NOERROR, 1]);
 });
 

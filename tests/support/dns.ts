@@ -119,8 +119,8 @@ export async function askTcp(connection: MessageConnection, bytes: Uint8Array): 
   return answer && decode(answer);
 }
 
-/** What an upstream does with a query: messages that it sends back, none for silence. */
-export type Behaviour = (query: Decoded, tcp: boolean) => Uint8Array[];
+/** What an upstream does with a query: messages that it sends back, at once or later, none for silence. */
+export type Behaviour = (query: Decoded, tcp: boolean) => Uint8Array[] | Promise<Uint8Array[]>;
 
 /** An answer to a query, as an upstream gives it. */
 export function answerTo(query: Packet, answers: readonly Answer[], flags = 0): Uint8Array {
@@ -151,9 +151,7 @@ export class FakeUpstream implements AsyncDisposable {
     const upstream = new FakeUpstream(behaviour);
     for (;;) {
       upstream.#socket = await UdpSocket.open(parseAddress(hostname), (bytes, from) => {
-        for (const answer of upstream.#handle(bytes, false, from.port)) {
-          upstream.#running.push(upstream.#socket.send(answer, from));
-        }
+        upstream.#running.push(upstream.#datagram(bytes, from));
       });
       try {
         upstream.#listener = Deno.listen({ hostname, port: upstream.#socket.local.port });
@@ -175,7 +173,11 @@ export class FakeUpstream implements AsyncDisposable {
     return this.#socket.send(bytes, to);
   }
 
-  #handle(bytes: Uint8Array, tcp: boolean, port: number): Uint8Array[] {
+  async #datagram(bytes: Uint8Array, from: Endpoint): Promise<void> {
+    for (const answer of await this.#handle(bytes, false, from.port)) await this.#socket.send(answer, from);
+  }
+
+  #handle(bytes: Uint8Array, tcp: boolean, port: number): ReturnType<Behaviour> {
     const query = decode(bytes);
     this.queries.push({ query, tcp, port });
     return this.behaviour(query, tcp);
@@ -191,7 +193,7 @@ export class FakeUpstream implements AsyncDisposable {
 
   async #serve(connection: MessageConnection, port: number): Promise<void> {
     for (let query; (query = await connection.read(65_535));) {
-      for (const answer of this.#handle(query, true, port)) await connection.write(answer);
+      for (const answer of await this.#handle(query, true, port)) await connection.write(answer);
     }
     connection[Symbol.dispose]();
   }

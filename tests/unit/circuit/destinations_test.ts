@@ -37,6 +37,11 @@ Deno.test("ports of the host that are opened are reached at their own address, a
   assertEquals(of("127.0.0.2", 80), "guests must not reach 127.0.0.2:80: the host's loopback", "another port there");
 });
 
+Deno.test("a port that is opened at an IPv4-mapped address is reached at the IPv4 one", () => {
+  const of = destinations([endpoint("::ffff:127.0.0.1", 80)]);
+  assertEquals([of("127.0.0.1", 80), of(GATEWAY4, 80)], ["127.0.0.1:80", "127.0.0.1:80"]);
+});
+
 Deno.test("two ports that would be one at the switch's address are refused; the same one twice is not", () => {
   const two = [endpoint("127.0.0.1", 80), endpoint("192.0.2.1", 80)];
   assertThrows(() => destinations(two), DirectoryError, "127.0.0.1:80 and 192.0.2.1:80 are both opened to VMs");

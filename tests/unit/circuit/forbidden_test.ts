@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { Forbidden } from "../../../src/circuit/forbidden.ts";
-import { parseAddress } from "../../../src/net/address.ts";
+import { AddressError, parseAddress } from "../../../src/net/address.ts";
 import { Cidr } from "../../../src/net/cidr.ts";
 
 Deno.test("Forbidden.why() tells why an address is not reached", () => {
@@ -80,4 +80,11 @@ Deno.test("Forbidden.why() knows what the operator of the switch forbids as well
     undefined,
     "the host's loopback",
   ]);
+});
+
+Deno.test("Forbidden.why() takes IPv4-mapped ranges of the operator's for the IPv4 ones that they stand for", () => {
+  const forbidden = new Forbidden([Cidr.parse("::ffff:10.0.0.0/104")]);
+  assertEquals(forbidden.why(parseAddress("10.1.2.3")), "10.0.0.0/8 is forbidden by configuration");
+  assertEquals(forbidden.why(parseAddress("11.1.2.3")), undefined);
+  assertThrows(() => new Forbidden([Cidr.parse("::ffff:10.0.0.0/90")]), AddressError);
 });

@@ -80,6 +80,18 @@ Deno.test("a published port that cannot be bound is failed, and tried again unti
   }
 });
 
+Deno.test("a port that is published at an IPv4-mapped address is one at the IPv4 address", async () => {
+  const { stack, net, vm, dial } = start([
+    { ...tcp, host: { address: parseAddress("::ffff:192.0.2.1"), port: HOST.port } },
+  ]);
+  using _ = net;
+  vm.listen(80);
+  assertEquals([...stack.listeners.keys()], [formatEndpoint(HOST)]);
+  assertEquals(dial().state, "waiting");
+  await settle();
+  assertEquals([vm.incoming.length, net.operator.publications[0]!.host], [1, formatEndpoint(HOST)]);
+});
+
 Deno.test("a published datagram port whose circuit has ended is bound again while the VM's socket is", async () => {
   const { stack, clock, net, vm } = start([udp]);
   using _ = net;

@@ -135,6 +135,10 @@ Deno.test("parseCommandLine() keeps equal signs in a VM's socket path", () => {
   assertEquals(run("--vm", "name=a,socket=/x=y").vms[0]?.socket, "/x=y");
 });
 
+Deno.test("HELP says which of the host's addresses VMs never reach", () => {
+  assertStringIncludes(HELP.replace(/\s+/g, " "), "the host's loopback, link-local and clouds' metadata they never do");
+});
+
 Deno.test("HELP names every option that there is", () => {
   const options = ["socket", "vm", "config", "policy", "network", "network6", "socket-mode", "ring-size"];
   for (const option of [...options, "window-size", "api", "log-level", "log-format", "help", "version"]) {

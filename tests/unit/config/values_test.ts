@@ -4,6 +4,7 @@ import {
   readAction,
   readAddress,
   readChoice,
+  readCidr,
   readLogFormat,
   readLogLevel,
   readMode,
@@ -44,6 +45,20 @@ Deno.test("readAddress() and readNetwork() insist on the family", () => {
   refused((text) => readNetwork(text, 4), "is not an IPv4 network", ["fd77::/64"]);
   refused((text) => readNetwork(text, 6), "is not an IPv6 network", ["10.0.0.0/8"]);
   refused((text) => readNetwork(text, 4), "is not a network", ["10.0.0.0"]);
+  refused((text) => readNetwork(text, 6), "is IPv4's", ["::ffff:10.0.0.0/104"]);
+});
+
+Deno.test("readCidr() takes ranges and single addresses, IPv4-mapped ones as IPv4", () => {
+  const cases = [
+    ["10.0.0.0/8", "10.0.0.0/8"],
+    ["10.0.0.1", "10.0.0.1/32"],
+    ["fd00::9", "fd00::9/128"],
+    ["::ffff:10.0.0.0/104", "10.0.0.0/8"],
+    ["::ffff:10.0.0.1", "10.0.0.1/32"],
+  ] as const;
+  for (const [text, expected] of cases) assertEquals(`${readCidr(text)}`, expected);
+  refused(readCidr, "holds more than IPv4-mapped addresses: write IPv4 as such", ["::ffff:10.0.0.0/95"]);
+  refused(readCidr, "is not an IP address", ["10.0/8", "a"]);
 });
 
 Deno.test("readSize() takes powers of two with units, within bounds", () => {

@@ -51,6 +51,26 @@ Deno.test("answeredBy() ends when aliases go in circles", () => {
   assertEquals(found("A", [...circle, record("a.example", "A", "192.0.2.1")]), "60 192.0.2.1");
 });
 
+Deno.test("answeredBy() takes no longer for a thousand aliases that come last one first", () => {
+  const count = 1000;
+  const query = queryFor("A");
+  const forth = Array.from(
+    { length: count },
+    (_, i) => record(i === 0 ? "www.example" : `n${i}.example`, "CNAME", `n${i + 1}.example`),
+  );
+  const end = record(`n${count}.example`, "A", "192.0.2.1");
+  const [there, back] = [[...forth, end], [end, ...forth.reverse()]].map((answers) => {
+    const response = answerTo(decode(query.bytes), answers);
+    const times = Array.from({ length: 5 }, () => {
+      const began = performance.now();
+      assertEquals(answeredBy(response, query)?.records.length, 1);
+      return performance.now() - began;
+    });
+    return Math.min(...times);
+  });
+  assert(back! < 5 * there! + 5, `${back} ms instead of ${there}`);
+});
+
 Deno.test("answeredBy() finds nothing in an address of another length", () => {
   const query = queryFor("A");
   const response = answerTo(decode(query.bytes), [record("www.example", "A", "192.0.2.1")]);

@@ -1,8 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
+import { EventKind, Layout } from "../../../src/ffi/abi.ts";
 import type { Library } from "../../../src/ffi/library.ts";
 import { Plane } from "../../../src/ffi/plane.ts";
 
 const DEVICE = 7;
+const LISTENER = 3;
 
 /** A control event of 16 bytes. */
 function control(ticket: number): Uint8Array {
@@ -12,12 +14,19 @@ function control(ticket: number): Uint8Array {
   return bytes;
 }
 
+/** An event about a session, with 32-bit words behind its header. */
+function ofSession(kind: number, session: number, aux: number, words: readonly number[]): Uint8Array {
+  return new Uint8Array(Int32Array.of(16 + 4 * words.length, kind, session, aux, ...words).buffer);
+}
+
 /** A library that is none: so many events each time that it is asked, whenever it is asked; and what it was told. */
 class FakeLibrary {
   readonly calls: string[] = [];
   ticket = 0;
   /** Events that there still are. */
   left = Infinity;
+  /** Events that come before them. */
+  first: Uint8Array[] = [];
 
   #bell: Promise<Deno.Conn> | undefined;
 
@@ -36,7 +45,16 @@ class FakeLibrary {
     csvn_plane_close: () => 0,
     csvn_device_open: () => DEVICE,
     csvn_events_wake: () => 0,
+    csvn_listen: () => LISTENER,
+    csvn_unlisten: () => 0,
+    csvn_session_close: (_plane: number, session: number) => this.calls.push(`session ${session} closed`),
+    csvn_fd_close: (fd: number) => this.calls.push(`descriptor ${fd} closed`),
     csvn_events_take: (_plane: number, buffer: Uint8Array) => {
+      const first = this.first.shift();
+      if (first) {
+        buffer.set(first);
+        return first.length;
+      }
       const count = Math.min(this.perTake, this.left);
       this.left -= count;
       for (let i = 0; i < count; i++) buffer.set(control(this.ticket++), 40 * i);
@@ -121,4 +139,34 @@ Deno.test("a plane sends interrupts after at most 32 events, after the last one,
     else if (call === "turn") assertEquals(held, 0);
   }
   assertEquals(held, 0, "the last ones are sent");
+});
+
+Deno.test("a plane does not remember front-ends that are turned away, and closes what comes of them all the same", async () => {
+  await using library = new FakeLibrary(1);
+  library.left = 0;
+  await using plane = new Plane(library as unknown as Library, (error) => void library.calls.push(`${error}`));
+  const handler = { message: () => {}, backendMessage: () => {}, end: () => {}, backendEnd: () => {} };
+  plane.listen("/nowhere", 0o600, (frontEnd, { pid }) => {
+    if (pid === 1) return handler;
+    frontEnd.close();
+    return undefined;
+  });
+  const accepted = (session: number, pid: number): Uint8Array =>
+    ofSession(EventKind.ACCEPTED, session, LISTENER, [pid, 0, 0, 0]);
+  const { size, size_, descriptors, fds, request } = Layout.event_message;
+  const words = Array(size / 4).fill(0);
+  words[request / 4] = 1;
+  words[size_ / 4] = 0;
+  words[descriptors / 4] = 2;
+  [20, 21].forEach((fd, i) => words[fds / 4 + i] = fd);
+  for (let session = 100; session < 200; session++) library.first.push(accepted(session, 2));
+  library.first.push(accepted(200, 1), ofSession(EventKind.MESSAGE, 199, 0, words));
+  await plane.start();
+  while (!library.calls.includes("wait")) await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(plane.sessions, 1);
+  assertEquals(library.calls.filter((call) => call.startsWith("descriptor")), [
+    "descriptor 20 closed",
+    "descriptor 21 closed",
+  ]);
+  assertEquals(library.calls.filter((call) => call.startsWith("session")).length, 100);
 });

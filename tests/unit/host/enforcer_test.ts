@@ -121,8 +121,8 @@ Deno.test("Enforcer: a VM whose rules name domains may ask for these, and reach 
     '{podSelector: {matchLabels: {app: web}}, egress: [{action: Allow, to: [{domainNames: ["*.example.com"]}], ports: [{port: 443}]}]}',
   );
   const rules = enforcer(`${denyAll}---\n${names}`);
-  const asked = ["a.example.com", "example.com", "com", "evil.test"];
-  assertEquals(asked.map((name) => rules.mayResolve("web", name)), ["yes", "below", "below", "no"]);
+  const asked = ["a.example.com", "example.com", "com", ".", "evil.test"];
+  assertEquals(asked.map((name) => rules.mayResolve("web", name)), ["yes", "below", "below", "below", "no"]);
   assertEquals([rules.mayResolve("db", "a.example.com"), rules.verdict(attempt("db", "host", "10.77.0.1", 53)).allow], [
     "no",
     false,
@@ -138,6 +138,9 @@ Deno.test("Enforcer: a VM whose rules name domains may ask for these, and reach 
   const verdict = rules.verdict(attempt("web", "host", "203.0.113.9", 443));
   assertEquals([verdict.allow, verdict.names], [true, ["evil.test", "a.example.com"]]);
   assertEquals(rules.verdict(attempt("web", "host", "203.0.113.9", 80)).allow, false);
+  // An AAAA record may say an IPv4 address.
+  rules.resolved("web", "b.example.com", [parseAddress("::ffff:203.0.113.10")], 60);
+  assertEquals(rules.verdict(attempt("web", "host", "203.0.113.10", 443)).names, ["b.example.com"]);
   // The names of the time when it was set up count, even when they are not known any more.
   rules.remove("web");
   rules.add({ workload: workload("web", { labels: { app: "web" }, ip: "10.77.0.2" }), onDeny: "refuse", audit: false });

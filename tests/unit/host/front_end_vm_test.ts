@@ -1,6 +1,9 @@
+import { configure, type LogRecord, reset } from "@logtape/logtape";
 import { assertEquals } from "@std/assert";
+import { QUEUES } from "../../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../../src/errno.ts";
 import { type FrontEndContext, FrontEndVm } from "../../../src/host/front_end_vm.ts";
+import { FEATURES, Request } from "../../../src/vhost/protocol.ts";
 import { FakeNet } from "../../support/fake_plane.ts";
 import { FakeConnection, FakeDescriptor, FakeQueues } from "../../support/fake_vhost.ts";
 
@@ -50,13 +53,9 @@ Deno.test("a front-end that cannot be served is turned away, whatever the reason
     using net = new FakeNet();
     const given = context(net, change);
     const connection = new FakeConnection();
-    const session = FrontEndVm.serve(connection, given);
+    assertEquals(FrontEndVm.serve(connection, given), undefined);
     assertEquals([connection.closed > 0, given.live.size, given.open.size], [true, 0, 0]);
-    assertEquals([...net.operator.directory.vms], []);
-    const descriptor = new FakeDescriptor();
-    session.message(1, 1, new Uint8Array(), [descriptor]);
-    assertEquals([descriptor.state, connection.sent], ["closed", []]);
-    session.end("test");
+    assertEquals([[...net.operator.directory.vms], connection.sent], [[], []]);
   }
 });
 
@@ -64,9 +63,49 @@ Deno.test("a front-end whose message is a bug of ours is turned away, since it w
   using net = new FakeNet();
   const given = context(net, {});
   const connection = new FakeConnection();
-  const session = FrontEndVm.serve(connection, given);
+  const session = FrontEndVm.serve(connection, given)!;
   connection.send = fail(new TypeError("because of the test"));
   session.message(1, 1, new Uint8Array(), []);
   assertEquals([connection.closed > 0, given.live.size, given.open.size], [true, 0, 0]);
   assertEquals([...net.operator.directory.vms], []);
+});
+
+Deno.test("a front-end that is too old is told of once, however often its guest starts the device", async () => {
+  const lines: string[] = [];
+  await configure({
+    reset: true,
+    sinks: { list: (record: LogRecord) => void lines.push(record.message.map(String).join("")) },
+    loggers: [
+      { category: ["csvn"], lowestLevel: "info", sinks: ["list"] },
+      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["list"] },
+    ],
+  });
+  const count = 100;
+  const told = (what: string): number => lines.filter((line) => line.includes(what)).length;
+  {
+    using net = new FakeNet();
+    const session = FrontEndVm.serve(new FakeConnection(), context(net, {}))!;
+    const say = (request: number, values: readonly bigint[] | readonly number[], descriptors = 0): void => {
+      const words = typeof values[0] === "bigint"
+        ? BigUint64Array.from(values as bigint[])
+        : Uint32Array.from(values as number[]);
+      const given = Array.from({ length: descriptors }, () => new FakeDescriptor());
+      session.message(request, 1, new Uint8Array(words.buffer), given);
+    };
+    say(Request.SET_PROTOCOL_FEATURES, [1n << 3n]);
+    say(Request.SET_FEATURES, [FEATURES]);
+    for (let i = 0; i < count; i++) {
+      for (let queue = 0; queue < QUEUES; queue++) {
+        say(Request.SET_VRING_NUM, [queue, 256]);
+        say(Request.SET_VRING_ADDR, [BigInt(queue), 1n, 2n, 3n, 0n]);
+        say(Request.SET_VRING_KICK, [BigInt(queue)], 1);
+        say(Request.SET_VRING_ENABLE, [queue, 1]);
+      }
+      for (let queue = 0; queue < QUEUES; queue++) say(Request.GET_VRING_BASE, [queue, 0]);
+    }
+    assertEquals([told("QEMU 11.1 or newer is needed"), told("broke its device")], [1, 20]);
+    session.end("test");
+  }
+  assertEquals(told(`${count - 20} more faults of vm1 were left out`), 1);
+  await reset();
 });

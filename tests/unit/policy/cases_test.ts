@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { CaseError, parseCases, runCases } from "../../../src/policy/cases.ts";
+import { networkPolicy } from "../../support/policies.ts";
 
 const file = new URL("../../data/networkpolicy_cases.json", import.meta.url);
 
@@ -38,6 +39,15 @@ Deno.test("runCases() fails the probes of a case whose policies are wrong, or th
   assertEquals(results.failed, 3);
   assertStringIncludes(results.mismatches[0]!, "wrong: policyYaml:1:1: apiVersion and kind are expected");
   assertStringIncludes(results.mismatches[2]!, 'nobody: a -> b: "b" is not an IP address, nor an endpoint\'s name');
+});
+
+Deno.test("runCases() takes IPv4-mapped addresses for IPv4's, as a switch does", () => {
+  const policyYaml = networkPolicy('{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: "::ffff:10.0.0.0/104"}}]}]}');
+  const endpoints = [{ name: "a", ip: "192.0.2.1" }, { name: "b", ip: "::ffff:10.0.0.1" }];
+  const probes = ["10.9.9.9", "::ffff:10.9.9.9", "b"].map((from) => (
+    { from, to: "a", protocol: "TCP" as const, port: 1, expect: "allow" as const }
+  ));
+  assertEquals(runCases([{ name: "mapped", policyYaml, endpoints, probes }]).mismatches, []);
 });
 
 Deno.test("parseCases() says what is wrong with a file", () => {

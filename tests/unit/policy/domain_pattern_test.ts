@@ -35,7 +35,8 @@ Deno.test("DomainPattern.parse() takes DNS names alone", () => {
 Deno.test("DomainPattern.matchesBelow() tells names above those that match", () => {
   const below = (pattern: string, names: string[]): string[] =>
     names.filter((name) => DomainPattern.parse(pattern)!.matchesBelow(name));
-  const names = ["com", "example.com", "api.example.com", "v2.api.example.com", "ample.com", "org", "m"];
-  assertEquals(below("api.example.com", names), ["com", "example.com"]);
-  assertEquals(below("*.example.com", names), ["com", "example.com"]);
+  const names = ["com", "example.com", "api.example.com", "v2.api.example.com", "ample.com", "org", "m", "."];
+  assertEquals(below("api.example.com", names), ["com", "example.com", "."]);
+  assertEquals(below("*.example.com", names), ["com", "example.com", "."]);
+  assertEquals([below("localhost", names), below("*.com", names)], [["."], ["com", "."]]);
 });

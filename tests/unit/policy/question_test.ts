@@ -9,7 +9,7 @@ const db = workload("db", {
   ports: [{ name: "postgres", port: 5432, protocol: "tcp" }],
 });
 
-function asked(from: string, to: string): unknown {
+function asked(from: string, to: string): unknown[] {
   const question = parseQuestion(from, to, [web, db]);
   const { source, destination, protocol, port, names } = question;
   return [question.from?.name, source.text, question.to?.name, destination.text, port, protocol, names];
@@ -21,6 +21,9 @@ Deno.test("parseQuestion() reads names, addresses, DNS names and names of ports"
   assertEquals(asked("web", "[fd77::3]:53/UDP"), ["web", "fd77::2", "db", "fd77::3", 53, "udp", []]);
   assertEquals(asked("10.77.0.2", "203.0.113.9:443"), ["web", "10.77.0.2", undefined, "203.0.113.9", 443, "tcp", []]);
   assertEquals(asked("203.0.113.9", "web:80"), [undefined, "203.0.113.9", "web", "10.77.0.2", 80, "tcp", []]);
+  const mapped = "::ffff:203.0.113.9";
+  assertEquals(asked(mapped, `[${mapped}]:443`).slice(0, 4), [undefined, "203.0.113.9", undefined, "203.0.113.9"]);
+  assertEquals(asked("fd77:0::2", "[::ffff:10.77.0.3]:80").slice(0, 4), ["web", "10.77.0.2", "db", "10.77.0.3"]);
   assertEquals(asked("web", "API.example.com:443"), ["web", "10.77.0.2", undefined, "192.0.2.1", 443, "tcp", [
     "api.example.com",
   ]]);

@@ -144,12 +144,17 @@ Deno.test("readPolicies() refuses what is wrong, and says what would be right", 
       "10.0.0.0/8/8",
       "a/8",
       "0x7f.1/8",
+      "::ffff:10.0.0.0/95",
     ].map(
       (
         cidr,
       ): [string, string] => [networkPolicy(`{ingress: [{from: [{ipBlock: {cidr: "${cidr}"}}]}]}`), "ipBlock.cidr: "],
     ),
-    ...["11.0.0.0/8", "10.0.0.0/8", "0.0.0.0/0", "fd00::/16"].map((cidr): [string, string] => [
+    [
+      networkPolicy('{ingress: [{from: [{ipBlock: {cidr: "::ffff:0:0/64"}}]}]}'),
+      'ipBlock.cidr: "::ffff:0:0/64" holds more than IPv4-mapped addresses: write IPv4 as such',
+    ],
+    ...["11.0.0.0/8", "10.0.0.0/8", "0.0.0.0/0", "fd00::/16", "::ffff:11.0.0.0/104"].map((cidr): [string, string] => [
       networkPolicy(`{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: ["${cidr}"]}}]}]}`),
       `ipBlock.except[0]: ${cidr} does not lie within 10.0.0.0/8`,
     ]),
