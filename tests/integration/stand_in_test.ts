@@ -5,27 +5,33 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { standInPath } from "../../src/ffi/library.ts";
 import { FakeFrontEnd } from "../support/fake_front_end.ts";
 import { SwitchProcess } from "../support/switch_process.ts";
 import { until } from "../support/until.ts";
 
-/** Processes of stand-ins that were started by this process's switches and live. */
-async function standIns(): Promise<number[]> {
+/** The stand-ins that a switch has started: whose parent it is. Others, of tests that run beside this one, come and go meanwhile. */
+async function standInsOf({ child }: SwitchProcess): Promise<number[]> {
   const found: number[] = [];
   for await (const { name } of Deno.readDir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const comm = await Deno.readTextFile(`/proc/${name}/comm`).catch(() => "");
-    if (comm === "csvn-standin\n") found.push(Number(name));
+    if (!/^\d+$/.test(name) || !await isStandIn(name)) continue;
+    const stat = await Deno.readTextFile(`/proc/${name}/stat`).catch(() => "");
+    const [, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    if (Number(parent) === child.pid) found.push(Number(name));
   }
   return found;
 }
 
+/** Is a process a stand-in, and lives? */
+async function isStandIn(pid: number | string): Promise<boolean> {
+  return await Deno.readLink(`/proc/${pid}/exe`).catch(() => "") === standInPath();
+}
+
 for (const [signal, stopped] of [["SIGKILL", false], ["SIGKILL", true], ["SIGTERM", false]] as const) {
   Deno.test(`a front-end is answered after ${signal}${stopped ? " of a switch that did not read" : ""}`, async () => {
-    const before = await standIns();
     await using net = await SwitchProcess.start(["one"]);
-    const own = (): Promise<number[]> => standIns().then((all) => all.filter((pid) => !before.includes(pid)));
-    assertEquals((await own()).length, 1);
+    const [standIn, ...more] = await standInsOf(net);
+    assertEquals([standIn !== undefined, more], [true, []]);
     {
       await using frontEnd = new FakeFrontEnd(net.socket("one"));
       await frontEnd.realize();
@@ -48,17 +54,18 @@ for (const [signal, stopped] of [["SIGKILL", false], ["SIGKILL", true], ["SIGTER
       await frontEnd.setMemory();
       await frontEnd.enable(true);
       await frontEnd.stop();
-      assertEquals((await own()).length, 1);
+      assertEquals(await isStandIn(standIn!), true);
     }
-    await until("the stand-in's end", async () => (await own()).length === 0);
+    await until("the stand-in's end", async () => !await isStandIn(standIn!));
   });
 }
 
 Deno.test("a switch without front-ends leaves no stand-in", async () => {
-  const before = await standIns();
+  let standIns: number[];
   {
-    await using _net = await SwitchProcess.start(["one"]);
-    assertEquals((await standIns()).length, before.length + 1);
+    await using net = await SwitchProcess.start(["one"]);
+    standIns = await standInsOf(net);
+    assertEquals(standIns.length, 1);
   }
-  await until("its end", async () => (await standIns()).length === before.length);
+  await until("its end", async () => !await isStandIn(standIns[0]!));
 });
