@@ -40,6 +40,8 @@ struct driver {
 	uint32_t free_requests[SLOTS], free_request_count;
 	uint32_t free_bells[SLOTS], free_bell_count;
 	uint64_t arenas[ARENAS]; /* offset in the window, plus 1 */
+	struct csvn_arena_event unseen[ARENAS]; /* that the window does not show yet */
+	uint32_t unseen_count;
 	struct csvn_end *ends; /* by place */
 	uint32_t *unread; /* circuits that wait for their byte, by the server */
 	uint32_t unread_count, credit;
@@ -220,7 +222,7 @@ static void event(struct driver *d, const uint8_t *bytes)
 		break;
 	case CSVN_EV_ARENA_MAPPED:
 		d->arenas[arena->arena % ARENAS] = arena->offset + 1;
-		arena_answer(d, CSVN_REQ_ARENA_VISIBLE, arena->arena);
+		d->unseen[d->unseen_count++ % ARENAS] = *arena;
 		break;
 	case CSVN_EV_ARENA_RETIRE:
 		arena_answer(d, CSVN_REQ_ARENA_RETIRED, arena->arena);
@@ -230,11 +232,29 @@ static void event(struct driver *d, const uint8_t *bytes)
 	}
 }
 
+/* QEMU's answer to a mapping comes before the mapping: an arena is visible once its nonce is. */
+static bool look(struct driver *d)
+{
+	uint32_t kept = 0, count = d->unseen_count;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct csvn_arena_event *a = &d->unseen[i];
+		const volatile struct csvn_arena_header *header = (void *)(uintptr_t)(d->vm->window + a->offset);
+
+		if (header->magic == CSVN_ARENA_MAGIC && header->nonce == a->nonce && can_request(d, 2))
+			arena_answer(d, CSVN_REQ_ARENA_VISIBLE, a->arena);
+		else
+			d->unseen[kept++] = *a;
+	}
+	d->unseen_count = kept;
+	return kept != count;
+}
+
 /* Take what the device gave back; true if it was anything. */
 static bool harvest(struct setup_run *r, struct driver *d)
 {
 	struct used u;
-	bool any = false;
+	bool any = look(d);
 
 	while (take(d, CONTROL, &u)) {
 		uint32_t slot = u.head / 2;
@@ -337,7 +357,7 @@ static bool begin(struct setup_run *r)
 
 static void sleep_for_interrupt(struct setup_run *r)
 {
-	bool ready = false;
+	bool ready = false, unseen = false;
 	eventfd_t ignored;
 	int n = 0;
 
@@ -358,8 +378,10 @@ static void sleep_for_interrupt(struct setup_run *r)
 				return;
 		}
 	}
-	n = poll(r->polls, r->count * SETUP_QUEUES, WAIT_MS);
-	if (n == 0)
+	for (uint32_t i = 0; i < r->count; i++)
+		unseen |= r->drivers[i].unseen_count > 0;
+	n = poll(r->polls, r->count * SETUP_QUEUES, unseen ? 1 : WAIT_MS);
+	if (n == 0 && !unseen)
 		r->error = -ETIMEDOUT;
 	for (uint32_t i = 0; i < r->count * SETUP_QUEUES; i++)
 		if (r->polls[i].revents)
