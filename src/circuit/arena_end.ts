@@ -16,6 +16,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
 import { errnoName } from "../errno.ts";
+import { background } from "./background.ts";
 import type { Limits } from "./limits.ts";
 import type { Notice } from "./notices.ts";
 import { encodeArenaEvent } from "./records.ts";
@@ -152,7 +153,7 @@ export class ArenaEnd {
       case "announced":
       case "visible":
       case "revoked":
-        this.#retire().catch((error) => log.error("a bug of csvn's: {error}", { error }));
+        background(this.#retire());
         break;
     }
     return this.#closed.promise;
@@ -239,19 +240,21 @@ export class ArenaEnd {
     this.#mapped = true;
     this.#underWay++;
     await this.#await("SHMEM_MAP", (awaited) => {
-      vm.mapper.map(fd, offset, length).then(() => undefined, (error: Error) => error).then((error) => {
-        this.#underWay--;
-        if (error) this.#mapped = false;
-        if (this.#awaited === awaited) {
-          this.#awaited = undefined;
-          awaited.timer.cancel();
-          if (error) awaited.reject(new ArenaError(error.message));
-          else awaited.resolve();
-        } else if (this.#state === "gone") {
-          // Nobody waited for it any more.
-          return this.unmap().then(() => this.#settle());
-        }
-      }).catch((error) => log.error("a bug of csvn's: {error}", { error }));
+      background(
+        vm.mapper.map(fd, offset, length).then(() => undefined, (error: Error) => error).then((error) => {
+          this.#underWay--;
+          if (error) this.#mapped = false;
+          if (this.#awaited === awaited) {
+            this.#awaited = undefined;
+            awaited.timer.cancel();
+            if (error) awaited.reject(new ArenaError(error.message));
+            else awaited.resolve();
+          } else if (this.#state === "gone") {
+            // Nobody waited for it any more.
+            return this.unmap().then(() => this.#settle());
+          }
+        }),
+      );
     });
   }
 

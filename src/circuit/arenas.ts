@@ -15,6 +15,7 @@ import type { Clock, Timer } from "../clock.ts";
 import { SystemError } from "../errno.ts";
 import { Arena, slotBytes } from "./arena.ts";
 import { ArenaEnd, type ArenaEndContext, ArenaError, type ArenaEventName } from "./arena_end.ts";
+import { background } from "./background.ts";
 import type { Limits } from "./limits.ts";
 import type { HostStack } from "./host.ts";
 import type { Notice, Notices } from "./notices.ts";
@@ -360,8 +361,3 @@ export class Arenas implements Disposable {
 }
 
 const PAGE = 4096;
-
-/** Something that nobody waits for; it does not fail, unless it is a bug of ours. */
-function background(work: Promise<void>): void {
-  work.catch((error) => log.error("a bug of csvn's: {error}", { error }));
-}

@@ -33,6 +33,8 @@ export interface HostEnd extends EndState {
   readonly vm?: undefined;
   /** Its socket; undefined until it is open. */
   host: HostCircuit | undefined;
+  /** Once it is closed: resolves when it does not touch the circuit's memory any more. */
+  left?: Promise<void> | undefined;
 }
 
 /** What all ends have. */
@@ -50,9 +52,18 @@ export interface EndState {
  * - `opening`: the host's stack is connecting; the VM has not been told;
  * - `open`: both ends were told;
  * - `cut`: policy has forbidden it; both ends were told, and not both have closed;
- * - `closed`: both ends have closed, or are gone; nothing is left of it.
+ * - `closing`: both ends have closed, or are gone; its slot and its ids are kept until the data plane has let go of them;
+ * - `closed`: nothing is left of it.
  */
-export type CircuitState = "opening" | "open" | "cut" | "closed";
+export type CircuitState = "opening" | "open" | "cut" | "closing" | "closed";
+
+const next: Record<CircuitState, readonly CircuitState[]> = {
+  opening: ["open", "closing"],
+  open: ["cut", "closing"],
+  cut: ["closing"],
+  closing: ["closed"],
+  closed: [],
+};
 
 /** Why a circuit ended: by its ends, by policy, since a VM was gone, since an end broke the ring's rules, or since the host's stack said so. */
 export type EndReason = "closed" | "policy" | "gone" | "violation" | "reset";
@@ -78,7 +89,8 @@ export interface Circuit {
   readonly ends: readonly [CircuitEnd, CircuitEnd];
   /** By the clock; milliseconds. */
   readonly openedAt: number;
-  state: CircuitState;
+  /** Changed by {@linkcode become} alone. */
+  readonly state: CircuitState;
   /** The first thing that went wrong. */
   why: EndReason;
   /** Both ends are VMs. */
@@ -88,6 +100,12 @@ export interface Circuit {
   flows: Flows | undefined;
   /** Told when both ends have closed; undefined: nobody. */
   ended: (() => void) | undefined;
+}
+
+/** Go to another state. @throws {Error} There is no such way, which is a bug. */
+export function become(circuit: Circuit, state: CircuitState): void {
+  if (!next[circuit.state].includes(state)) throw new Error(`a circuit cannot go from ${circuit.state} to ${state}`);
+  (circuit as { state: CircuitState }).state = state;
 }
 
 /** Something went wrong with a circuit; the first thing counts. */

@@ -12,8 +12,10 @@ import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
 import { type Admission, denialErrno } from "./admission.ts";
+import { background } from "./background.ts";
 import { Chunks } from "./chunks.ts";
 import {
+  become,
   blame,
   type Circuit,
   type CircuitEnd,
@@ -76,6 +78,7 @@ function forgetDatagram({ vm, id, endpoint }: VmEnd): void {
 export class Circuits implements Disposable {
   readonly #live = new Set<Circuit>();
   #count = 0;
+  #disposed = false;
 
   readonly #hostEnds: HostEnds;
   /** What VMs that went down held. */
@@ -258,11 +261,12 @@ export class Circuits implements Disposable {
 
   /** Policy has forbidden a circuit: it is ended at both ends, and no doorbell passes any more. */
   cut(circuit: Circuit): void {
-    circuit.state = "cut";
+    become(circuit, "cut");
     circuit.arena.cut++;
     blame(circuit, "policy");
     const [a] = circuit.ends;
-    if (circuit.direct && a.vm) a.vm.device.removeRoute((a as VmEnd).id);
+    // The last one to close waits for the same.
+    if (circuit.direct && a.vm) background(a.vm.device.removeRoute((a as VmEnd).id));
     // Where a connection was, a reset; for datagrams, what a network would say of the next one.
     this.end(circuit, circuit.protocol === "tcp" ? Errno.ECONNRESET : denialErrno(circuit.admission!.current));
     this.#revoke(circuit.arena);
@@ -318,6 +322,7 @@ export class Circuits implements Disposable {
   /** Close what VMs that went down have left. */
   [Symbol.dispose](): void {
     this.#departed.finish();
+    this.#disposed = true;
   }
 
   #depart({ circuit, end }: HeldCircuit): void {
@@ -365,7 +370,7 @@ export class Circuits implements Disposable {
 
   /** Both ends know of it. */
   #opened(circuit: Circuit): void {
-    circuit.state = "open";
+    become(circuit, "open");
     if (circuit.admission) this.recorder.opened(circuit.admission, circuit);
     logOpened(circuit);
   }
@@ -428,24 +433,33 @@ export class Circuits implements Disposable {
       const guest = peerOf(circuit, end);
       if (guest.vm) forgetDatagram(guest);
       circuit.flows?.close(circuit.why);
-      end.host?.[Symbol.dispose]();
+      end.left = end.host?.close();
     }
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.
     if (!peerOf(circuit, end).closed) return;
-    for (const { vm, id } of circuit.ends.filter((end) => end.vm !== undefined)) {
-      // It may be the device of a VM that is gone, which knows nothing of its peers any more.
-      vm.device.removeRoute(id);
-      vm.ids.give(id);
-    }
-    this.#live.delete(circuit);
-    circuit.ended?.();
+    this.#over(circuit);
+  }
+
+  /** Both ends have closed: what it held is given back once the data plane has let go of it. */
+  #over(circuit: Circuit): void {
     const { state } = circuit;
-    circuit.state = "closed";
-    if (state === "cut") circuit.arena.cut--;
-    this.arenas.giveSlot(circuit.arena, circuit.slot);
-    this.#revoke(circuit.arena);
+    become(circuit, "closing");
+    this.#live.delete(circuit);
+    // It may be the device of a VM that is gone, which knows nothing of its peers any more.
+    const left = circuit.ends.map((end) => end.vm ? end.vm.device.removeRoute(end.id) : end.left);
+    background(Promise.all(left).then(() => this.#giveBack(circuit, state === "cut")));
+    circuit.ended?.();
     const outcome = outcomeOf(circuit, this.clock);
     if (state !== "opening" && circuit.admission) this.recorder.closed(circuit.admission, circuit, outcome);
     logClosed(circuit, outcome);
+  }
+
+  #giveBack(circuit: Circuit, cut: boolean): void {
+    become(circuit, "closed");
+    if (this.#disposed) return;
+    for (const end of circuit.ends) if (end.vm) end.vm.ids.give((end as VmEnd).id);
+    if (cut) circuit.arena.cut--;
+    this.arenas.giveSlot(circuit.arena, circuit.slot);
+    this.#revoke(circuit.arena);
   }
 }

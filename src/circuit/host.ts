@@ -19,8 +19,13 @@ export interface HostCircuitHandler {
   done(sent: bigint, received: bigint, errno: number): void;
 }
 
-/** The host's end of a circuit; disposing it resets what is not finished. */
-export interface HostCircuit extends Disposable {
+/** The host's end of a circuit. */
+export interface HostCircuit {
+  /**
+   * End it, and forget it; what is not finished is reset. Resolves when nobody touches its memory any more: then that may be given to
+   * others. It never rejects.
+   */
+  close(): Promise<void>;
   /** The guest has closed its end: what it sent goes out, and nothing more comes in. */
   finish(): void;
   /** The guest's socket has other options now: the host's takes what it can of them. */

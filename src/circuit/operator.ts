@@ -14,6 +14,7 @@ import { Errno } from "../errno.ts";
 import { type Endpoint, isUnspecified } from "../net/address.ts";
 import { Gatekeeper } from "./admission.ts";
 import { Arenas } from "./arenas.ts";
+import { background } from "./background.ts";
 import { Circuits } from "./circuits.ts";
 import { Connector } from "./connect.ts";
 import { Destinations, type OwnServices } from "./destinations.ts";
@@ -304,10 +305,10 @@ export class Operator implements Disposable {
     if (!emptied) return;
     vm.become("leaving", "its window is being emptied");
     const { incarnation } = vm;
-    emptied.then(() => {
+    background(emptied.then(() => {
       if (vm.state === "leaving" && vm.incarnation === incarnation) vm.become("attached", "its window is empty");
       answer();
-    }).catch((error) => log.error("a bug of csvn's: {error}", { error }));
+    }));
   }
 
   /** A request that is answered at once, by an errno or 0. */

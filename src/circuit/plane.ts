@@ -12,8 +12,11 @@ export interface Device {
   announce(event: Uint8Array): void;
   /** Let doorbells of `id` wake `peerId` of the other device, and the other way round. @throws {SystemError} */
   addRoute(id: number, peer: Device, peerId: number): void;
-  /** Remove the route of `id`, both ways. One that is not there is ignored. */
-  removeRoute(id: number): void;
+  /**
+   * Remove the route of `id`, both ways; one that is not there is ignored. Resolves when no doorbell passes any more: then the ids may be
+   * given to others. It never rejects.
+   */
+  removeRoute(id: number): Promise<void>;
 }
 
 /** A sealed piece of shared memory, in bytes. */

@@ -90,8 +90,9 @@ export class PlaneDevice implements Device, Queues, Disposable {
     );
   }
 
-  removeRoute(id: number): void {
+  removeRoute(id: number): Promise<void> {
     this.#symbols.csvn_route_remove(this.plane, this.handle, id);
+    return Promise.resolve();
   }
 
   [Symbol.dispose](): void {

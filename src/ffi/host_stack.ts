@@ -127,9 +127,10 @@ export class PlaneHostStack implements HostStack {
     return {
       finish: () => void this.symbols.csvn_host_finish(this.plane, circuit),
       setOptions: (options) => void this.symbols.csvn_host_options(this.plane, circuit, options, options.length),
-      [Symbol.dispose]: () => {
+      close: () => {
         this.#circuits.delete(circuit);
         this.symbols.csvn_host_close(this.plane, circuit);
+        return Promise.resolve();
       },
     };
   }
@@ -138,9 +139,10 @@ export class PlaneHostStack implements HostStack {
     const what = bind ? `bind to ${formatEndpoint(bind)}` : "open a datagram socket";
     const circuit = checked(what, this.symbols.csvn_host_datagram_open(this.plane, encodeSetup(setup, bind ?? -1)));
     this.#datagrams.set(circuit, handler);
-    const close = (): void => {
+    const close = (): Promise<void> => {
       this.#datagrams.delete(circuit);
       this.symbols.csvn_host_datagram_close(this.plane, circuit);
+      return Promise.resolve();
     };
     return {
       permit: (guest, actual, allowed, errno) => {
@@ -171,7 +173,7 @@ export class PlaneHostStack implements HostStack {
       finish: () => void this.symbols.csvn_host_datagram_finish(this.plane, circuit),
       // What a datagram is sent with is in its frame.
       setOptions: () => {},
-      [Symbol.dispose]: close,
+      close,
     };
   }
 

@@ -16,9 +16,11 @@ import type {
   HostListener,
   HostStack,
 } from "../../src/circuit/host.ts";
+import type { ArenaMemory } from "../../src/circuit/plane.ts";
 import type { SocketOptions } from "../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import { type Endpoint, formatEndpoint } from "../../src/net/address.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 
 /** Rules of one datagram circuit, as in `lib/src/permit.c`. */
 const PERMITS_MAX = 4096;
@@ -88,31 +90,63 @@ export class FakeHostStack implements HostStack {
   readonly listeners = new Map<string, (connection: HostConnection) => void>();
   readonly #bound = new Set<string>();
 
+  /** Circuits that were closed, and whose memory may be touched until that is acknowledged. */
+  readonly #leaving = new Set<HostCircuitSetup>();
+  readonly #memories = new Map<HostArena, ArenaMemory>();
+
   /** @param wrong Told what a switch must not do. */
-  constructor(readonly wrong: (what: string) => void) {}
+  constructor(readonly wrong: (what: string) => void, readonly acknowledgements = new Acknowledgements()) {}
+
+  /** Memory is zeroed: is anybody at it? */
+  zeroed(memory: ArenaMemory, offset: number, length: number): void {
+    for (const { arena, extents } of [...this.#leaving, ...this.circuits.values(), ...this.datagrams.values()]) {
+      const at = Math.min(extents.ownControl, extents.peerControl);
+      if (this.#memories.get(arena) === memory && offset <= at && at < offset + length) {
+        this.wrong("memory is zeroed under a circuit");
+      }
+    }
+  }
+
+  /** A circuit was closed. */
+  #leave(setup: HostCircuitSetup | undefined): Promise<void> {
+    if (!setup) return Promise.resolve();
+    this.#leaving.add(setup);
+    return this.acknowledgements.give(() => void this.#leaving.delete(setup));
+  }
+
+  #enter(setup: HostCircuitSetup): void {
+    if (!this.arenas.has(setup.arena)) this.wrong("a circuit in an arena that is not mapped");
+    for (const { arena, extents, device, id } of this.#leaving) {
+      if (arena === setup.arena && extents.ownControl === setup.extents.ownControl) this.wrong("a slot that is in use");
+      if (device === setup.device && id === setup.id) this.wrong(`id ${id}, which is in use`);
+    }
+  }
 
   /** How much of everything there is. */
   get held(): number[] {
     return [this.arenas.size, this.circuits.size, this.datagrams.size, this.listeners.size, this.#bound.size];
   }
 
-  mapArena(): HostArena {
+  mapArena(memory: ArenaMemory): HostArena {
     this.#mayFail("map an arena");
     const arena: HostArena = {
       [Symbol.dispose]: () => {
         if (!this.arenas.delete(arena)) this.wrong("an arena is unmapped twice");
-        const users = [...this.circuits.values(), ...this.datagrams.values()].filter((setup) => setup.arena === arena);
+        const users = [...this.circuits.values(), ...this.datagrams.values(), ...this.#leaving]
+          .filter((setup) => setup.arena === arena);
+        this.#memories.delete(arena);
         if (users.length > 0) this.wrong("an arena is unmapped under a circuit");
       },
     };
     this.arenas.add(arena);
+    this.#memories.set(arena, memory);
     return arena;
   }
 
   open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit {
     if (to instanceof FakeHostConnection) to.take();
     this.#mayFail("open a host circuit");
-    if (!this.arenas.has(setup.arena)) this.wrong("a circuit in an arena that is not mapped");
+    this.#enter(setup);
     this.circuits.set(handler, setup);
     const live = (): boolean => this.circuits.has(handler);
     if (!(to instanceof FakeHostConnection) && this.connects !== undefined) {
@@ -125,7 +159,10 @@ export class FakeHostStack implements HostStack {
         if (!live()) this.wrong("options of a circuit that is over");
         this.options.push(options);
       },
-      [Symbol.dispose]: () => void this.circuits.delete(handler),
+      close: () => {
+        this.circuits.delete(handler);
+        return this.#leave(setup);
+      },
     };
   }
 
@@ -135,14 +172,16 @@ export class FakeHostStack implements HostStack {
     const local = bind && `${formatEndpoint(bind)}/udp`;
     if (local !== undefined && this.#bound.has(local)) throw new SystemError(`bind to ${local}`, Errno.EADDRINUSE);
     if (local !== undefined) this.#bound.add(local);
+    this.#enter(setup);
     const permits = new Map<string, boolean>();
     const moved = new Map<string, bigint>();
     const source = (from: Endpoint): void => {
       if (!permits.has(formatEndpoint(from))) handler.source(from);
     };
     this.datagrams.set(handler, { ...setup, permits, moved, source });
-    const close = (): void => {
-      if (this.datagrams.delete(handler) && local !== undefined) this.#bound.delete(local);
+    const end = (): boolean => {
+      if (local !== undefined && this.datagrams.has(handler)) this.#bound.delete(local);
+      return this.datagrams.delete(handler);
     };
     return {
       permit: (guest, _actual, allowed) => {
@@ -160,11 +199,14 @@ export class FakeHostStack implements HostStack {
         return { sent, received: 0n };
       },
       finish: () => {
-        close();
+        end();
         handler.done(0n, 0n, 0);
       },
       setOptions: () => this.wrong("options of a datagram circuit"),
-      [Symbol.dispose]: close,
+      close: () => {
+        end();
+        return this.#leave(setup);
+      },
     };
   }
 

@@ -13,6 +13,7 @@ import { allowAll } from "../../src/circuit/verdict.ts";
 import type { Vm } from "../../src/circuit/vm.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import { Network } from "../../src/net/address.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 import { encodeEndpoint } from "./endpoint.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeHostStack } from "./fake_host.ts";
@@ -27,6 +28,8 @@ export class FakeMemory implements ArenaMemory {
   readonly fd = 1000 + ++FakeMemory.#count;
   readonly identity = `0:${this.fd}`;
   readonly punched: [number, number][] = [];
+  /** Told of what is zeroed: somebody may still be at it. */
+  zeroed: (offset: number, length: number) => void = () => {};
   stamped = new Uint8Array();
   disposed = 0;
 
@@ -38,6 +41,7 @@ export class FakeMemory implements ArenaMemory {
 
   punch(offset: number, length: number): void {
     if (this.disposed) throw new Error("punched after its end");
+    this.zeroed(offset, length);
     this.punched.push([offset, length]);
   }
 
@@ -73,6 +77,8 @@ export class FakeVm implements Device, Mapper {
   readonly answers = new Map<number, Record>();
   readonly events: Record[] = [];
   readonly routes = new Map<number, [FakeVm, number]>();
+  /** Ids whose routes are being removed: the data plane may still ring them. */
+  readonly #leaving = new Map<number, number>();
   /** Window mappings, by offset: their length. */
   readonly maps = new Map<number, number>();
   /** Announcements fail with this. */
@@ -131,14 +137,28 @@ export class FakeVm implements Device, Mapper {
   addRoute(id: number, peer: Device, peerId: number): void {
     const other = peer as FakeVm;
     if (this.routes.has(id) || other.routes.has(peerId)) throw new SystemError("add a route", Errno.EEXIST);
+    if (this.#leaving.has(id)) this.#wrong(`a route of id ${id}, which still leads elsewhere`);
+    if (other.#leaving.has(peerId)) this.#wrong(`a route to id ${peerId}, which still leads elsewhere`);
     this.routes.set(id, [other, peerId]);
     other.routes.set(peerId, [this, id]);
   }
 
-  removeRoute(id: number): void {
+  removeRoute(id: number): Promise<void> {
     const [peer, peerId] = this.routes.get(id) ?? [];
     this.routes.delete(id);
     if (peerId !== undefined) peer?.routes.delete(peerId);
+    this.#count(id, 1);
+    if (peer && peerId !== undefined) peer.#count(peerId, 1);
+    return this.net.acknowledgements.give(() => {
+      this.#count(id, -1);
+      if (peer && peerId !== undefined) peer.#count(peerId, -1);
+    });
+  }
+
+  #count(id: number, by: number): void {
+    const left = (this.#leaving.get(id) ?? 0) + by;
+    if (left > 0) this.#leaving.set(id, left);
+    else this.#leaving.delete(id);
   }
 
   map(fd: number, offset: number, length: number): Promise<void> {
@@ -351,7 +371,12 @@ export class FakeNet implements Disposable {
   readonly memories: FakeMemory[] = [];
   readonly limits: Limits;
   readonly clock = new FakeClock();
-  readonly host = new FakeHostStack((what) => void this.wrongs.push(`the host's stack: ${what}`));
+  /** Of what the switch asks the data plane to let go of. */
+  readonly acknowledgements = new Acknowledgements();
+  readonly host = new FakeHostStack(
+    (what) => void this.wrongs.push(`the host's stack: ${what}`),
+    this.acknowledgements,
+  );
   /** What the switch did that kills a QEMU, or that it refuses. */
   readonly wrongs: string[] = [];
 
@@ -365,6 +390,7 @@ export class FakeNet implements Disposable {
       verdict: allowAll,
       memory: (length) => {
         const memory = new FakeMemory(length);
+        memory.zeroed = (offset, length) => this.host.zeroed(memory, offset, length);
         this.memories.push(memory);
         return memory;
       },

@@ -23,8 +23,44 @@ Deno.test("a circuit is given back when both ends have closed, and not before", 
   assertEquals([a.close(here), circuits.size, b.routes.size, net.memories[0]!.punched], [Errno.ENOENT, 1, 1, []]);
   assertEquals(b.close(there), 0);
   assertEquals([circuits.size, circuits.total, a.routes.size, b.routes.size], [0, 1, 0, 0]);
+  await settle();
   assertEquals(net.memories[0]!.punched.length, 1);
   assertEquals([a.vm.circuits.size, b.vm.circuits.size, [...net.operator.arenas.all][0]!.circuits], [0, 0, 0]);
+});
+
+Deno.test("ids and slots are kept until the data plane has let go of them", async () => {
+  const { net, a, b, here, there } = await pair({ maxCircuits: 1 });
+  using _ = net;
+  const arena = [...net.operator.arenas.all][0]!;
+  net.acknowledgements.held = true;
+  a.close(here);
+  b.close(there);
+  await settle();
+  assertEquals([net.operator.circuits.size, arena.circuits, net.acknowledgements.waiting], [0, 1, 2]);
+  const early = a.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals(a.errno(early), Errno.ENOBUFS, "its only id may still be rung");
+  const { punched } = net.memories[0]!;
+  const before = punched.length;
+  net.acknowledgements.release(1);
+  await settle();
+  assertEquals([arena.circuits, punched.length], [1, before]);
+  net.acknowledgements.release();
+  await settle();
+  assertEquals([arena.circuits, punched.length], [0, before + 1]);
+  const late = a.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals(a.errno(late), 0);
+});
+
+Deno.test("what is acknowledged after the switch has stopped is no error", async () => {
+  const { net, a, b, here, there } = await pair();
+  net.acknowledgements.held = true;
+  a.close(here);
+  b.close(there);
+  net[Symbol.dispose]();
+  net.acknowledgements.release();
+  await settle();
 });
 
 Deno.test("a CLOSE of another VM's circuit is ENOENT", async () => {
@@ -103,6 +139,7 @@ Deno.test("a listener whose VM has no id left makes the attempt ENOBUFS, and lea
   assertEquals([...net.operator.arenas.all].map(({ circuits }) => circuits), [1, 0]);
   a.close(a.circuit(one));
   b.close(b.incoming[0]!);
+  await settle();
   const three = c.connect("10.77.0.3", 80);
   await settle();
   assertEquals(c.errno(three), 0, "ids are given back");

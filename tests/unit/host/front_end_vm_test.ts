@@ -15,7 +15,7 @@ function context(net: FakeNet, change: object): FrontEndContext & { readonly ope
       reply: () => {},
       announce: () => {},
       addRoute: () => {},
-      removeRoute: () => {},
+      removeRoute: () => Promise.resolve(),
       [Symbol.dispose]: () => void open.delete(device),
     });
     open.add(device);
