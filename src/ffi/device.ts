@@ -22,53 +22,61 @@ export class PlaneDevice implements Device, Queues, Disposable {
     this.#close = close;
   }
 
-  setMemory(regions: readonly Region[]): void {
-    const bytes = new Uint8Array(Row.size * Math.max(1, regions.length));
-    const view = new DataView(bytes.buffer);
-    regions.forEach((region, i) => {
-      const at = Row.size * i;
-      view.setBigUint64(at + Row.guest, region.guest, true);
-      view.setBigUint64(at + Row.size_, region.size, true);
-      view.setBigUint64(at + Row.user, region.user, true);
-      view.setBigUint64(at + Row.offset, region.offset, true);
-      view.setInt32(at + Row.fd, region.descriptor.fd, true);
+  setMemory(regions: readonly Region[]): Promise<void> {
+    return Promise.try(() => {
+      const bytes = new Uint8Array(Row.size * Math.max(1, regions.length));
+      const view = new DataView(bytes.buffer);
+      regions.forEach((region, i) => {
+        const at = Row.size * i;
+        view.setBigUint64(at + Row.guest, region.guest, true);
+        view.setBigUint64(at + Row.size_, region.size, true);
+        view.setBigUint64(at + Row.user, region.user, true);
+        view.setBigUint64(at + Row.offset, region.offset, true);
+        view.setInt32(at + Row.fd, region.descriptor.fd, true);
+      });
+      checked(
+        "map guest memory",
+        this.#symbols.csvn_device_memory(this.plane, this.handle, bytes, regions.length),
+      );
     });
-    checked(
-      "map guest memory",
-      this.#symbols.csvn_device_memory(this.plane, this.handle, bytes, regions.length),
-    );
   }
 
-  startQueue(setup: QueueSetup): void {
-    const bytes = new Uint8Array(Setup.size);
-    const view = new DataView(bytes.buffer);
-    view.setBigUint64(Setup.features, setup.features, true);
-    view.setBigUint64(Setup.desc, setup.desc, true);
-    view.setBigUint64(Setup.used, setup.used, true);
-    view.setBigUint64(Setup.avail, setup.avail, true);
-    view.setUint32(Setup.index, setup.index, true);
-    view.setUint32(Setup.size_, setup.size, true);
-    view.setUint32(Setup.base, setup.base, true);
-    view.setInt32(Setup.kick, setup.kick.release(), true);
-    view.setInt32(Setup.call, setup.call?.release() ?? -1, true);
-    checked(
-      `start virtqueue ${setup.index}`,
-      this.#symbols.csvn_queue_start(this.plane, this.handle, bytes),
-    );
+  startQueue(setup: QueueSetup): Promise<void> {
+    return Promise.try(() => {
+      const bytes = new Uint8Array(Setup.size);
+      const view = new DataView(bytes.buffer);
+      view.setBigUint64(Setup.features, setup.features, true);
+      view.setBigUint64(Setup.desc, setup.desc, true);
+      view.setBigUint64(Setup.used, setup.used, true);
+      view.setBigUint64(Setup.avail, setup.avail, true);
+      view.setUint32(Setup.index, setup.index, true);
+      view.setUint32(Setup.size_, setup.size, true);
+      view.setUint32(Setup.base, setup.base, true);
+      view.setInt32(Setup.kick, setup.kick.release(), true);
+      view.setInt32(Setup.call, setup.call?.release() ?? -1, true);
+      checked(
+        `start virtqueue ${setup.index}`,
+        this.#symbols.csvn_queue_start(this.plane, this.handle, bytes),
+      );
+    });
   }
 
-  setCall(queue: number, call: Descriptor | undefined): void {
-    checked(
-      `change the call descriptor of virtqueue ${queue}`,
-      this.#symbols.csvn_queue_set_call(this.plane, this.handle, queue, call?.release() ?? -1),
-    );
+  setCall(queue: number, call: Descriptor | undefined): Promise<void> {
+    return Promise.try(() => {
+      checked(
+        `change the call descriptor of virtqueue ${queue}`,
+        this.#symbols.csvn_queue_set_call(this.plane, this.handle, queue, call?.release() ?? -1),
+      );
+    });
   }
 
-  stopQueue(queue: number): number {
-    return checked(
-      `stop virtqueue ${queue}`,
-      this.#symbols.csvn_queue_stop(this.plane, this.handle, queue),
-    );
+  stopQueue(queue: number): Promise<number> {
+    return Promise.try(() => {
+      return checked(
+        `stop virtqueue ${queue}`,
+        this.#symbols.csvn_queue_stop(this.plane, this.handle, queue),
+      );
+    });
   }
 
   reply(ticket: number, response: Uint8Array<ArrayBuffer>): void {

@@ -116,9 +116,11 @@ class PlaneFrontEnd implements FrontEnd {
     this.plane.symbols.csvn_session_send(this.plane.handle, this.session, bytes, bytes.length, -1);
   }
 
-  attachBackend(descriptor: Descriptor): void {
-    const rc = this.plane.symbols.csvn_backend_attach(this.plane.handle, this.session, descriptor.release());
-    checked("take over the back-end channel", rc);
+  attachBackend(descriptor: Descriptor): Promise<void> {
+    return Promise.try(() => {
+      const rc = this.plane.symbols.csvn_backend_attach(this.plane.handle, this.session, descriptor.release());
+      checked("take over the back-end channel", rc);
+    });
   }
 
   sendBackend(bytes: Uint8Array<ArrayBuffer>, fd: number): boolean {

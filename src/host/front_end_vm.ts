@@ -103,11 +103,15 @@ export class FrontEndVm implements SessionHandler {
   }
 
   message(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
-    this.#guard(() => this.#session.message(request, flags, payload, descriptors));
+    this.#session.message(request, flags, payload, descriptors).catch((error) => this.#failed(error));
   }
 
   backendMessage(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
-    this.#guard(() => this.#session.backendMessage(request, flags, payload, descriptors));
+    try {
+      this.#session.backendMessage(request, flags, payload, descriptors);
+    } catch (error) {
+      this.#failed(error as Error);
+    }
   }
 
   end(reason: string): void {
@@ -140,20 +144,16 @@ export class FrontEndVm implements SessionHandler {
     this.context.operator.fault(this.#vm, "front-end without shared-memory regions");
   }
 
-  #guard(act: () => void): void {
+  #failed(error: Error): void {
     if (this.#ended) return;
-    try {
-      act();
-    } catch (error) {
-      const { message: reason } = error as Error;
-      if (error instanceof ProtocolError) {
-        const names = { vm: this.#vm.name, reason };
-        log.error("{vm}: its front-end broke the vhost-user protocol: {reason}; session ended", names);
-        return this.end(`protocol error: ${reason}`);
-      }
-      // It would wait for its answer for ever.
-      log.error("{vm}: session ended, by a bug of csvn's: {error}", { vm: this.#vm.name, error });
-      this.end(`internal error: ${reason}`);
+    const { message: reason } = error;
+    if (error instanceof ProtocolError) {
+      const names = { vm: this.#vm.name, reason };
+      log.error("{vm}: its front-end broke the vhost-user protocol: {reason}; session ended", names);
+      return this.end(`protocol error: ${reason}`);
     }
+    // It would wait for its answer for ever.
+    log.error("{vm}: session ended, by a bug of csvn's: {error}", { vm: this.#vm.name, error });
+    this.end(`internal error: ${reason}`);
   }
 }

@@ -6,7 +6,8 @@
  * wrong ends the session with one ProtocolError, whose text names what was wrong: a front-end is either right or not to be
  * trusted. Every descriptor that an act does not keep is closed on every path.
  *
- * The session never waits: the front-end's main loop stands still until it has its reply.
+ * Messages are handled one after the other: an act may wait for the data plane, which acknowledges what it has done. The front-end's main loop
+ * stands still until it has its reply, so nothing else is waited for.
  *
  * @module
  */
@@ -63,12 +64,15 @@ interface Row {
   /** Protocol feature without which the message may not come. */
   readonly needs?: bigint;
   /** Does it; what is returned is the reply's payload, undefined where there is none but an asked-for acknowledgement. */
-  readonly act: (session: Session, message: Incoming) => Uint8Array | void;
+  readonly act: (session: Session, message: Incoming) => Uint8Array | void | Promise<Uint8Array | void>;
 }
 
 // The messages with a vring's descriptor have a u64: the index in its low byte, and a flag where there is no descriptor.
 const DESCRIPTOR_INDEX = 0xff;
 const NO_DESCRIPTOR = 0x100n;
+
+/** Messages of a front-end that may wait; QEMU sends at most a few for each queue before it waits for a reply. */
+const MESSAGES_MAX = 1024;
 
 const table = new Map<number, Row>([
   [Request.GET_FEATURES, { name: "GET_FEATURES", size: 0, descriptors: 0, act: () => encodeU64(FEATURES) }],
@@ -112,7 +116,7 @@ const table = new Map<number, Row>([
     descriptors: [0, 1],
     act: (s, m) => {
       const vring = s.vring(m, DESCRIPTOR_INDEX);
-      vring.setCall(s.vringDescriptor(m));
+      return vring.setCall(s.vringDescriptor(m));
     },
   }],
   [Request.SET_VRING_ERR, {
@@ -191,10 +195,18 @@ export class Session implements Disposable {
   #features = 0n;
   #protocolFeatures = 0n;
   #running = false;
+  #disposed = false;
+  /** The last message that came is handled. */
+  #handled: Promise<void> = Promise.resolve();
+  /** Messages that are not handled. */
+  #waiting = 0;
 
   constructor(readonly frontEnd: FrontEnd, readonly device: SessionDevice, clock: Clock = systemClock) {
     this.backend = new BackendChannel(frontEnd, clock);
-    this.#vrings = Array.from({ length: device.queueCount }, (_, index) => new Vring(index, device.queues));
+    this.#vrings = Array.from(
+      { length: device.queueCount },
+      (_, index) => new Vring(index, device.queues, () => this.#update()),
+    );
   }
 
   /** Has the front-end agreed to what circuits need? */
@@ -204,23 +216,15 @@ export class Session implements Disposable {
   }
 
   /**
-   * Handle a message of the front-end.
+   * Handle a message of the front-end, after those that came before it.
    *
-   * @throws {ProtocolError} when it is wrong: the caller closes the session.
+   * @returns When it is handled; rejects with a {@linkcode ProtocolError} when it is wrong: the caller closes the session.
    */
-  message(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
-    const incoming: Incoming = { payload, descriptors: [...descriptors] };
-    try {
-      const row = this.#check(request, flags, payload, descriptors);
-      const reply = this.#act(row, incoming);
-      if (reply) this.frontEnd.send(encodeMessage(request, Flag.REPLY, reply));
-      else if (flags & Flag.NEED_REPLY && this.#has(ProtocolFeature.REPLY_ACK)) {
-        this.frontEnd.send(encodeMessage(request, Flag.REPLY, encodeU64(0n)));
-      }
-    } finally {
-      for (const descriptor of incoming.descriptors) descriptor[Symbol.dispose]();
-    }
-    this.#update();
+  message(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): Promise<void> {
+    const before = this.#handled;
+    const done = this.#handle(before, request, flags, { payload, descriptors: [...descriptors] });
+    this.#handled = done.catch(() => {});
+    return done;
   }
 
   /** Handle a message on the back-end channel. @throws {ProtocolError} */
@@ -231,15 +235,33 @@ export class Session implements Disposable {
   }
 
   /** Stop all vrings. */
-  stop(): void {
-    for (const vring of this.#vrings) vring.stop();
-    this.#update();
+  async stop(): Promise<void> {
+    await Promise.all(this.#vrings.map((vring) => vring.stop()));
   }
 
   [Symbol.dispose](): void {
+    this.#disposed = true;
     for (const vring of this.#vrings) vring[Symbol.dispose]();
     this.backend.close();
-    this.#update();
+  }
+
+  async #handle(before: Promise<void>, request: number, flags: number, incoming: Incoming): Promise<void> {
+    const { payload, descriptors } = incoming;
+    try {
+      if (++this.#waiting > MESSAGES_MAX) throw new ProtocolError("it does not wait for its replies");
+      await before;
+      if (this.#disposed) return;
+      const row = this.#check(request, flags, payload, descriptors);
+      const reply = await this.#act(row, incoming);
+      if (this.#disposed) return;
+      if (reply) this.frontEnd.send(encodeMessage(request, Flag.REPLY, reply));
+      else if (flags & Flag.NEED_REPLY && this.#has(ProtocolFeature.REPLY_ACK)) {
+        this.frontEnd.send(encodeMessage(request, Flag.REPLY, encodeU64(0n)));
+      }
+    } finally {
+      this.#waiting--;
+      for (const descriptor of descriptors) descriptor[Symbol.dispose]();
+    }
   }
 
   #check(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): Row {
@@ -261,9 +283,9 @@ export class Session implements Disposable {
     return row;
   }
 
-  #act(row: Row, incoming: Incoming): Uint8Array | void {
+  async #act(row: Row, incoming: Incoming): Promise<Uint8Array | void> {
     try {
-      return row.act(this, incoming);
+      return await row.act(this, incoming);
     } catch (error) {
       // What the data plane refuses is the front-end's fault as well: its memory, its rings, its descriptors.
       if (error instanceof SystemError) throw new ProtocolError(`${row.name}: ${error.message}`);
@@ -306,7 +328,7 @@ export class Session implements Disposable {
     this.#protocolFeatures = features;
   }
 
-  setMemory({ payload, descriptors }: Incoming): void {
+  setMemory({ payload, descriptors }: Incoming): Promise<void> {
     const view = viewOf(payload);
     const count = view.getUint32(0, true);
     if (count > MEMORY_REGIONS || payload.length !== 8 + 32 * count) {
@@ -328,7 +350,7 @@ export class Session implements Disposable {
         descriptor,
       });
     }
-    this.device.queues.setMemory(regions);
+    return this.device.queues.setMemory(regions);
   }
 
   /** The vring that a message names at its beginning. */
@@ -348,31 +370,31 @@ export class Session implements Disposable {
     return descriptors.pop();
   }
 
-  setKick(message: Incoming): void {
+  setKick(message: Incoming): Promise<void> {
     const vring = this.vring(message, DESCRIPTOR_INDEX);
     const kick = this.vringDescriptor(message);
     if (!kick) throw new ProtocolError("SET_VRING_KICK: polling is not supported");
-    vring.setKick(kick);
+    return vring.setKick(kick);
   }
 
-  enableVring(message: Incoming): void {
+  enableVring(message: Incoming): Promise<void> {
     const on = viewOf(message.payload).getUint32(4, true);
     if (on > 1) throw new ProtocolError(`SET_VRING_ENABLE: ${on} is neither 0 nor 1`);
-    this.vring(message).enable(on === 1, this.#features);
+    return this.vring(message).enable(on === 1, this.#features);
   }
 
-  getBase(message: Incoming): Uint8Array {
+  async getBase(message: Incoming): Promise<Uint8Array> {
     const vring = this.vring(message);
     const reply = new Uint8Array(8);
     const view = new DataView(reply.buffer);
     view.setUint32(0, vring.index, true);
-    view.setUint32(4, vring.stop(), true);
+    view.setUint32(4, await vring.stop(), true);
     return reply;
   }
 
-  attachBackend({ descriptors }: Incoming): void {
+  async attachBackend({ descriptors }: Incoming): Promise<void> {
     const descriptor = descriptors.pop();
-    if (descriptor) this.frontEnd.attachBackend(descriptor);
+    if (descriptor) await this.frontEnd.attachBackend(descriptor);
   }
 
   getConfig({ payload }: Incoming): Uint8Array {

@@ -28,8 +28,8 @@ export interface Message {
 export interface FrontEnd {
   /** Send bytes. A front-end that is gone or does not read ends the session by itself; nothing is thrown. */
   send(bytes: Uint8Array): void;
-  /** Take the back-end channel over. @throws {SystemError} */
-  attachBackend(descriptor: Descriptor): void;
+  /** Take the back-end channel over. Rejects with a {@linkcode SystemError}. */
+  attachBackend(descriptor: Descriptor): Promise<void>;
   /** Send a request on the back-end channel, with a descriptor. Returns whether it was sent. */
   sendBackend(bytes: Uint8Array, fd: number): boolean;
   /** Close the connection. */
@@ -61,14 +61,14 @@ export interface QueueSetup {
   readonly call: Descriptor | undefined;
 }
 
-/** The virtqueues of one device. All throw {@linkcode SystemError}. */
+/** The virtqueues of one device. What is asked for is done in its order. All reject with a {@linkcode SystemError}. */
 export interface Queues {
   /** Map guest memory; the descriptors stay the caller's. */
-  setMemory(regions: readonly Region[]): void;
+  setMemory(regions: readonly Region[]): Promise<void>;
   /** Start a queue; its descriptors are taken over. */
-  startQueue(setup: QueueSetup): void;
+  startQueue(setup: QueueSetup): Promise<void>;
   /** Change the call descriptor of a running queue; it is taken over. */
-  setCall(queue: number, call: Descriptor | undefined): void;
-  /** Stop a queue; returns the next available index. */
-  stopQueue(queue: number): number;
+  setCall(queue: number, call: Descriptor | undefined): Promise<void>;
+  /** Stop a queue; the next available index, once nothing of it is touched any more. */
+  stopQueue(queue: number): Promise<number>;
 }

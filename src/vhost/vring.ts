@@ -7,7 +7,10 @@
 import { ProtocolError, QUEUE_SIZE_MAX, viewOf } from "./protocol.ts";
 import type { Descriptor, Queues } from "./transport.ts";
 
-/** One vring. It runs when it has its kick descriptor and is enabled; stopping keeps its next available index. */
+/**
+ * One vring. It runs when it has its kick descriptor and is enabled; stopping keeps its next available index. It does not run any more as soon
+ * as it is to be stopped, and runs once the data plane says that it has started it.
+ */
 export class Vring implements Disposable {
   #size = 0;
   #base = 0;
@@ -17,8 +20,10 @@ export class Vring implements Disposable {
   #error: Descriptor | undefined;
   #enabled = false;
   #running = false;
+  #disposed = false;
 
-  constructor(readonly index: number, readonly queues: Queues) {}
+  /** @param changed Told when it runs, and when it does not any more. */
+  constructor(readonly index: number, readonly queues: Queues, readonly changed: () => void = () => {}) {}
 
   /** Whether the data plane works on it. */
   get running(): boolean {
@@ -55,16 +60,16 @@ export class Vring implements Disposable {
   }
 
   /** SET_VRING_KICK. @throws {ProtocolError} */
-  setKick(kick: Descriptor): void {
-    this.stop();
+  async setKick(kick: Descriptor): Promise<void> {
     this.#kick?.[Symbol.dispose]();
     this.#kick = kick;
-    this.#start();
+    await this.stop();
+    await this.#start();
   }
 
   /** SET_VRING_CALL; undefined: the front-end polls. */
-  setCall(call: Descriptor | undefined): void {
-    if (this.#running) return this.queues.setCall(this.index, call);
+  async setCall(call: Descriptor | undefined): Promise<void> {
+    if (this.#running) return await this.queues.setCall(this.index, call);
     this.#call?.[Symbol.dispose]();
     this.#call = call;
   }
@@ -76,39 +81,47 @@ export class Vring implements Disposable {
   }
 
   /** SET_VRING_ENABLE. @throws {ProtocolError} */
-  enable(on: boolean, features: bigint): void {
+  async enable(on: boolean, features: bigint): Promise<void> {
     this.#enabled = on;
     this.#features = features;
-    if (on) this.#start();
-    else this.stop();
+    if (on) await this.#start();
+    else await this.stop();
   }
   #features = 0n;
 
   /** GET_VRING_BASE: stop, and tell the next available index. */
-  stop(): number {
+  async stop(): Promise<number> {
     if (this.#running) {
-      this.#running = false;
-      this.#base = this.queues.stopQueue(this.index);
+      this.#become(false);
+      this.#base = await this.queues.stopQueue(this.index);
     }
     return this.#base;
   }
 
+  /** The connection is over, and the device goes with it. */
   [Symbol.dispose](): void {
-    this.stop();
+    this.#disposed = true;
+    // Nobody waits for it, and whether it could be stopped does not matter to anybody.
+    if (this.#running) this.stop().catch(() => {});
     this.#kick?.[Symbol.dispose]();
     this.#call?.[Symbol.dispose]();
     this.#error?.[Symbol.dispose]();
     this.#kick = this.#call = this.#error = undefined;
   }
 
-  #start(): void {
+  #become(running: boolean): void {
+    this.#running = running;
+    this.changed();
+  }
+
+  async #start(): Promise<void> {
     if (!this.#enabled || !this.#kick || this.#running) return;
     if (this.#size === 0) throw new ProtocolError(`vring ${this.index}: enabled without a size`);
     if (!this.#addresses) throw new ProtocolError(`vring ${this.index}: enabled without addresses`);
     const kick = this.#kick;
     const call = this.#call;
     this.#kick = this.#call = undefined;
-    this.queues.startQueue({
+    await this.queues.startQueue({
       index: this.index,
       size: this.#size,
       base: this.#base,
@@ -117,7 +130,7 @@ export class Vring implements Disposable {
       kick,
       call,
     });
-    this.#running = true;
+    if (!this.#disposed) this.#become(true);
   }
 
   #mustRest(request: string): void {

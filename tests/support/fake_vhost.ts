@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Acknowledgements } from "./acknowledgements.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import type { SessionDevice } from "../../src/vhost/session.ts";
 import type { Descriptor, FrontEnd, Queues, QueueSetup, Region } from "../../src/vhost/transport.ts";
@@ -48,9 +49,11 @@ export class FakeConnection implements FrontEnd {
     this.sent.push(parse(bytes));
   }
 
-  attachBackend(descriptor: Descriptor): void {
-    descriptor.release();
-    this.backend = descriptor;
+  attachBackend(descriptor: Descriptor): Promise<void> {
+    return Promise.try(() => {
+      descriptor.release();
+      this.backend = descriptor;
+    });
   }
 
   sendBackend(bytes: Uint8Array, fd: number): boolean {
@@ -80,27 +83,45 @@ export class FakeQueues implements Queues {
   errno = 0;
   /** What a stop returns. */
   base = 7;
+  /** Of what is asked for. */
+  readonly acknowledgements = new Acknowledgements();
 
-  setMemory(regions: readonly Region[]): void {
-    if (this.errno) throw new SystemError("map guest memory", this.errno);
-    this.regions = regions;
+  #do<T>(act: () => T): Promise<T> {
+    const done = Promise.withResolvers<T>();
+    const outcome = Promise.try(act);
+    // Done at once, and said later.
+    outcome.catch(() => {});
+    return this.acknowledgements.give(() => done.resolve(outcome)).then(() => done.promise);
   }
 
-  startQueue(setup: QueueSetup): void {
-    setup.kick.release();
-    setup.call?.release();
-    if (this.errno) throw new SystemError(`start virtqueue ${setup.index}`, this.errno);
-    if (this.running.has(setup.index)) throw new SystemError("start a queue twice", Errno.EEXIST);
-    this.running.set(setup.index, setup);
+  setMemory(regions: readonly Region[]): Promise<void> {
+    return this.#do(() => {
+      if (this.errno) throw new SystemError("map guest memory", this.errno);
+      this.regions = regions;
+    });
   }
 
-  setCall(queue: number, call: Descriptor | undefined): void {
-    this.calls.set(queue, call?.release());
+  startQueue(setup: QueueSetup): Promise<void> {
+    return this.#do(() => {
+      setup.kick.release();
+      setup.call?.release();
+      if (this.errno) throw new SystemError(`start virtqueue ${setup.index}`, this.errno);
+      if (this.running.has(setup.index)) throw new SystemError("start a queue twice", Errno.EEXIST);
+      this.running.set(setup.index, setup);
+    });
   }
 
-  stopQueue(queue: number): number {
-    if (!this.running.delete(queue)) throw new SystemError("stop a queue that does not run", Errno.EINVAL);
-    return this.base;
+  setCall(queue: number, call: Descriptor | undefined): Promise<void> {
+    return this.#do(() => {
+      this.calls.set(queue, call?.release());
+    });
+  }
+
+  stopQueue(queue: number): Promise<number> {
+    return this.#do(() => {
+      if (!this.running.delete(queue)) throw new SystemError("stop a queue that does not run", Errno.EINVAL);
+      return this.base;
+    });
   }
 }
 

@@ -4,7 +4,7 @@ import { QUEUES } from "../../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../../src/errno.ts";
 import { type FrontEndContext, FrontEndVm } from "../../../src/host/front_end_vm.ts";
 import { FEATURES, Request } from "../../../src/vhost/protocol.ts";
-import { FakeNet } from "../../support/fake_plane.ts";
+import { FakeNet, settle } from "../../support/fake_plane.ts";
 import { FakeConnection, FakeDescriptor, FakeQueues } from "../../support/fake_vhost.ts";
 
 /** What a front-end is served with, of which a test breaks a part. */
@@ -40,7 +40,7 @@ const fail = (error: Error) => (): never => {
   throw error;
 };
 
-Deno.test("a front-end that cannot be served is turned away, whatever the reason", () => {
+Deno.test("a front-end that cannot be served is turned away, whatever the reason", async () => {
   for (
     const change of [
       { reserved: "nobody" },
@@ -59,13 +59,14 @@ Deno.test("a front-end that cannot be served is turned away, whatever the reason
   }
 });
 
-Deno.test("a front-end whose message is a bug of ours is turned away, since it would wait for its answer for ever", () => {
+Deno.test("a front-end whose message is a bug of ours is turned away, since it would wait for its answer for ever", async () => {
   using net = new FakeNet();
   const given = context(net, {});
   const connection = new FakeConnection();
   const session = FrontEndVm.serve(connection, given)!;
   connection.send = fail(new TypeError("because of the test"));
   session.message(1, 1, new Uint8Array(), []);
+  await settle();
   assertEquals([connection.closed > 0, given.live.size, given.open.size], [true, 0, 0]);
   assertEquals([...net.operator.directory.vms], []);
 });
