@@ -41,7 +41,7 @@ export class Arena implements Disposable {
   cut = 0;
   /** What it is in. */
   #state: ArenaState = "opening";
-  /** The host's stack has it mapped as well. */
+  /** For those for circuits to the host's stack: where that has it mapped, once it has. */
   host: HostArena | undefined;
   readonly #slots: Slots;
 
@@ -49,6 +49,7 @@ export class Arena implements Disposable {
    * @param number Running number, for the log.
    * @param ringBytes Bytes of each ring in it.
    * @param warm What free slots may keep of their memory.
+   * @param forHost Its other end is the host's stack.
    */
   constructor(
     readonly number: number,
@@ -56,6 +57,7 @@ export class Arena implements Disposable {
     readonly ringBytes: number,
     readonly ends: readonly ArenaEnd[],
     warm: WarmLimits,
+    readonly forHost = false,
   ) {
     const bytes = slotBytes(ringBytes);
     this.#slots = new Slots(Math.floor((memory.length - PAGE) / bytes), warm.warmSlots, {

@@ -195,7 +195,10 @@ export class Arenas implements Disposable {
   async #open(pair: Pair): Promise<void> {
     const arena = this.#make(pair);
     // Both to their ends, so that it is known what is to be closed.
-    const opened = await Promise.allSettled(arena.ends.map((end) => end.open(arena.memory.fd, arena.nonce)));
+    const opened = await Promise.allSettled([
+      ...arena.ends.map((end) => end.open(arena.memory.fd, arena.nonce)),
+      ...(pair.peer === HOST ? [this.#mapForHost(arena)] : []),
+    ]);
     const failed = opened.find((result) => result.status === "rejected");
     // One end may have been visible for a while when its VM went down.
     const gone = arena.ends.find((end) => end.isOut);
@@ -207,7 +210,7 @@ export class Arenas implements Disposable {
     pair.arenas.push(arena);
     this.#comings.tell(pair.vm.name, "arena {arena} opened for {vms}: {mebibytes} MiB, {slots} slots", {
       arena: arena.number,
-      vms: arena.ends.map((end) => end.vm.name).concat(arena.host ? ["the host's stack"] : []).join(" and "),
+      vms: arena.ends.map((end) => end.vm.name).concat(arena.forHost ? ["the host's stack"] : []).join(" and "),
       mebibytes: arena.memory.length / 2 ** 20,
       slots: arena.slotCount,
     });
@@ -221,20 +224,28 @@ export class Arenas implements Disposable {
     let arena: Arena;
     try {
       const ends = vms.map((vm, i) => new ArenaEnd(vm, vm.nextArenaId(), offsets[i]!, length, this.#options));
-      arena = new Arena(++this.#count, this.#options.memory(length), this.limits.ringBytes, ends, this.limits);
+      arena = new Arena(
+        ++this.#count,
+        this.#options.memory(length),
+        this.limits.ringBytes,
+        ends,
+        this.limits,
+        pair.peer === HOST,
+      );
     } catch (error) {
       vms.forEach((vm, i) => vm.window.give(offsets[i]!, length));
       throw error;
     }
     for (const end of arena.ends) end.vm.arenas.set(end.id, end);
     this.#live.set(arena.memory.identity, arena);
-    try {
-      if (pair.peer === HOST) arena.host = this.host.mapArena(arena.memory);
-    } catch (error) {
-      this.#retire(arena);
-      throw error;
-    }
     return arena;
+  }
+
+  async #mapForHost(arena: Arena): Promise<void> {
+    const host = await this.host.mapArena(arena.memory);
+    // The switch may have stopped meanwhile.
+    if (this.#live.has(arena.memory.identity)) arena.host = host;
+    else host[Symbol.dispose]();
   }
 
   /** Take a place in all these windows: twice as much for each arena that the pair has, or what there is. @throws {ArenaError} */
@@ -288,7 +299,7 @@ export class Arenas implements Disposable {
   /** Nothing new is put in it. */
   #forget(arena: Arena): void {
     const [first] = arena.ends;
-    const peer = arena.host ? HOST : (arena.ends[1] ?? first)?.vm;
+    const peer = arena.forHost ? HOST : (arena.ends[1] ?? first)?.vm;
     const pair = first && peer && this.#pairs.get(first.vm)?.get(peer);
     if (!pair) return;
     pair.arenas = pair.arenas.filter((other) => other !== arena);

@@ -7,7 +7,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../clock.ts";
-import { Errno } from "../errno.ts";
+import { Errno, SystemError } from "../errno.ts";
 import { type Endpoint, unspecified } from "../net/address.ts";
 import type { Arena } from "./arena.ts";
 import type { Arenas } from "./arenas.ts";
@@ -28,7 +28,7 @@ import {
 } from "./circuit.ts";
 import type { Flows } from "./flows.ts";
 import type { HostConnection } from "./host.ts";
-import { errnoOf, HostEnds } from "./host_ends.ts";
+import { HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
 import type { Notice, Notices } from "./notices.ts";
 import {
@@ -147,8 +147,8 @@ export class Circuits implements Disposable {
    * Set a circuit up from a VM to the host's stack, which connects.
    *
    * @param options Of the VM's socket.
-   * @param outcome Told once: undefined when it is connected, or the errno that it failed with; the slot is then given back.
-   * @returns undefined when it failed at once, with the outcome told.
+   * @param outcome Told once, later: 0 when it is connected, or the errno that it failed with; the slot is then given back.
+   * @returns undefined when the VM has no id left; the slot is then given back.
    */
   openOutbound(
     vm: Vm,
@@ -159,37 +159,29 @@ export class Circuits implements Disposable {
     outcome: (errno: number) => void,
   ): Opened | undefined {
     const { source, destination } = admission.attempt;
-    const here = this.#vmEnd(vm, source);
-    if (!here) {
-      this.arenas.giveSlot(place.arena, place.slot);
-      outcome(Errno.ENOBUFS);
-      return undefined;
-    }
-    const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
-    const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#hostEnds.stream(circuit, here, there, 1, actual, options, (errno) => {
+    const opening = this.#outbound("tcp", vm, source, destination, place, admission);
+    if (!opening) return undefined;
+    const { circuit, here, there } = opening;
+    this.#hostEnds.stream(circuit, here, there, 1, actual, options, (errno) => {
       if (errno !== 0) this.abandon(circuit);
       else this.#opened(circuit);
       outcome(errno);
     });
-    if (errno === 0) return { circuit, id: here.id, extents: this.#extents(circuit, 0) };
-    this.abandon(circuit);
-    outcome(errno);
-    return undefined;
+    return { circuit, id: here.id, extents: this.#extents(circuit, 0) };
   }
 
   /** Set a circuit up from the host's network to a listener; one that cannot be is refused. */
   openInbound(connection: HostConnection, listener: Listener, admission: Admission, place: Place): boolean {
-    const there = this.#vmEnd(listener.vm, admission.attempt.destination);
-    if (!there) {
-      this.arenas.giveSlot(place.arena, place.slot);
+    const opening = this.#inbound("tcp", listener, admission.attempt.destination, connection.remote, place, admission);
+    if (!opening) {
       connection.refuse();
       return false;
     }
-    const here: HostEnd = { host: undefined, endpoint: connection.remote, closed: false };
-    const circuit = this.#add("tcp", [here, there], place, admission);
-    const errno = this.#hostEnds.stream(circuit, there, here, 0, connection, undefined, () => {});
-    if (errno !== 0 || !this.#announce(circuit, there, listener, connection.remote)) {
+    const { circuit, here, there } = opening;
+    this.#hostEnds.stream(circuit, there, here, 0, connection, undefined, (errno) => {
+      if (errno !== 0) this.#hostDone(circuit, there.vm, here, 0n, 0n, errno);
+    });
+    if (!this.#announce(circuit, there, listener, connection.remote)) {
       this.abandon(circuit);
       return false;
     }
@@ -200,30 +192,34 @@ export class Circuits implements Disposable {
   /**
    * Set a datagram circuit up from a VM's socket to the host's stack, where no address is permitted yet.
    *
-   * @returns An errno when it cannot be; the slot is then given back.
+   * @param outcome Told once, later: 0, or the errno that it failed with; the slot is then given back.
+   * @returns undefined when the VM has no id left; the slot is then given back.
    */
-  openDatagram(vm: Vm, source: Endpoint, destination: Endpoint, place: Place): OpenedDatagram | number {
-    const here = this.#vmEnd(vm, source);
-    if (!here) {
-      this.arenas.giveSlot(place.arena, place.slot);
-      return Errno.ENOBUFS;
-    }
-    const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
-    const circuit = this.#add("udp", [here, there], place, undefined);
-    const opened = this.#hostEnds.datagram(circuit, here, there, 1, undefined, () => {});
-    if (typeof opened === "number") {
-      this.abandon(circuit);
-      return opened;
-    }
-    this.#opened(circuit);
-    return { circuit, id: here.id, extents: this.#extents(circuit, 0), flows: opened };
+  openDatagram(
+    vm: Vm,
+    source: Endpoint,
+    destination: Endpoint,
+    place: Place,
+    outcome: (errno: number) => void,
+  ): OpenedDatagram | undefined {
+    const opening = this.#outbound("udp", vm, source, destination, place, undefined);
+    if (!opening) return undefined;
+    const { circuit, here, there } = opening;
+    const opened = (errno: number): void => {
+      if (errno !== 0) this.abandon(circuit);
+      else this.#opened(circuit);
+      outcome(errno);
+    };
+    const flows = this.#hostEnds.datagram(circuit, here, there, 1, undefined, opened, () => {});
+    return { circuit, id: here.id, extents: this.#extents(circuit, 0), flows };
   }
 
   /**
    * Set a datagram circuit up from a published port to a VM's bound socket.
    *
    * @param source Told of addresses from which datagrams come that were not permitted yet.
-   * @returns An errno when it cannot be; the slot is then given back.
+   * @param outcome Told once, later: 0, or the errno that it failed with; the slot is then given back.
+   * @returns undefined when the VM has no id left; the slot is then given back.
    */
   openPublished(
     listener: Listener,
@@ -231,22 +227,20 @@ export class Circuits implements Disposable {
     bind: Endpoint,
     place: Place,
     source: (address: Endpoint) => void,
-  ): OpenedDatagram | number {
-    const there = this.#vmEnd(listener.vm, local);
-    if (!there) {
-      this.arenas.giveSlot(place.arena, place.slot);
-      return Errno.ENOBUFS;
-    }
+    outcome: (errno: number) => void,
+  ): OpenedDatagram | undefined {
     const anybody = { address: unspecified(local.address.family), port: 0 };
-    const here: HostEnd = { host: undefined, endpoint: anybody, closed: false };
-    const circuit = this.#add("udp", [here, there], place, undefined);
-    const opened = this.#hostEnds.datagram(circuit, there, here, 0, bind, source);
-    if (typeof opened === "number" || !this.#announce(circuit, there, listener, anybody)) {
-      this.abandon(circuit);
-      return typeof opened === "number" ? opened : Errno.ENOBUFS;
-    }
-    this.#opened(circuit);
-    return { circuit, id: there.id, extents: this.#extents(circuit, 1), flows: opened };
+    const opening = this.#inbound("udp", listener, local, anybody, place, undefined);
+    if (!opening) return undefined;
+    const { circuit, here, there } = opening;
+    const opened = (errno: number): void => {
+      const failed = errno || (this.#announce(circuit, there, listener, anybody) ? 0 : Errno.ENOBUFS);
+      if (failed !== 0) this.abandon(circuit);
+      else this.#opened(circuit);
+      outcome(failed);
+    };
+    const flows = this.#hostEnds.datagram(circuit, there, here, 0, bind, opened, source);
+    return { circuit, id: there.id, extents: this.#extents(circuit, 1), flows };
   }
 
   /** Give up a circuit whose VM was never told of it. */
@@ -256,6 +250,7 @@ export class Circuits implements Disposable {
 
   /** End a circuit at both ends. @param errno What its sockets are told; 0: that it is over. */
   end(circuit: Circuit, errno: number): void {
+    if (circuit.state === "opening") return this.abandon(circuit);
     for (const end of circuit.ends) this.#reset(circuit, end, errno);
   }
 
@@ -319,9 +314,10 @@ export class Circuits implements Disposable {
     this.#departed.add(held);
   }
 
-  /** Close what VMs that went down have left. */
+  /** Close what VMs that went down have left, and what the host's stack has not finished. */
   [Symbol.dispose](): void {
     this.#departed.finish();
+    for (const circuit of this.#live) for (const end of circuit.ends) this.#close(circuit, end);
     this.#disposed = true;
   }
 
@@ -334,7 +330,43 @@ export class Circuits implements Disposable {
 
   /** Is nothing left in an arena that policy allows? */
   #revoke(arena: Arena): void {
-    if (!arena.host && arena.cut > 0 && arena.cut === arena.circuits) this.arenas.revoke(arena);
+    if (!arena.forHost && arena.cut > 0 && arena.cut === arena.circuits) this.arenas.revoke(arena);
+  }
+
+  /** A circuit from a VM to the host's stack, of which nobody knows yet. */
+  #outbound(
+    protocol: Protocol,
+    vm: Vm,
+    source: Endpoint,
+    destination: Endpoint,
+    place: Place,
+    admission: Admission | undefined,
+  ): { circuit: Circuit; here: VmEnd; there: HostEnd } | undefined {
+    const here = this.#vmEnd(vm, source);
+    if (!here) {
+      this.arenas.giveSlot(place.arena, place.slot);
+      return undefined;
+    }
+    const there: HostEnd = { host: undefined, endpoint: destination, closed: false };
+    return { circuit: this.#add(protocol, [here, there], place, admission), here, there };
+  }
+
+  /** A circuit from the host's network to a VM, of which nobody knows yet. */
+  #inbound(
+    protocol: Protocol,
+    { vm }: Listener,
+    local: Endpoint,
+    remote: Endpoint,
+    place: Place,
+    admission: Admission | undefined,
+  ): { circuit: Circuit; here: HostEnd; there: VmEnd } | undefined {
+    const there = this.#vmEnd(vm, local);
+    if (!there) {
+      this.arenas.giveSlot(place.arena, place.slot);
+      return undefined;
+    }
+    const here: HostEnd = { host: undefined, endpoint: remote, closed: false };
+    return { circuit: this.#add(protocol, [here, there], place, admission), here, there };
   }
 
   /** A VM's end with a new id, or undefined when it has none left. */
@@ -389,9 +421,14 @@ export class Circuits implements Disposable {
 
   /** Doorbells both ways; false when the data plane refuses. */
   #route(a: VmEnd, b: VmEnd): boolean {
-    return errnoOf(`doorbells between ${a.vm.name} and ${b.vm.name}`, () => {
+    try {
       a.vm.device.addRoute(a.id, b.vm.device, b.id);
-    }) === 0;
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.debug("no doorbells between {a} and {b}: {reason}", { a: a.vm.name, b: b.vm.name, reason: error.message });
+      return false;
+    }
   }
 
   #hostDone(circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, received: bigint, errno: number): void {

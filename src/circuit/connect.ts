@@ -14,7 +14,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
-import { Errno, errnoName, SystemError } from "../errno.ts";
+import { Errno, errnoName } from "../errno.ts";
 import { type Endpoint, formatEndpoint, isUnspecified, unmapped } from "../net/address.ts";
 import { type Admission, denialErrno, type Gatekeeper } from "./admission.ts";
 import { type Arenas, HOST } from "./arenas.ts";
@@ -80,6 +80,8 @@ export interface ConnectAttempt extends Waiter {
 export class Connector {
   /** Listeners that may have room. */
   readonly #roomy = new Set<Listener>();
+  /** What waits for datagram circuits that are being opened. */
+  readonly #unopened = new WeakMap<Circuit, [ConnectAttempt, Outside][]>();
   #admitting = false;
   readonly #unheard: Notice;
   readonly #unplaced: Notice;
@@ -295,27 +297,41 @@ export class Connector {
       if (errno !== 0) this.#finish(attempt, errno);
       else this.#succeed(attempt, opened!, CONNECT_HOST);
     });
-    if (attempt.state === "opening") attempt.circuit = opened?.circuit;
+    if (!opened) return this.#finish(attempt, Errno.ENOBUFS);
+    attempt.circuit = opened.circuit;
   }
 
   #openDatagram(attempt: ConnectAttempt, target: Outside, place: Place): void {
     const { vm, admission: { attempt: { source, destination } } } = attempt;
-    const opened = this.circuits.openDatagram(vm, source, destination, place);
-    if (typeof opened === "number") return this.#finish(attempt, opened);
+    const opened = this.circuits.openDatagram(
+      vm,
+      source,
+      destination,
+      place,
+      (errno) => this.#datagramOpened(opened!, errno),
+    );
+    if (!opened) return this.#finish(attempt, Errno.ENOBUFS);
+    this.#unopened.set(opened.circuit, [[attempt, target]]);
     vm.hostDatagrams.set(datagramKey(source), opened);
-    this.#permit(attempt, target, opened);
-    // The guest was not told of a circuit whose first flow cannot be.
-    if (attempt.state !== "established") this.circuits.abandon(opened.circuit);
+  }
+
+  /** A datagram socket's circuit to the host's stack is there, or cannot be. */
+  #datagramOpened(opened: OpenedDatagram, errno: number): void {
+    const waiting = this.#unopened.get(opened.circuit)!.filter(([{ state }]) => state === "opening");
+    this.#unopened.delete(opened.circuit);
+    for (const [attempt, target] of waiting) {
+      if (errno !== 0) this.#finish(attempt, errno);
+      else this.#permit(attempt, target, opened);
+    }
+    // The guest is not told of a circuit that nobody waits for any more.
+    if (errno === 0 && waiting.length === 0) this.circuits.abandon(opened.circuit);
   }
 
   /** A datagram socket has its circuit to the host's stack: let it talk to one more address. */
-  #permit(attempt: ConnectAttempt, { actual }: Outside, opened: OpenedDatagram): void {
-    try {
-      opened.flows.set(attempt.admission, attempt.admission.attempt.destination, actual);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return this.#finish(attempt, error.errno);
-    }
+  #permit(attempt: ConnectAttempt, target: Outside, opened: OpenedDatagram): void {
+    const waiting = this.#unopened.get(opened.circuit);
+    if (waiting) return void waiting.push([attempt, target]);
+    opened.flows.set(attempt.admission, attempt.admission.attempt.destination, target.actual);
     this.#succeed(attempt, opened, CONNECT_HOST);
   }
 

@@ -62,7 +62,7 @@ export class Flows {
     return this.size >= maxFlows || (this.size > 0 && this.vm.flows >= maxVmFlows);
   }
 
-  /** Do as an admission says. Where there are too many, of this circuit or of the VM, another is forgotten. @throws {SystemError} */
+  /** Do as an admission says. Where there are too many, of this circuit or of the VM, another is forgotten. */
   set(admission: Admission, guest: Endpoint, actual: Endpoint): void {
     const key = `${guest.address.text} ${guest.port}`;
     const flow: Flow = { admission, guest, actual, since: this.clock.now(), sent: 0n, received: 0n };

@@ -13,7 +13,7 @@ export type HostArena = Disposable;
 
 /** Told about a host circuit. */
 export interface HostCircuitHandler {
-  /** The outcome of connecting: 0, or an errno, after which the circuit is of no use. */
+  /** The outcome, told once: 0, or the errno with which it could not be opened or connected, after which the circuit is of no use. */
   connected(errno: number): void;
   /** Nothing moves any more: bytes sent to the guest and received from it, and 0 or the errno that ended it. */
   done(sent: bigint, received: bigint, errno: number): void;
@@ -35,7 +35,7 @@ export interface HostCircuit {
 /** The host's end of a datagram circuit. */
 export interface HostDatagram extends HostCircuit {
   /**
-   * Decide about an address: may datagrams be exchanged with it? @throws {SystemError}
+   * Decide about an address: may datagrams be exchanged with it? When that cannot be done, the circuit ends.
    *
    * @param guest As the guest calls it.
    * @param actual As the host's stack does.
@@ -50,6 +50,8 @@ export interface HostDatagram extends HostCircuit {
 
 /** Told about a datagram circuit. */
 export interface HostDatagramHandler {
+  /** The outcome, told once: 0, or the errno with which it could not be opened, after which the circuit is of no use. */
+  opened(errno: number): void;
   /** Datagrams come from an unknown address: nothing is received until `permit` was called for it. */
   source(address: Endpoint): void;
   done(sent: bigint, received: bigint, errno: number): void;
@@ -60,7 +62,7 @@ export interface HostConnection {
   readonly remote: Endpoint;
   /** Turn it away by a reset. */
   refuse(): void;
-  /** It is not decided about now: tell when its client has reset it. @throws {SystemError} */
+  /** It is not decided about now: tell when its client has reset it, or nobody can know any more. */
   wait(handler: HostConnectionHandler): void;
 }
 
@@ -87,14 +89,14 @@ export interface HostListener extends Disposable {
   readonly port: number;
 }
 
-/** The host's stack. All throw {@linkcode SystemError}. */
+/** The host's stack. What is asked for is done in its order, and nothing is thrown: outcomes come later. */
 export interface HostStack {
-  /** Map an arena. */
-  mapArena(memory: ArenaMemory): HostArena;
-  /** Begin a stream circuit, by connecting or with a connection that came in. Such a connection that came in is taken over, also when this throws. */
+  /** Map an arena. Rejects with a {@linkcode SystemError}. */
+  mapArena(memory: ArenaMemory): Promise<HostArena>;
+  /** Begin a stream circuit, by connecting or with a connection that came in, which is taken over also when it cannot be opened. */
   open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit;
   /** Begin a datagram circuit. @param bind The address of a published port; undefined: any, for what the guest sends. */
   openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram;
-  /** Listen on an address and port of the host. */
-  listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener;
+  /** Listen on an address and port of the host. Rejects with a {@linkcode SystemError}. */
+  listen(local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener>;
 }

@@ -4,19 +4,15 @@
  * @module
  */
 
-import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../clock.ts";
-import { SystemError } from "../errno.ts";
 import type { Endpoint } from "../net/address.ts";
 import type { Circuit, HostEnd, VmEnd } from "./circuit.ts";
 import { Flows } from "./flows.ts";
-import type { HostCircuitSetup, HostConnection, HostDatagram, HostStack } from "./host.ts";
+import type { HostCircuitSetup, HostConnection, HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
 import type { SocketOptions } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Vm } from "./vm.ts";
-
-const log = getLogger(["csvn", "circuit"]);
 
 /** Told when nothing moves any more at a host's end: bytes sent to the guest and received from it, and 0 or what ended it. */
 export type HostDone = (circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, received: bigint, errno: number) => void;
@@ -31,7 +27,7 @@ export class HostEnds {
     readonly done: HostDone,
   ) {}
 
-  /** Of a stream; 0 or an errno. @param side The host's. @param connected Told of the outcome of connecting. */
+  /** Of a stream. @param side The host's. @param connected Told of the outcome: 0 or an errno. */
   stream(
     circuit: Circuit,
     { vm, id }: VmEnd,
@@ -40,49 +36,33 @@ export class HostEnds {
     to: Endpoint | HostConnection,
     options: SocketOptions | undefined,
     connected: (errno: number) => void,
-  ): number {
-    return errnoOf(`a host circuit for ${vm.name}`, () => {
-      end.host = this.host.open({ ...setupOf(circuit, { vm, id }, side), options }, to, {
-        connected,
-        done: (...outcome) => this.done(circuit, vm, end, ...outcome),
-      });
+  ): void {
+    end.host = this.host.open({ ...setupOf(circuit, { vm, id }, side), options }, to, {
+      connected,
+      done: (...outcome) => this.done(circuit, vm, end, ...outcome),
     });
   }
 
-  /** Of a datagram circuit; its flows, or an errno. @param source Told of addresses that have no flow. */
+  /** Of a datagram circuit; its flows. @param opened Told of the outcome. @param source Told of addresses that have no flow. */
   datagram(
     circuit: Circuit,
     { vm, id }: VmEnd,
     end: HostEnd,
     side: 0 | 1,
     bind: Endpoint | undefined,
+    opened: (errno: number) => void,
     source: (address: Endpoint) => void,
-  ): Flows | number {
-    let opened: HostDatagram | undefined;
-    const errno = errnoOf(`a datagram circuit for ${vm.name}`, () => {
-      opened = end.host = this.host.openDatagram(setupOf(circuit, { vm, id }, side), bind, {
-        source,
-        done: (...outcome) => this.done(circuit, vm, end, ...outcome),
-      });
+  ): Flows {
+    const host = end.host = this.host.openDatagram(setupOf(circuit, { vm, id }, side), bind, {
+      opened,
+      source,
+      done: (...outcome) => this.done(circuit, vm, end, ...outcome),
     });
-    if (opened) circuit.flows = new Flows(circuit, vm, opened, this.recorder, this.clock, this.limits);
-    return circuit.flows ?? errno;
+    return circuit.flows = new Flows(circuit, vm, host, this.recorder, this.clock, this.limits);
   }
 }
 
 function setupOf(circuit: Circuit, { vm, id }: { vm: Vm; id: number }, side: 0 | 1): HostCircuitSetup {
   const extents = circuit.arena.extents(circuit.slot, side, 0);
   return { device: vm.device, id, arena: circuit.arena.host!, extents };
-}
-
-/** Do something that the data plane may refuse; 0 or its errno, which is in the log then. */
-export function errnoOf(what: string, act: () => void): number {
-  try {
-    act();
-    return 0;
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    log.debug("no {what}: {reason}", { what, reason: error.message });
-    return error.errno;
-  }
 }

@@ -11,7 +11,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
-import { Errno, SystemError } from "../errno.ts";
+import { Errno } from "../errno.ts";
 import { formatEndpoint } from "../net/address.ts";
 import type { Admission, Gatekeeper } from "./admission.ts";
 import { type Arenas, HOST } from "./arenas.ts";
@@ -110,12 +110,7 @@ export class InboundConnections implements Disposable {
     if (listener.waiting.size >= limits.maxInbound) {
       return this.#refuse(inbound, Errno.ECONNREFUSED, "too many wait to be accepted");
     }
-    try {
-      connection.wait({ gone: () => this.#refuse(inbound, Errno.ECONNRESET, "its client has gone") });
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return this.#refuse(inbound, error.errno, error.message);
-    }
+    connection.wait({ gone: () => this.#refuse(inbound, Errno.ECONNRESET, "its client has gone") });
     listener.waiting.add(inbound);
     inbound.timer = clock.after(limits.connectMs, () => this.#refuse(inbound, Errno.ETIMEDOUT, "nobody accepts"));
   }

@@ -16,7 +16,8 @@ import type { Clock } from "../clock.ts";
 import type { Gatekeeper } from "./admission.ts";
 import type { Arenas } from "./arenas.ts";
 import type { Circuits, OpenedDatagram } from "./circuits.ts";
-import type { HostConnection, HostStack } from "./host.ts";
+import { background } from "./background.ts";
+import type { HostConnection, HostListener, HostStack } from "./host.ts";
 import { type InboundConnections, placeFor } from "./inbound.ts";
 import type { Limits } from "./limits.ts";
 import { chooseListener, type Listener, type Protocol } from "./listener.ts";
@@ -138,16 +139,21 @@ export class Publisher implements Disposable {
 
   #bind(vm: Vm, entry: Entry): void {
     if (entry.publication.protocol === "udp") return this.#bindDatagrams(vm, entry);
-    try {
-      const socket = this.options.host.listen(
-        entry.publication.host,
-        (connection) => this.#accept(vm, entry.publication, connection),
-      );
-      this.#become(entry, "bound", socket);
-    } catch (error) {
+    let socket: HostListener | undefined;
+    const held: Disposable = { [Symbol.dispose]: () => socket?.[Symbol.dispose]() };
+    this.#become(entry, "binding", held);
+    const listening = this.options.host.listen(
+      entry.publication.host,
+      (connection) => this.#accept(vm, entry.publication, connection),
+    );
+    background(listening.then((bound) => {
+      socket = bound;
+      if (entry.held === held) this.#become(entry, "bound", held);
+      else bound[Symbol.dispose]();
+    }, (error) => {
       if (!(error instanceof SystemError)) throw error;
-      this.#fail(vm, entry, error.errno);
-    }
+      if (entry.held === held) this.#fail(vm, entry, error.errno);
+    }));
   }
 
   #fail(vm: Vm, entry: Entry, errno: number): void {
@@ -167,16 +173,34 @@ export class Publisher implements Disposable {
     this.#become(entry, "binding", held);
     placeFor(arenas, vm).then((place) => {
       if (entry.held !== held) return arenas.giveSlot(place.arena, place.slot);
-      const made = this.#openDatagrams(vm, entry.publication, place);
-      if (typeof made === "number") return this.#fail(vm, entry, made);
-      opened = made;
-      made.circuit.ended = () => {
-        if (entry.held !== held) return;
-        opened = undefined;
-        entry.errno = Errno.ECONNRESET; // no news for the log: it was the VM's doing, which may be about to close its socket
-        this.#fail(vm, entry, Errno.ECONNRESET);
-      };
-      this.#become(entry, "bound", held);
+      const listener = listenerOf(vm, entry.publication);
+      if (!listener) {
+        arenas.giveSlot(place.arena, place.slot);
+        return this.#fail(vm, entry, Errno.ECONNREFUSED);
+      }
+      const local = destinationOf(vm, entry.publication);
+      opened = circuits.openPublished(
+        listener,
+        local,
+        entry.publication.host,
+        place,
+        (address) => this.#source(vm, local, opened!, address),
+        (errno) => {
+          if (errno !== 0) opened = undefined;
+          if (entry.held !== held) return;
+          if (errno !== 0) return this.#fail(vm, entry, errno);
+          listener.outstanding++;
+          vm.hostDatagrams.set(datagramKey(local), opened!);
+          opened!.circuit.ended = () => {
+            if (entry.held !== held) return;
+            opened = undefined;
+            entry.errno = Errno.ECONNRESET; // no news for the log: it was the VM's doing, which may be about to close its socket
+            this.#fail(vm, entry, Errno.ECONNRESET);
+          };
+          this.#become(entry, "bound", held);
+        },
+      );
+      if (!opened) this.#fail(vm, entry, Errno.ENOBUFS);
     }).catch((error: Error) => {
       if (entry.held !== held) return;
       log.debug("no place for {vm}'s published datagrams: {reason}", { vm: vm.name, reason: error.message });
@@ -184,33 +208,16 @@ export class Publisher implements Disposable {
     });
   }
 
-  #openDatagrams(
-    vm: Vm,
-    publication: Publication,
-    place: Awaited<ReturnType<typeof placeFor>>,
-  ): OpenedDatagram | number {
-    const { circuits, gate, arenas } = this.options;
-    const listener = listenerOf(vm, publication);
-    if (!listener) {
-      arenas.giveSlot(place.arena, place.slot);
-      return Errno.ECONNREFUSED;
-    }
-    const local = destinationOf(vm, publication);
-    const opened: OpenedDatagram | number = circuits.openPublished(
-      listener,
-      local,
-      publication.host,
-      place,
-      (address) => {
-        const admission = gate.ask({ protocol: "udp", from: "host", source: address, to: vm.name, destination: local });
-        if (typeof opened === "number") return;
-        opened.flows.set(admission, address, address);
-      },
-    );
-    if (typeof opened === "number") return opened;
-    listener.outstanding++;
-    vm.hostDatagrams.set(datagramKey(local), opened);
-    return opened;
+  /** Datagrams come to a published port from an address that was not asked about. */
+  #source(vm: Vm, local: Endpoint, opened: OpenedDatagram, address: Endpoint): void {
+    const admission = this.options.gate.ask({
+      protocol: "udp",
+      from: "host",
+      source: address,
+      to: vm.name,
+      destination: local,
+    });
+    opened.flows.set(admission, address, address);
   }
 
   #accept(vm: Vm, publication: Publication, connection: HostConnection): void {

@@ -5,7 +5,6 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import { Errno } from "../errno.ts";
 import { formatEndpoint } from "../net/address.ts";
 import type { Admission, Gatekeeper } from "./admission.ts";
 import type { Circuit } from "./circuit.ts";
@@ -51,13 +50,7 @@ export function reviseCircuits(circuits: Circuits, gate: Gatekeeper): RevisionCo
     for (const flow of circuit.flows?.all ?? []) {
       checked++;
       if (!gate.review(flow.admission)) continue;
-      try {
-        circuit.flows!.revised(flow);
-      } catch (error) {
-        // What cannot be forbidden by itself ends with all the others.
-        log.error("circuit {circuit}: its rules cannot be changed: {error}", { circuit: circuit.number, error });
-        circuits.end(circuit, Errno.ECONNRESET);
-      }
+      circuit.flows!.revised(flow);
       if (!flow.admission.current.allow) cut.push([circuit, flow.admission]);
     }
   }

@@ -95,8 +95,9 @@ class Connection implements HostConnection {
   }
 
   wait(handler: HostConnectionHandler): void {
-    checked("wait with a connection", this.stack.symbols.csvn_host_wait(this.stack.plane, this.#handle));
-    this.stack.waiting.set(this.#handle, handler);
+    const rc = this.stack.symbols.csvn_host_wait(this.stack.plane, this.#handle);
+    if (rc < 0) queueMicrotask(() => handler.gone());
+    else this.stack.waiting.set(this.#handle, handler);
   }
 }
 
@@ -114,20 +115,28 @@ export class PlaneHostStack implements HostStack {
     this.symbols = library.symbols;
   }
 
-  mapArena(memory: ArenaMemory): HostArena {
-    const rc = this.symbols.csvn_host_arena_map(this.plane, memory.fd, BigInt(memory.length));
-    return new Arena(this, checked("map an arena", rc));
+  mapArena(memory: ArenaMemory): Promise<HostArena> {
+    return Promise.try(() => {
+      const rc = this.symbols.csvn_host_arena_map(this.plane, memory.fd, BigInt(memory.length));
+      return new Arena(this, checked("map an arena", rc));
+    });
   }
 
   open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit {
     const bytes = encodeSetup(setup, to instanceof Connection ? to.release() : to as Endpoint);
-    const what = to instanceof Connection ? "take over a connection" : `connect to ${formatEndpoint(to as Endpoint)}`;
-    const circuit = checked(what, this.symbols.csvn_host_open(this.plane, bytes));
+    const circuit = this.symbols.csvn_host_open(this.plane, bytes);
+    let closed = false;
+    if (circuit < 0) {
+      queueMicrotask(() => !closed && handler.connected(-circuit));
+      return { finish: () => {}, setOptions: () => {}, close: () => Promise.resolve(void (closed = true)) };
+    }
+    if (to instanceof Connection) queueMicrotask(() => !closed && handler.connected(0));
     this.#circuits.set(circuit, handler);
     return {
       finish: () => void this.symbols.csvn_host_finish(this.plane, circuit),
       setOptions: (options) => void this.symbols.csvn_host_options(this.plane, circuit, options, options.length),
       close: () => {
+        closed = true;
         this.#circuits.delete(circuit);
         this.symbols.csvn_host_close(this.plane, circuit);
         return Promise.resolve();
@@ -136,10 +145,12 @@ export class PlaneHostStack implements HostStack {
   }
 
   openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram {
-    const what = bind ? `bind to ${formatEndpoint(bind)}` : "open a datagram socket";
-    const circuit = checked(what, this.symbols.csvn_host_datagram_open(this.plane, encodeSetup(setup, bind ?? -1)));
-    this.#datagrams.set(circuit, handler);
+    const circuit = this.symbols.csvn_host_datagram_open(this.plane, encodeSetup(setup, bind ?? -1));
+    let closed = false;
+    queueMicrotask(() => !closed && handler.opened(circuit < 0 ? -circuit : 0));
+    if (circuit >= 0) this.#datagrams.set(circuit, handler);
     const close = (): Promise<void> => {
+      closed = true;
       this.#datagrams.delete(circuit);
       this.symbols.csvn_host_datagram_close(this.plane, circuit);
       return Promise.resolve();
@@ -152,10 +163,9 @@ export class PlaneHostStack implements HostStack {
         const view = new DataView(bytes.buffer);
         view.setUint32(Permit.allowed, allowed ? 1 : 0, true);
         view.setUint32(Permit.error, errno, true);
-        checked(
-          `let datagrams pass to ${formatEndpoint(actual)}`,
-          this.symbols.csvn_host_datagram_permit(this.plane, circuit, bytes),
-        );
+        const rc = this.symbols.csvn_host_datagram_permit(this.plane, circuit, bytes);
+        // What cannot be permitted, or forbidden, by itself ends with all the others.
+        if (rc < 0) queueMicrotask(() => this.#datagrams.get(circuit)?.done(0n, 0n, -rc));
       },
       forget: (guest) => {
         const bytes = new Uint8Array(Address.size);
@@ -177,19 +187,21 @@ export class PlaneHostStack implements HostStack {
     };
   }
 
-  listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener {
-    const bytes = new Uint8Array(Address.size);
-    putAddress(bytes, 0, local);
-    const what = `listen on ${formatEndpoint(local)}`;
-    const listener = checked(what, this.symbols.csvn_host_listen(this.plane, bytes));
-    this.#listeners.set(listener, accept);
-    return {
-      port: checked(what, this.symbols.csvn_host_listener_port(this.plane, listener)),
-      [Symbol.dispose]: () => {
-        this.#listeners.delete(listener);
-        this.symbols.csvn_host_unlisten(this.plane, listener);
-      },
-    };
+  listen(local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener> {
+    return Promise.try(() => {
+      const bytes = new Uint8Array(Address.size);
+      putAddress(bytes, 0, local);
+      const what = `listen on ${formatEndpoint(local)}`;
+      const listener = checked(what, this.symbols.csvn_host_listen(this.plane, bytes));
+      this.#listeners.set(listener, accept);
+      return {
+        port: checked(what, this.symbols.csvn_host_listener_port(this.plane, listener)),
+        [Symbol.dispose]: () => {
+          this.#listeners.delete(listener);
+          this.symbols.csvn_host_unlisten(this.plane, listener);
+        },
+      };
+    });
   }
 
   /** An event of the plane that is about the host's stack. */

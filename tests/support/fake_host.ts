@@ -16,6 +16,7 @@ import type {
   HostListener,
   HostStack,
 } from "../../src/circuit/host.ts";
+import { background } from "../../src/circuit/background.ts";
 import type { ArenaMemory } from "../../src/circuit/plane.ts";
 import type { SocketOptions } from "../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
@@ -76,6 +77,8 @@ export interface FakeHostDatagram {
 export class FakeHostStack implements HostStack {
   /** Opening anything fails with this. */
   errno = 0;
+  /** Circuits end with this when addresses are permitted or forbidden. */
+  permitErrno = 0;
   /** Listening and binding fail with this. */
   bindErrno = 0;
   /** How often somebody has tried to listen or bind. */
@@ -127,7 +130,8 @@ export class FakeHostStack implements HostStack {
     return [this.arenas.size, this.circuits.size, this.datagrams.size, this.listeners.size, this.#bound.size];
   }
 
-  mapArena(memory: ArenaMemory): HostArena {
+  async mapArena(memory: ArenaMemory): Promise<HostArena> {
+    await this.acknowledgements.give(() => {});
     this.#mayFail("map an arena");
     const arena: HostArena = {
       [Symbol.dispose]: () => {
@@ -144,41 +148,51 @@ export class FakeHostStack implements HostStack {
   }
 
   open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit {
-    if (to instanceof FakeHostConnection) to.take();
-    this.#mayFail("open a host circuit");
-    this.#enter(setup);
-    this.circuits.set(handler, setup);
+    const inbound = to instanceof FakeHostConnection;
+    if (inbound) to.take();
+    if (!this.errno) {
+      this.#enter(setup);
+      this.circuits.set(handler, setup);
+    }
     const live = (): boolean => this.circuits.has(handler);
-    if (!(to instanceof FakeHostConnection) && this.connects !== undefined) {
-      const errno = this.connects;
-      queueMicrotask(() => live() && handler.connected(errno));
+    let closed = false;
+    const outcome = this.errno || (inbound ? 0 : this.connects);
+    const { errno } = this;
+    if (outcome !== undefined) {
+      this.#later(() => {
+        if (!closed && (errno !== 0 || live())) handler.connected(outcome);
+      });
     }
     return {
-      finish: () => queueMicrotask(() => live() && handler.done(1n, 2n, 0)),
+      finish: () => this.#later(() => live() && handler.done(1n, 2n, 0)),
       setOptions: (options) => {
-        if (!live()) this.wrong("options of a circuit that is over");
+        if (!live() && !errno) this.wrong("options of a circuit that is over");
         this.options.push(options);
       },
       close: () => {
-        this.circuits.delete(handler);
-        return this.#leave(setup);
+        closed = true;
+        return this.circuits.delete(handler) ? this.#leave(setup) : Promise.resolve();
       },
     };
   }
 
   openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram {
-    this.#mayFail("open a datagram circuit");
-    if (bind) this.#mayBind("bind");
     const local = bind && `${formatEndpoint(bind)}/udp`;
-    if (local !== undefined && this.#bound.has(local)) throw new SystemError(`bind to ${local}`, Errno.EADDRINUSE);
-    if (local !== undefined) this.#bound.add(local);
-    this.#enter(setup);
+    if (bind) this.binds++;
+    const taken = local !== undefined && this.#bound.has(local) ? Errno.EADDRINUSE : 0;
+    const errno = this.errno || (bind ? this.bindErrno || taken : 0);
     const permits = new Map<string, boolean>();
     const moved = new Map<string, bigint>();
     const source = (from: Endpoint): void => {
       if (!permits.has(formatEndpoint(from))) handler.source(from);
     };
-    this.datagrams.set(handler, { ...setup, permits, moved, source });
+    if (!errno) {
+      this.#enter(setup);
+      if (local !== undefined) this.#bound.add(local);
+      this.datagrams.set(handler, { ...setup, permits, moved, source });
+    }
+    let closed = false;
+    this.#later(() => !closed && handler.opened(errno));
     const end = (): boolean => {
       if (local !== undefined && this.datagrams.has(handler)) this.#bound.delete(local);
       return this.datagrams.delete(handler);
@@ -186,9 +200,9 @@ export class FakeHostStack implements HostStack {
     return {
       permit: (guest, _actual, allowed) => {
         const key = formatEndpoint(guest);
-        if (!this.datagrams.has(handler)) throw new SystemError("let datagrams pass", Errno.EBADF);
-        if (!permits.has(key) && permits.size >= PERMITS_MAX) {
-          throw new SystemError("let datagrams pass", Errno.ENOBUFS);
+        if (errno || !this.datagrams.has(handler)) this.wrong("a permit of a circuit that is not there");
+        if (this.permitErrno || (!permits.has(key) && permits.size >= PERMITS_MAX)) {
+          return this.#later(() => end() && handler.done(0n, 0n, this.permitErrno || Errno.ENOBUFS));
         }
         permits.set(key, allowed);
       },
@@ -198,21 +212,21 @@ export class FakeHostStack implements HostStack {
         moved.delete(formatEndpoint(guest));
         return { sent, received: 0n };
       },
-      finish: () => {
-        end();
-        handler.done(0n, 0n, 0);
-      },
+      finish: () => this.#later(() => end() && handler.done(0n, 0n, 0)),
       setOptions: () => this.wrong("options of a datagram circuit"),
       close: () => {
+        closed = true;
         end();
-        return this.#leave(setup);
+        return errno ? Promise.resolve() : this.#leave(setup);
       },
     };
   }
 
-  listen(local: Endpoint, accept: (connection: HostConnection) => void): HostListener {
+  async listen(local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener> {
+    await this.acknowledgements.give(() => {});
     this.#mayFail("listen");
-    this.#mayBind("listen");
+    this.binds++;
+    if (this.bindErrno) throw new SystemError("listen", this.bindErrno);
     const key = formatEndpoint(local);
     if (this.listeners.has(key)) throw new SystemError(`listen on ${key}`, Errno.EADDRINUSE);
     this.listeners.set(key, accept);
@@ -228,9 +242,9 @@ export class FakeHostStack implements HostStack {
     return connection;
   }
 
-  #mayBind(action: string): void {
-    this.binds++;
-    if (this.bindErrno) throw new SystemError(action, this.bindErrno);
+  /** Acknowledge something, and never at once. */
+  #later(act: () => void): void {
+    queueMicrotask(() => background(this.acknowledgements.give(act)));
   }
 
   #mayFail(action: string): void {

@@ -53,6 +53,16 @@ Deno.test("ids and slots are kept until the data plane has let go of them", asyn
   assertEquals(a.errno(late), 0);
 });
 
+Deno.test("a switch that stops closes what the host's stack has not finished", async () => {
+  const net = new FakeNet({ outside: true });
+  const a = net.boot();
+  const ticket = a.connect("192.0.2.1", 80);
+  await settle();
+  assertEquals(a.close(a.circuit(ticket)), 0);
+  net[Symbol.dispose]();
+  assertEquals([net.host.circuits.size, net.operator.circuits.size], [0, 0]);
+});
+
 Deno.test("what is acknowledged after the switch has stopped is no error", async () => {
   const { net, a, b, here, there } = await pair();
   net.acknowledgements.held = true;
@@ -195,6 +205,7 @@ Deno.test("closing datagram sockets takes as many looks as there are, in whateve
     assertEquals(map.size, count);
     map.looks = 0;
     for (const id of [...a.vm.circuits.keys()].reverse()) assertEquals(a.close(id), 0);
+    await settle();
     assertEquals([map.size, net.host.datagrams.size], [0, 0]);
     looks.push(map.looks);
   }

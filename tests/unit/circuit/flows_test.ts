@@ -32,28 +32,43 @@ Deno.test("a socket that talks to ever more addresses forgets one on which nothi
   assertEquals(known().length, 3);
 });
 
-Deno.test("a flow that cannot be leaves the circuit alone that the guest knows", async () => {
+Deno.test("a rule that cannot be made ends its circuit, and the guest is told", async () => {
   const { net, a, send } = socket(10);
   using _ = net;
   assertEquals(await send(1), 0);
-  const [datagram] = net.host.datagrams.keys();
   const [opened] = a.vm.hostDatagrams.values();
-  // All it had were forgotten, as with a published port.
-  opened!.flows.close("closed");
-  net.host.datagrams.delete(datagram!);
-  assertEquals([await send(2), a.vm.circuits.size, a.vm.hostDatagrams.size], [Errno.EBADF, 1, 1]);
+  net.host.permitErrno = Errno.ENOMEM;
+  assertEquals([await send(2), a.resets], [0, [[opened!.id, Errno.ENOMEM]]]);
+  assertEquals([a.vm.hostDatagrams.size, a.close(opened!.id), net.operator.circuits.size], [0, 0, 0]);
 });
 
-Deno.test("the first flow of a socket that cannot be leaves no circuit", async () => {
+Deno.test("a circuit that cannot be opened fails all that wait for it, and leaves nothing", async () => {
   const { net, a, send } = socket(10);
   using _ = net;
-  const { openDatagram } = net.host;
-  net.host.openDatagram = (...args) => {
-    const opened = openDatagram.apply(net.host, args);
-    net.host.datagrams.clear();
-    return opened;
-  };
-  assertEquals([await send(1), a.vm.circuits.size, a.vm.hostDatagrams.size], [Errno.EBADF, 0, 0]);
+  assertEquals(await send(3), 0);
+  net.host.errno = Errno.EMFILE;
+  const others = [4, 5].map((n) =>
+    a.connect(`192.0.2.${n}`, 53, { protocol: UDP, fromPort: 4001, token: 100n + BigInt(n) })
+  );
+  await settle();
+  assertEquals(others.map((ticket) => a.errno(ticket)), Array(2).fill(Errno.EMFILE));
+  assertEquals([a.vm.circuits.size, a.vm.hostDatagrams.size], [1, 1]);
+});
+
+Deno.test("a circuit that nobody waits for any more when it is opened is given up", async () => {
+  const { net, a, send } = socket(10);
+  using _ = net;
+  assertEquals(await send(1), 0);
+  net.acknowledgements.held = true;
+  const ticket = a.connect("192.0.2.2", 53, { protocol: UDP, fromPort: 4001, token: 200n });
+  await settle();
+  assertEquals([a.cancel(200n), a.errno(ticket)], [0, Errno.ECANCELED]);
+  net.acknowledgements.held = false;
+  net.acknowledgements.release();
+  await settle();
+  net.acknowledgements.release();
+  await settle();
+  assertEquals([a.vm.circuits.size, a.vm.hostDatagrams.size, net.host.datagrams.size, a.resets], [1, 1, 1, []]);
 });
 
 Deno.test("a VM's sockets share out how many addresses they talk to, and each has its first", async () => {
@@ -72,5 +87,6 @@ Deno.test("a VM's sockets share out how many addresses they talk to, and each ha
   assertEquals([await send(1001, 2), sizes(), a.vm.flows], [0, [3, 1], 4], "it has given its own up");
   assertEquals([await send(1002, 1), sizes(), a.vm.flows], [0, [3, 1, 1], 5], "the first of a socket");
   for (const { id } of [...a.vm.hostDatagrams.values()]) a.close(id);
+  await settle();
   assertEquals(a.vm.flows, 0, "all is given back, once");
 });

@@ -99,6 +99,7 @@ Deno.test("a published datagram port whose circuit has ended is bound again whil
   await settle();
   const [circuit] = vm.incoming;
   assertEquals(vm.close(circuit!), 0);
+  await settle();
   assertEquals(net.operator.publications[0]!.state, "failed");
   assertEquals(taken(stack), 0);
   await clock.pass(1000);
@@ -110,6 +111,7 @@ Deno.test("connections to a published port wait for a full backlog, in order wit
   using _ = net;
   const other = net.boot();
   vm.listen(80, 80, 1);
+  await settle();
   const connections = [dial(), dial(), dial()];
   const attempt = other.connect("10.77.0.2", 80);
   connections.push(dial());
@@ -145,6 +147,7 @@ Deno.test("a connection that waits ends with its client, its time, its listener,
       const all = start([tcp]);
       const { clock, net, vm, dial } = all;
       vm.listen(80, 80, 0);
+      await settle();
       const [first, second] = [dial(), dial()];
       await clock.pass(1_000);
       const third = dial();
@@ -168,6 +171,7 @@ Deno.test("more connections than may wait are refused at once; those that fail g
   const { net, vm, dial } = start([tcp], { maxInbound: 2 });
   using _ = net;
   vm.listen(80, 80, 0);
+  await settle();
   const connections = Array.from({ length: 5 }, () => dial());
   await settle();
   assertEquals(connections.map(({ state }) => state), ["taken", "waiting", "waiting", "refused", "refused"]);
