@@ -197,7 +197,7 @@ export class Arenas implements Disposable {
     // Both to their ends, so that it is known what is to be closed.
     const opened = await Promise.allSettled([
       ...arena.ends.map((end) => end.open(arena.memory.fd, arena.nonce)),
-      ...(pair.peer === HOST ? [this.#mapForHost(arena)] : []),
+      ...(pair.peer === HOST ? [this.#mapForHost(pair.vm, arena)] : []),
     ]);
     const failed = opened.find((result) => result.status === "rejected");
     // One end may have been visible for a while when its VM went down.
@@ -241,8 +241,8 @@ export class Arenas implements Disposable {
     return arena;
   }
 
-  async #mapForHost(arena: Arena): Promise<void> {
-    const host = await this.host.mapArena(arena.memory);
+  async #mapForHost(vm: Vm, arena: Arena): Promise<void> {
+    const host = await this.host.mapArena(vm.device, arena.memory);
     // The switch may have stopped meanwhile.
     if (this.#live.has(arena.memory.identity)) arena.host = host;
     else host[Symbol.dispose]();

@@ -134,11 +134,13 @@ export class Circuits implements Disposable {
       return undefined;
     }
     const circuit = this.#add(listener.protocol, [here, there], place, admission);
-    if (!this.#route(here, there) || !this.#announce(circuit, there, listener, source)) {
-      // Neither end was told.
-      for (const end of circuit.ends) this.#close(circuit, end);
-      return undefined;
+    let told = false;
+    try {
+      told = this.#route(here, there) && this.#announce(circuit, there, listener, source);
+    } finally {
+      if (!told) this.abandon(circuit);
     }
+    if (!told) return undefined;
     this.#opened(circuit);
     return { circuit, id: here.id, extents: this.#extents(circuit, 0) };
   }

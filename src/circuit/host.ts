@@ -91,12 +91,12 @@ export interface HostListener extends Disposable {
 
 /** The host's stack. What is asked for is done in its order, and nothing is thrown: outcomes come later. */
 export interface HostStack {
-  /** Map an arena. Rejects with a {@linkcode SystemError}. */
-  mapArena(memory: ArenaMemory): Promise<HostArena>;
+  /** Map an arena, for a device's circuits. Rejects with a {@linkcode SystemError}. */
+  mapArena(device: Device, memory: ArenaMemory): Promise<HostArena>;
   /** Begin a stream circuit, by connecting or with a connection that came in, which is taken over also when it cannot be opened. */
   open(setup: HostCircuitSetup, to: Endpoint | HostConnection, handler: HostCircuitHandler): HostCircuit;
   /** Begin a datagram circuit. @param bind The address of a published port; undefined: any, for what the guest sends. */
   openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram;
-  /** Listen on an address and port of the host. Rejects with a {@linkcode SystemError}. */
-  listen(local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener>;
+  /** Listen on an address and port of the host, for a device's VM. Rejects with a {@linkcode SystemError}. */
+  listen(device: Device, local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener>;
 }

@@ -143,6 +143,7 @@ export class Publisher implements Disposable {
     const held: Disposable = { [Symbol.dispose]: () => socket?.[Symbol.dispose]() };
     this.#become(entry, "binding", held);
     const listening = this.options.host.listen(
+      vm.device,
       entry.publication.host,
       (connection) => this.#accept(vm, entry.publication, connection),
     );

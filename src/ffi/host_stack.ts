@@ -16,7 +16,7 @@ import type {
   HostListener,
   HostStack,
 } from "../circuit/host.ts";
-import type { ArenaMemory } from "../circuit/plane.ts";
+import type { ArenaMemory, Device } from "../circuit/plane.ts";
 import { checked } from "../errno.ts";
 import { addressOf, type Endpoint, formatEndpoint } from "../net/address.ts";
 import { Layout } from "./abi.ts";
@@ -115,7 +115,7 @@ export class PlaneHostStack implements HostStack {
     this.symbols = library.symbols;
   }
 
-  mapArena(memory: ArenaMemory): Promise<HostArena> {
+  mapArena(_device: Device, memory: ArenaMemory): Promise<HostArena> {
     return Promise.try(() => {
       const rc = this.symbols.csvn_host_arena_map(this.plane, memory.fd, BigInt(memory.length));
       return new Arena(this, checked("map an arena", rc));
@@ -187,7 +187,7 @@ export class PlaneHostStack implements HostStack {
     };
   }
 
-  listen(local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener> {
+  listen(_device: Device, local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener> {
     return Promise.try(() => {
       const bytes = new Uint8Array(Address.size);
       putAddress(bytes, 0, local);

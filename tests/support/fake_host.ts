@@ -17,11 +17,11 @@ import type {
   HostStack,
 } from "../../src/circuit/host.ts";
 import { background } from "../../src/circuit/background.ts";
-import type { ArenaMemory } from "../../src/circuit/plane.ts";
+import type { ArenaMemory, Device } from "../../src/circuit/plane.ts";
 import type { SocketOptions } from "../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import { type Endpoint, formatEndpoint } from "../../src/net/address.ts";
-import { Acknowledgements } from "./acknowledgements.ts";
+import type { Acknowledgements } from "./acknowledgements.ts";
 
 /** Rules of one datagram circuit, as in `lib/src/permit.c`. */
 const PERMITS_MAX = 4096;
@@ -89,6 +89,8 @@ export class FakeHostStack implements HostStack {
   connects: number | undefined = 0;
   readonly arenas = new Set<HostArena>();
   readonly circuits = new Map<HostCircuitHandler, HostCircuitSetup>();
+  /** Those whose outcome was told: they are connected. */
+  readonly connected = new WeakSet<HostCircuitHandler>();
   readonly datagrams = new Map<HostDatagramHandler, HostCircuitSetup & FakeHostDatagram>();
   readonly listeners = new Map<string, (connection: HostConnection) => void>();
   readonly #bound = new Set<string>();
@@ -98,7 +100,7 @@ export class FakeHostStack implements HostStack {
   readonly #memories = new Map<HostArena, ArenaMemory>();
 
   /** @param wrong Told what a switch must not do. */
-  constructor(readonly wrong: (what: string) => void, readonly acknowledgements = new Acknowledgements()) {}
+  constructor(readonly wrong: (what: string) => void, readonly portOf: (device: Device) => Acknowledgements) {}
 
   /** Memory is zeroed: is anybody at it? */
   zeroed(memory: ArenaMemory, offset: number, length: number): void {
@@ -114,7 +116,7 @@ export class FakeHostStack implements HostStack {
   #leave(setup: HostCircuitSetup | undefined): Promise<void> {
     if (!setup) return Promise.resolve();
     this.#leaving.add(setup);
-    return this.acknowledgements.give(() => void this.#leaving.delete(setup));
+    return this.portOf(setup.device).give(() => void this.#leaving.delete(setup));
   }
 
   #enter(setup: HostCircuitSetup): void {
@@ -130,8 +132,8 @@ export class FakeHostStack implements HostStack {
     return [this.arenas.size, this.circuits.size, this.datagrams.size, this.listeners.size, this.#bound.size];
   }
 
-  async mapArena(memory: ArenaMemory): Promise<HostArena> {
-    await this.acknowledgements.give(() => {});
+  async mapArena(device: Device, memory: ArenaMemory): Promise<HostArena> {
+    await this.portOf(device).give(() => {});
     this.#mayFail("map an arena");
     const arena: HostArena = {
       [Symbol.dispose]: () => {
@@ -159,12 +161,14 @@ export class FakeHostStack implements HostStack {
     const outcome = this.errno || (inbound ? 0 : this.connects);
     const { errno } = this;
     if (outcome !== undefined) {
-      this.#later(() => {
-        if (!closed && (errno !== 0 || live())) handler.connected(outcome);
+      this.#later(setup, () => {
+        if (closed || (errno === 0 && !live())) return;
+        if (outcome === 0) this.connected.add(handler);
+        handler.connected(outcome);
       });
     }
     return {
-      finish: () => this.#later(() => live() && handler.done(1n, 2n, 0)),
+      finish: () => this.#later(setup, () => live() && handler.done(1n, 2n, 0)),
       setOptions: (options) => {
         if (!live() && !errno) this.wrong("options of a circuit that is over");
         this.options.push(options);
@@ -192,7 +196,7 @@ export class FakeHostStack implements HostStack {
       this.datagrams.set(handler, { ...setup, permits, moved, source });
     }
     let closed = false;
-    this.#later(() => !closed && handler.opened(errno));
+    this.#later(setup, () => !closed && handler.opened(errno));
     const end = (): boolean => {
       if (local !== undefined && this.datagrams.has(handler)) this.#bound.delete(local);
       return this.datagrams.delete(handler);
@@ -202,7 +206,7 @@ export class FakeHostStack implements HostStack {
         const key = formatEndpoint(guest);
         if (errno || !this.datagrams.has(handler)) this.wrong("a permit of a circuit that is not there");
         if (this.permitErrno || (!permits.has(key) && permits.size >= PERMITS_MAX)) {
-          return this.#later(() => end() && handler.done(0n, 0n, this.permitErrno || Errno.ENOBUFS));
+          return this.#later(setup, () => end() && handler.done(0n, 0n, this.permitErrno || Errno.ENOBUFS));
         }
         permits.set(key, allowed);
       },
@@ -212,7 +216,7 @@ export class FakeHostStack implements HostStack {
         moved.delete(formatEndpoint(guest));
         return { sent, received: 0n };
       },
-      finish: () => this.#later(() => end() && handler.done(0n, 0n, 0)),
+      finish: () => this.#later(setup, () => end() && handler.done(0n, 0n, 0)),
       setOptions: () => this.wrong("options of a datagram circuit"),
       close: () => {
         closed = true;
@@ -222,8 +226,8 @@ export class FakeHostStack implements HostStack {
     };
   }
 
-  async listen(local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener> {
-    await this.acknowledgements.give(() => {});
+  async listen(device: Device, local: Endpoint, accept: (connection: HostConnection) => void): Promise<HostListener> {
+    await this.portOf(device).give(() => {});
     this.#mayFail("listen");
     this.binds++;
     if (this.bindErrno) throw new SystemError("listen", this.bindErrno);
@@ -243,8 +247,8 @@ export class FakeHostStack implements HostStack {
   }
 
   /** Acknowledge something, and never at once. */
-  #later(act: () => void): void {
-    queueMicrotask(() => background(this.acknowledgements.give(act)));
+  #later({ device }: HostCircuitSetup, act: () => void): void {
+    queueMicrotask(() => background(this.portOf(device).give(act)));
   }
 
   #mayFail(action: string): void {

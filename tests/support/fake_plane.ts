@@ -13,7 +13,7 @@ import { allowAll } from "../../src/circuit/verdict.ts";
 import type { Vm } from "../../src/circuit/vm.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import { Network } from "../../src/net/address.ts";
-import { Acknowledgements } from "./acknowledgements.ts";
+import { type Acknowledgements, AllAcknowledgements } from "./acknowledgements.ts";
 import { encodeEndpoint } from "./endpoint.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeHostStack } from "./fake_host.ts";
@@ -77,6 +77,8 @@ export class FakeVm implements Device, Mapper {
   readonly answers = new Map<number, Record>();
   readonly events: Record[] = [];
   readonly routes = new Map<number, [FakeVm, number]>();
+  /** Circuits that its driver knows, and has not closed. */
+  readonly #known = new Set<number>();
   /** Ids whose routes are being removed: the data plane may still ring them. */
   readonly #leaving = new Map<number, number>();
   /** Window mappings, by offset: their length. */
@@ -100,8 +102,12 @@ export class FakeVm implements Device, Mapper {
   #guestPaused = false;
   readonly #requests: (() => void)[] = [];
   readonly #waiting: PromiseWithResolvers<void>[] = [];
+  /** What its port acknowledges. */
+  readonly port: Acknowledgements;
 
-  constructor(readonly net: FakeNet) {}
+  constructor(readonly net: FakeNet) {
+    this.port = net.acknowledgements.port();
+  }
 
   get name(): string {
     return this.vm.name;
@@ -115,7 +121,11 @@ export class FakeVm implements Device, Mapper {
     this.#open.delete(ticket);
     // The data plane ignores those of a device that was stopped.
     if (ticket <= this.#stale || record.view.getUint32(Layout.response.error, true) !== 0) return;
-    if (type === RequestType.HELLO) this.#started = true;
+    if (type === RequestType.CONNECT) this.#known.add(record.view.getUint32(Layout.connect_response.circuit, true));
+    if (type === RequestType.HELLO) {
+      this.#started = true;
+      this.#known.clear();
+    }
     if (type === RequestType.BYE) this.#started = false;
   }
 
@@ -123,6 +133,10 @@ export class FakeVm implements Device, Mapper {
     if (this.announceErrno) throw new SystemError("announce an event", this.announceErrno);
     const record = recordOf(event);
     this.events.push(record);
+    if (record.type === EventType.INCOMING) this.#known.add(record.view.getUint32(Layout.incoming.circuit, true));
+    if (record.type === EventType.RESET && !this.#known.has(record.view.getUint32(16, true))) {
+      this.#wrong("RESET of a circuit that its driver was not told of, or has closed");
+    }
     const arena = record.view.getUint32(16, true);
     const answer = new Map<number, number>([
       [EventType.ARENA_PREPARE, RequestType.ARENA_PREPARED],
@@ -147,11 +161,12 @@ export class FakeVm implements Device, Mapper {
     const [peer, peerId] = this.routes.get(id) ?? [];
     this.routes.delete(id);
     if (peerId !== undefined) peer?.routes.delete(peerId);
-    this.#count(id, 1);
-    if (peer && peerId !== undefined) peer.#count(peerId, 1);
-    return this.net.acknowledgements.give(() => {
-      this.#count(id, -1);
-      if (peer && peerId !== undefined) peer.#count(peerId, -1);
+    const ends: [FakeVm, number][] = [[this, id]];
+    if (peer && peerId !== undefined) ends.push([peer, peerId]);
+    for (const [vm, id] of ends) vm.#count(id, 1);
+    // Either port may ring until it has removed its own.
+    return Promise.all(ends.map(([vm]) => vm.port.give(() => {}))).then(() => {
+      for (const [vm, id] of ends) vm.#count(id, -1);
     });
   }
 
@@ -199,6 +214,7 @@ export class FakeVm implements Device, Mapper {
   /** The device is reset, as when its guest crashed: QEMU drops all mappings, and tells nobody but by its queues. */
   reset(): void {
     this.#started = false;
+    this.#known.clear();
     this.maps.clear();
     this.#stale = this.#ticket;
     if (!this.#paused) this.#requests.length = 0;
@@ -219,6 +235,9 @@ export class FakeVm implements Device, Mapper {
     this.#paused = this.#guestPaused = false;
     this.net.operator.detach(this.vm, "test");
     this.routes.clear();
+    // Its port is gone as well: it touches nothing any more.
+    this.port.held = false;
+    this.port.release();
   }
 
   /** What QEMU does with a request: it dies of some, and refuses others, which a switch should not make either. */
@@ -337,6 +356,7 @@ export class FakeVm implements Device, Mapper {
 
   /** CLOSE. */
   close(circuit: number, flags = 0): number {
+    this.#known.delete(circuit);
     return this.ask(RequestType.CLOSE, [[16, u32s(circuit, flags)]], 40);
   }
 
@@ -372,10 +392,10 @@ export class FakeNet implements Disposable {
   readonly limits: Limits;
   readonly clock = new FakeClock();
   /** Of what the switch asks the data plane to let go of. */
-  readonly acknowledgements = new Acknowledgements();
+  readonly acknowledgements = new AllAcknowledgements();
   readonly host = new FakeHostStack(
     (what) => void this.wrongs.push(`the host's stack: ${what}`),
-    this.acknowledgements,
+    (device) => (device as FakeVm).port,
   );
   /** What the switch did that kills a QEMU, or that it refuses. */
   readonly wrongs: string[] = [];

@@ -36,7 +36,7 @@ Deno.test("ids and slots are kept until the data plane has let go of them", asyn
   a.close(here);
   b.close(there);
   await settle();
-  assertEquals([net.operator.circuits.size, arena.circuits, net.acknowledgements.waiting], [0, 1, 2]);
+  assertEquals([net.operator.circuits.size, arena.circuits, net.acknowledgements.waiting], [0, 1, 3]);
   const early = a.connect("10.77.0.3", 80);
   await settle();
   assertEquals(a.errno(early), Errno.ENOBUFS, "its only id may still be rung");
