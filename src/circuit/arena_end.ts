@@ -72,6 +72,8 @@ export interface ArenaEndContext {
   readonly clock: Clock;
   /** Tells of what a VM keeps of an arena that is over. */
   readonly leftovers: Notice;
+  /** An end is over: its driver has forgotten it. */
+  readonly left: (end: ArenaEnd) => void;
 }
 
 /** What an end waits for: an answer of the driver, or the front-end's to SHMEM_MAP. */
@@ -294,6 +296,6 @@ export class ArenaEnd {
     if (this.#believed || this.#mapped) return;
     this.#become("over");
     this.vm.window.give(this.offset, this.length);
-    this.vm.arenas.delete(this.id);
+    this.context.left(this);
   }
 }

@@ -19,6 +19,7 @@ import { background } from "./background.ts";
 import type { Limits } from "./limits.ts";
 import type { HostStack } from "./host.ts";
 import type { Notice, Notices } from "./notices.ts";
+import { PerVm } from "./per_vm.ts";
 import type { ArenaMemoryFactory } from "./plane.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
@@ -51,7 +52,9 @@ export interface ArenasOptions {
 export class Arenas implements Disposable {
   readonly limits: Limits;
   readonly host: HostStack;
-  readonly #options: ArenasOptions & ArenaEndContext;
+  readonly #options: ArenasOptions;
+  readonly #context: ArenaEndContext;
+  readonly #ends = new PerVm(() => new Map<number, ArenaEnd>());
   readonly #pairs = new Map<Party, Map<Party, Pair>>();
   readonly #live = new Map<string, Arena>();
   /** What is to become of arenas: those that are empty, and those that are revoked. */
@@ -66,9 +69,15 @@ export class Arenas implements Disposable {
   constructor(options: ArenasOptions) {
     const leftovers = this.#leftovers = options.notices.of("arenas that are not given back", log, "warn");
     this.#comings = options.notices.of("arenas opened and closed", log, "info");
-    this.#options = { ...options, leftovers };
+    this.#options = options;
+    this.#context = { ...options, leftovers, left: ({ vm, id }) => void this.endsOf(vm).delete(id) };
     this.limits = options.limits;
     this.host = options.host;
+  }
+
+  /** Ends of arenas that have a place in a VM's window, by the id that its driver knows. */
+  endsOf(vm: Vm): Map<number, ArenaEnd> {
+    return this.#ends.of(vm);
   }
 
   /** All arenas that have memory. */
@@ -132,7 +141,7 @@ export class Arenas implements Disposable {
 
   /** A VM's device runs on without its driver, or with another one: its window is emptied. */
   clearWindow(vm: Vm): void {
-    for (const end of vm.arenas.values()) background(end.unmap());
+    for (const end of this.endsOf(vm).values()) background(end.unmap());
   }
 
   /**
@@ -142,19 +151,19 @@ export class Arenas implements Disposable {
    * @returns undefined when nothing is in it, nor under way; it never rejects.
    */
   leaveWindow(vm: Vm): Promise<void> | undefined {
-    const mapped = [...vm.arenas.values()].filter((end) => end.mapped);
+    const mapped = [...this.endsOf(vm).values()].filter((end) => end.mapped);
     return mapped.length === 0 && !vm.mapper.answered() ? undefined : this.#emptyWindow(vm, mapped);
   }
 
   /** A driver's answer to an event about one of its arenas; false when nothing was asked. */
   answer(vm: Vm, id: number, event: ArenaEventName, errno: number): boolean {
-    return vm.arenas.get(id)?.answer(event, errno) ?? false;
+    return this.endsOf(vm).get(id)?.answer(event, errno) ?? false;
   }
 
   /** A VM went down: its mappings are gone. */
   vmDown(vm: Vm): void {
-    const ends = [...vm.arenas.values()];
-    vm.arenas.clear();
+    const ends = [...this.endsOf(vm).values()];
+    this.endsOf(vm).clear();
     for (const end of ends) end.down();
     for (const arena of [...this.#pairs.get(vm)?.values() ?? []].flatMap(({ arenas }) => arenas)) {
       this.#forget(arena);
@@ -223,7 +232,7 @@ export class Arenas implements Disposable {
     const { length, offsets } = this.#place(pair, vms);
     let arena: Arena;
     try {
-      const ends = vms.map((vm, i) => new ArenaEnd(vm, vm.nextArenaId(), offsets[i]!, length, this.#options));
+      const ends = vms.map((vm, i) => new ArenaEnd(vm, vm.nextArenaId(), offsets[i]!, length, this.#context));
       arena = new Arena(
         ++this.#count,
         this.#options.memory(length),
@@ -236,7 +245,7 @@ export class Arenas implements Disposable {
       vms.forEach((vm, i) => vm.window.give(offsets[i]!, length));
       throw error;
     }
-    for (const end of arena.ends) end.vm.arenas.set(end.id, end);
+    for (const end of arena.ends) this.endsOf(end.vm).set(end.id, end);
     this.#live.set(arena.memory.identity, arena);
     return arena;
   }

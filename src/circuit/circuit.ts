@@ -9,7 +9,6 @@ import type { Clock } from "../clock.ts";
 import { type Endpoint, formatEndpoint } from "../net/address.ts";
 import type { Admission } from "./admission.ts";
 import type { Arena } from "./arena.ts";
-import type { Flows } from "./flows.ts";
 import type { HostCircuit } from "./host.ts";
 import type { Protocol } from "./listener.ts";
 import type { Vm } from "./vm.ts";
@@ -97,7 +96,6 @@ export interface Circuit {
   readonly direct: boolean;
   /** By what it was let in; undefined for datagrams to and from the host's stack, where each flow has its own. */
   readonly admission: Admission | undefined;
-  flows: Flows | undefined;
   /** Told when both ends have closed; undefined: nobody. */
   ended: (() => void) | undefined;
 }

@@ -26,11 +26,13 @@ import {
   peerOf,
   type VmEnd,
 } from "./circuit.ts";
+import { DatagramSockets, type OpenedDatagram } from "./datagram_sockets.ts";
 import type { Flows } from "./flows.ts";
 import type { HostConnection } from "./host.ts";
 import { HostEnds } from "./host_ends.ts";
 import type { Listener, Protocol } from "./listener.ts";
 import type { Notice, Notices } from "./notices.ts";
+import { PerVm } from "./per_vm.ts";
 import {
   CONNECT_HOST,
   type ControlRequest,
@@ -41,7 +43,7 @@ import {
 } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Signals } from "./signals.ts";
-import { datagramKey, type HeldCircuit, type Vm } from "./vm.ts";
+import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "circuit"]);
 
@@ -63,20 +65,18 @@ export interface Opened {
   readonly extents: Extents;
 }
 
-/** A datagram circuit to the host's stack. */
-export interface OpenedDatagram extends Opened {
-  readonly flows: Flows;
-}
-
-/** A socket's circuit to the host's stack, if it is that, takes no further destinations. */
-function forgetDatagram({ vm, id, endpoint }: VmEnd): void {
-  const key = datagramKey(endpoint);
-  if (vm.hostDatagrams.get(key)?.id === id) vm.hostDatagrams.delete(key);
+/** One end of a circuit, and the circuit. */
+export interface HeldCircuit {
+  readonly circuit: Circuit;
+  readonly end: VmEnd;
 }
 
 /** All circuits of a switch. */
 export class Circuits implements Disposable {
+  /** Datagram sockets' circuits to the host's stack. */
+  readonly datagrams = new DatagramSockets();
   readonly #live = new Set<Circuit>();
+  readonly #held = new PerVm(() => new Map<number, HeldCircuit>());
   #count = 0;
   #disposed = false;
 
@@ -102,6 +102,21 @@ export class Circuits implements Disposable {
       (...done) => this.#hostDone(...done),
     );
     this.#departed = new Chunks(clock, CLOSES_PER_TURN, (held) => this.#depart(held));
+  }
+
+  /** Ends that a VM has not closed, by its ids. */
+  of(vm: Vm): Map<number, HeldCircuit> {
+    return this.#held.of(vm);
+  }
+
+  /** The flows of a datagram circuit to the host's stack; undefined for any other. */
+  flowsOf(circuit: Circuit): Flows | undefined {
+    return this.#hostEnds.flowsOf(circuit);
+  }
+
+  /** How many flows a VM has. */
+  flowCount(vm: Vm): number {
+    return this.#hostEnds.flowCount(vm);
   }
 
   /** All circuits that are not closed at both ends. */
@@ -271,7 +286,7 @@ export class Circuits implements Disposable {
 
   /** The options of a VM's socket have changed; false when it holds no such circuit. Between VMs they mean nothing. */
   setOptions(vm: Vm, id: number, options: SocketOptions | undefined): boolean {
-    const held = vm.circuits.get(id);
+    const held = this.of(vm).get(id);
     if (!held) return false;
     const peer = peerOf(held.circuit, held.end);
     if (options && !peer.vm && !peer.closed) peer.host?.setOptions(options);
@@ -280,7 +295,7 @@ export class Circuits implements Disposable {
 
   /** A driver has closed its end; false when it holds no such circuit. */
   closed(vm: Vm, request: Extract<ControlRequest, { type: "CLOSE" }>): boolean {
-    const held = vm.circuits.get(request.circuit);
+    const held = this.of(vm).get(request.circuit);
     if (!held) return false;
     const { circuit, end } = held;
     end.sent = request.sent;
@@ -309,9 +324,9 @@ export class Circuits implements Disposable {
 
   /** A VM went down: its ends are closed, its peers' circuits reset. Of many, some a little later; its next driver has none of them. */
   vmDown(vm: Vm): void {
-    const held = [...vm.circuits.values()];
-    vm.circuits.clear();
-    vm.hostDatagrams.clear();
+    const held = [...this.of(vm).values()];
+    this.of(vm).clear();
+    this.datagrams.of(vm).clear();
     for (const { end } of held) end.reset = true;
     this.#departed.add(held);
   }
@@ -394,11 +409,10 @@ export class Circuits implements Disposable {
       why: "closed",
       direct: ends.every(({ vm }) => vm !== undefined),
       admission,
-      flows: undefined,
       ended: undefined,
     };
     this.#live.add(circuit);
-    for (const end of ends) if (end.vm) end.vm.circuits.set(end.id, { circuit, end });
+    for (const end of ends) if (end.vm) this.of(end.vm).set(end.id, { circuit, end });
     return circuit;
   }
 
@@ -465,13 +479,13 @@ export class Circuits implements Disposable {
     if (end.closed) return;
     end.closed = true;
     if (end.vm) {
-      end.vm.circuits.delete(end.id);
-      forgetDatagram(end);
+      this.of(end.vm).delete(end.id);
+      this.datagrams.forget(end);
     } else {
       // The next datagram of the socket is to have another circuit, though its VM has not closed this one.
       const guest = peerOf(circuit, end);
-      if (guest.vm) forgetDatagram(guest);
-      circuit.flows?.close(circuit.why);
+      if (guest.vm) this.datagrams.forget(guest);
+      this.flowsOf(circuit)?.close(circuit.why);
       end.left = end.host?.close();
     }
     // Until the other end has closed too, this end's doorbells may still be under way: the route stays.

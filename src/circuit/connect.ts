@@ -19,10 +19,11 @@ import { type Endpoint, formatEndpoint, isUnspecified, unmapped } from "../net/a
 import { type Admission, denialErrno, type Gatekeeper } from "./admission.ts";
 import { type Arenas, HOST } from "./arenas.ts";
 import type { Circuit } from "./circuit.ts";
-import type { Circuits, Opened, OpenedDatagram, Place } from "./circuits.ts";
+import type { Circuits, Opened, Place } from "./circuits.ts";
+import { datagramKey, type OpenedDatagram } from "./datagram_sockets.ts";
 import type { Destinations } from "./destinations.ts";
 import type { Limits } from "./limits.ts";
-import { chooseListener, Listener, type Protocol, type Waiter } from "./listener.ts";
+import { chooseListener, Listener, type Listeners, type Protocol, type Waiter } from "./listener.ts";
 import {
   CONNECT_HOST,
   type ControlRequest,
@@ -34,8 +35,9 @@ import {
   type SocketOptions,
 } from "./records.ts";
 import type { Notice, Notices } from "./notices.ts";
+import { PerVm } from "./per_vm.ts";
 import type { Attempt } from "./verdict.ts";
-import { datagramKey, type Vm } from "./vm.ts";
+import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "connect"]);
 
@@ -80,6 +82,8 @@ export interface ConnectAttempt extends Waiter {
 export class Connector {
   /** Listeners that may have room. */
   readonly #roomy = new Set<Listener>();
+  /** Attempts that are not decided, by the token of their CONNECT. */
+  readonly attempts = new PerVm(() => new Map<bigint, ConnectAttempt>());
   /** What waits for datagram circuits that are being opened. */
   readonly #unopened = new WeakMap<Circuit, [ConnectAttempt, Outside][]>();
   #admitting = false;
@@ -88,6 +92,7 @@ export class Connector {
 
   constructor(
     readonly destinations: Destinations,
+    readonly listeners: PerVm<Listeners>,
     readonly arenas: Arenas,
     readonly circuits: Circuits,
     readonly limits: Limits,
@@ -104,9 +109,9 @@ export class Connector {
     const refuse = (errno: number): void => vm.device.reply(ticket, encodeResponse(header, errno));
     const source = this.#source(vm, request);
     if (typeof source === "number") return refuse(source);
-    if (vm.attempts.size >= this.limits.maxAttempts) return refuse(Errno.EAGAIN);
-    if (vm.circuits.size >= this.limits.maxCircuits) return refuse(Errno.ENOBUFS);
-    if (vm.attempts.has(header.token)) return refuse(Errno.EEXIST);
+    if (this.attempts.of(vm).size >= this.limits.maxAttempts) return refuse(Errno.EAGAIN);
+    if (this.circuits.of(vm).size >= this.limits.maxCircuits) return refuse(Errno.ENOBUFS);
+    if (this.attempts.of(vm).has(header.token)) return refuse(Errno.EEXIST);
     const destination = { address: unmapped(request.remote.address), port: request.remote.port };
     const protocol = protocols.get(request.protocol)!;
     const found = this.destinations.of(vm, protocol, destination);
@@ -134,7 +139,7 @@ export class Connector {
         },
         refused: () => this.#finish(attempt, Errno.ECONNREFUSED),
       };
-      vm.attempts.set(header.token, attempt);
+      this.attempts.of(vm).set(header.token, attempt);
       return attempt;
     };
     if (!admission.verdict.allow) {
@@ -154,7 +159,7 @@ export class Connector {
 
   /** A CANCEL; false when there is no such attempt. */
   cancel(vm: Vm, token: bigint): boolean {
-    const attempt = vm.attempts.get(token);
+    const attempt = this.attempts.of(vm).get(token);
     if (attempt) this.#finish(attempt, Errno.ECANCELED);
     return attempt !== undefined;
   }
@@ -188,13 +193,13 @@ export class Connector {
 
   /** A VM went down: its attempts are over, without an answer that anybody could read. */
   vmDown(vm: Vm): void {
-    for (const attempt of [...vm.attempts.values()]) this.#finish(attempt, Errno.ENETDOWN);
-    for (const listener of vm.listeners.values()) this.listenerGone(listener);
+    for (const attempt of [...this.attempts.of(vm).values()]) this.#finish(attempt, Errno.ENETDOWN);
+    for (const listener of this.listeners.of(vm).values()) this.listenerGone(listener);
   }
 
   /** Policy has changed: ask again about the attempts of all VMs. How many there were, and how many of them are over. */
   revise(vms: Iterable<Vm>): { checked: number; cut: number } {
-    const waiting = [...vms].flatMap((vm) => [...vm.attempts.values()])
+    const waiting = [...vms].flatMap((vm) => [...this.attempts.of(vm).values()])
       .filter(({ state }) => state === "waiting" || state === "opening");
     // All of them first: where one gives its place up, none may take it that is denied as well.
     for (const { admission } of waiting) this.gate.review(admission);
@@ -225,7 +230,7 @@ export class Connector {
   /** Who is to take the attempt, or the errno that it fails with. */
   #listener(vm: Vm, { protocol, from, to, destination }: Attempt): Listener | number {
     if (vm.state !== "ready") return Errno.EHOSTUNREACH;
-    const listener = chooseListener(vm.listeners.at(protocol, destination.port), destination, protocol);
+    const listener = chooseListener(this.listeners.of(vm).at(protocol, destination.port), destination, protocol);
     if (!listener) {
       const names = { from, to, destination: formatEndpoint(destination) };
       this.#unheard.tell(from, "refused: {from} -> {to} {destination}: nobody listens", names);
@@ -243,7 +248,7 @@ export class Connector {
     this.#become(attempt, "opening");
     const { vm, admission } = attempt;
     try {
-      const known = vm.hostDatagrams.get(datagramKey(admission.attempt.source));
+      const known = this.circuits.datagrams.of(vm).get(datagramKey(admission.attempt.source));
       if (known && !(target instanceof Listener) && target.protocol === "udp") this.#permit(attempt, target, known);
       else this.#place(attempt, target);
     } catch (error) {
@@ -312,7 +317,7 @@ export class Connector {
     );
     if (!opened) return this.#finish(attempt, Errno.ENOBUFS);
     this.#unopened.set(opened.circuit, [[attempt, target]]);
-    vm.hostDatagrams.set(datagramKey(source), opened);
+    this.circuits.datagrams.of(vm).set(datagramKey(source), opened);
   }
 
   /** A datagram socket's circuit to the host's stack is there, or cannot be. */
@@ -363,7 +368,7 @@ export class Connector {
     attempt.timer = undefined;
     attempt.circuit = undefined;
     attempt.state = state;
-    if (state === "established" || state === "failed") vm.attempts.delete(header.token);
+    if (state === "established" || state === "failed") this.attempts.of(vm).delete(header.token);
     if (state === "waiting" || state === "dropped") {
       attempt.timer = this.clock.after(this.limits.connectMs, () => this.#finish(attempt, Errno.ETIMEDOUT));
     }

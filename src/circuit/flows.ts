@@ -16,7 +16,6 @@ import type { Circuit, EndReason } from "./circuit.ts";
 import type { HostDatagram } from "./host.ts";
 import type { Limits } from "./limits.ts";
 import type { Recorder } from "./recorder.ts";
-import type { Vm } from "./vm.ts";
 
 /** With whom, and what policy says of it. */
 export interface Flow {
@@ -32,14 +31,19 @@ export interface Flow {
   received: bigint;
 }
 
+/** How many flows a VM has, of all its circuits. */
+export interface FlowCount {
+  flows: number;
+}
+
 /** All flows of one circuit. */
 export class Flows {
   readonly #flows = new Map<string, Flow>();
 
-  /** @param vm Whose circuit it is. */
+  /** @param count Of its VM. */
   constructor(
     readonly circuit: Circuit,
-    readonly vm: Vm,
+    readonly count: FlowCount,
     readonly host: HostDatagram,
     readonly recorder: Recorder,
     readonly clock: Clock,
@@ -59,7 +63,7 @@ export class Flows {
   /** Is there no room for one more? The first has room always, so that nobody's other sockets keep one from being of any use. */
   get full(): boolean {
     const { maxFlows, maxVmFlows } = this.limits;
-    return this.size >= maxFlows || (this.size > 0 && this.vm.flows >= maxVmFlows);
+    return this.size >= maxFlows || (this.size > 0 && this.count.flows >= maxVmFlows);
   }
 
   /** Do as an admission says. Where there are too many, of this circuit or of the VM, another is forgotten. */
@@ -71,7 +75,7 @@ export class Flows {
     this.#rule(flow);
     this.#flows.delete(key);
     this.#flows.set(key, flow);
-    if (!known) this.vm.flows++;
+    if (!known) this.count.flows++;
     if (known?.admission.current.allow) this.#end(known, "closed");
     if (admission.current.allow) this.recorder.opened(admission, this.circuit);
   }
@@ -87,7 +91,7 @@ export class Flows {
         this.#flows.set(key, flow);
         continue;
       }
-      this.vm.flows--;
+      this.count.flows--;
       if (flow.admission.current.allow) this.#end(flow, "closed");
       this.host.forget(flow.guest);
       return;
@@ -106,7 +110,7 @@ export class Flows {
   /** The circuit is over. */
   close(why: EndReason): void {
     for (const flow of this.#flows.values()) if (flow.admission.current.allow) this.#end(flow, why);
-    this.vm.flows -= this.#flows.size;
+    this.count.flows -= this.#flows.size;
     this.#flows.clear();
   }
 

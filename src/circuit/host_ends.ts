@@ -7,9 +7,10 @@
 import type { Clock } from "../clock.ts";
 import type { Endpoint } from "../net/address.ts";
 import type { Circuit, HostEnd, VmEnd } from "./circuit.ts";
-import { Flows } from "./flows.ts";
+import { type FlowCount, Flows } from "./flows.ts";
 import type { HostCircuitSetup, HostConnection, HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
+import { PerVm } from "./per_vm.ts";
 import type { SocketOptions } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Vm } from "./vm.ts";
@@ -19,6 +20,9 @@ export type HostDone = (circuit: Circuit, vm: Vm, end: HostEnd, sent: bigint, re
 
 /** Opens the host's ends of circuits. */
 export class HostEnds {
+  readonly #flows = new WeakMap<Circuit, Flows>();
+  readonly #counts = new PerVm<FlowCount>(() => ({ flows: 0 }));
+
   constructor(
     readonly host: HostStack,
     readonly recorder: Recorder,
@@ -58,7 +62,19 @@ export class HostEnds {
       source,
       done: (...outcome) => this.done(circuit, vm, end, ...outcome),
     });
-    return circuit.flows = new Flows(circuit, vm, host, this.recorder, this.clock, this.limits);
+    const flows = new Flows(circuit, this.#counts.of(vm), host, this.recorder, this.clock, this.limits);
+    this.#flows.set(circuit, flows);
+    return flows;
+  }
+
+  /** The flows of a datagram circuit; undefined for any other. */
+  flowsOf(circuit: Circuit): Flows | undefined {
+    return this.#flows.get(circuit);
+  }
+
+  /** How many flows a VM has. */
+  flowCount(vm: Vm): number {
+    return this.#counts.of(vm).flows;
   }
 }
 

@@ -16,13 +16,14 @@ import { Gatekeeper } from "./admission.ts";
 import { Arenas } from "./arenas.ts";
 import { background } from "./background.ts";
 import { Circuits } from "./circuits.ts";
-import { Connector } from "./connect.ts";
+import { type ConnectAttempt, Connector } from "./connect.ts";
 import { Destinations, type OwnServices } from "./destinations.ts";
 import { Directory, type Reservation } from "./directory.ts";
 import { Forbidden } from "./forbidden.ts";
 import type { HostStack } from "./host.ts";
 import type { Limits } from "./limits.ts";
-import { Listener } from "./listener.ts";
+import { Listener, Listeners } from "./listener.ts";
+import { PerVm } from "./per_vm.ts";
 import type { ArenaMemoryFactory, Device, Mapper } from "./plane.ts";
 import {
   type ControlRequest,
@@ -84,6 +85,7 @@ export class Operator implements Disposable {
   readonly directory: Directory;
   readonly arenas: Arenas;
   readonly circuits: Circuits;
+  readonly listeners = new PerVm(() => new Listeners());
   readonly #gate: Gatekeeper;
   readonly #connector: Connector;
   readonly #inbound: InboundConnections;
@@ -118,6 +120,7 @@ export class Operator implements Disposable {
     );
     this.#connector = new Connector(
       destinations,
+      this.listeners,
       this.arenas,
       this.circuits,
       options.limits,
@@ -135,7 +138,12 @@ export class Operator implements Disposable {
       notices,
     };
     this.#inbound = new InboundConnections({ ...parts, admit: (listener) => this.#connector.admit(listener) });
-    this.#publisher = new Publisher(options.publish, { ...parts, inbound: this.#inbound });
+    this.#publisher = new Publisher(options.publish, { ...parts, listeners: this.listeners, inbound: this.#inbound });
+  }
+
+  /** Attempts of a VM that are not decided, by the token of their CONNECT. */
+  attempts(vm: Vm): ReadonlyMap<bigint, ConnectAttempt> {
+    return this.#connector.attempts.of(vm);
   }
 
   /** What has become of the published ports. */
@@ -272,7 +280,7 @@ export class Operator implements Disposable {
   #end(vm: Vm, why: string): void {
     if (vm.state !== "gone") vm.become("attached", why);
     this.#connector.vmDown(vm);
-    vm.listeners.clear();
+    this.listeners.of(vm).clear();
     this.#publisher.update(vm);
     this.circuits.vmDown(vm);
     this.arenas.vmDown(vm);
@@ -317,15 +325,15 @@ export class Operator implements Disposable {
       case "LISTEN":
         return this.#listen(vm, request);
       case "UNLISTEN": {
-        const listener = vm.listeners.get(request.listener);
+        const listener = this.listeners.of(vm).get(request.listener);
         if (!listener) return Errno.ENOENT;
-        vm.listeners.delete(request.listener);
+        this.listeners.of(vm).delete(request.listener);
         this.#connector.listenerGone(listener);
         this.#publisher.update(vm);
         return 0;
       }
       case "CREDIT": {
-        const listener = vm.listeners.get(request.listener);
+        const listener = this.listeners.of(vm).get(request.listener);
         if (!listener) return Errno.ENOENT;
         if (request.count > listener.outstanding) return Errno.EINVAL;
         listener.outstanding -= request.count;
@@ -351,7 +359,7 @@ export class Operator implements Disposable {
 
   #listen(vm: Vm, request: Extract<ControlRequest, { type: "LISTEN" }>): number {
     const backlog = Math.min(request.backlog, this.#limits.maxBacklog);
-    const known = vm.listeners.get(request.listener);
+    const known = this.listeners.of(vm).get(request.listener);
     if (known) {
       known.backlog = backlog;
       this.#connector.admit(known);
@@ -360,9 +368,9 @@ export class Operator implements Disposable {
     if (request.protocol !== PROTOCOL_STREAM && request.protocol !== PROTOCOL_DATAGRAM) return Errno.EOPNOTSUPP;
     if (!this.#isOwn(vm, request.local)) return Errno.EADDRNOTAVAIL;
     if (request.local.port === 0) return Errno.EINVAL;
-    if (vm.listeners.size >= this.#limits.maxListeners) return Errno.ENOBUFS;
+    if (this.listeners.of(vm).size >= this.#limits.maxListeners) return Errno.ENOBUFS;
     const protocol = request.protocol === PROTOCOL_STREAM ? "tcp" : "udp";
-    vm.listeners.add(
+    this.listeners.of(vm).add(
       new Listener(vm, request.listener, request.local, backlog, request.v6only, protocol),
     );
     this.#publisher.update(vm);

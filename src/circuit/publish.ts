@@ -15,14 +15,16 @@ import { type Endpoint, formatEndpoint, unmapped } from "../net/address.ts";
 import type { Clock } from "../clock.ts";
 import type { Gatekeeper } from "./admission.ts";
 import type { Arenas } from "./arenas.ts";
-import type { Circuits, OpenedDatagram } from "./circuits.ts";
+import type { Circuits } from "./circuits.ts";
+import { datagramKey, type OpenedDatagram } from "./datagram_sockets.ts";
 import { background } from "./background.ts";
 import type { HostConnection, HostListener, HostStack } from "./host.ts";
 import { type InboundConnections, placeFor } from "./inbound.ts";
 import type { Limits } from "./limits.ts";
-import { chooseListener, type Listener, type Protocol } from "./listener.ts";
+import { chooseListener, type Listener, type Listeners, type Protocol } from "./listener.ts";
 import type { Notice, Notices } from "./notices.ts";
-import { datagramKey, type Vm } from "./vm.ts";
+import type { PerVm } from "./per_vm.ts";
+import type { Vm } from "./vm.ts";
 
 const log = getLogger(["csvn", "publish"]);
 
@@ -64,6 +66,7 @@ interface Entry {
 
 /** What publications need. */
 export interface PublisherOptions {
+  readonly listeners: PerVm<Listeners>;
   readonly host: HostStack;
   readonly arenas: Arenas;
   readonly circuits: Circuits;
@@ -108,7 +111,7 @@ export class Publisher implements Disposable {
   update(vm: Vm): void {
     for (const entry of this.#entries) {
       if (entry.publication.vm !== vm.name) continue;
-      const wanted = listenerOf(vm, entry.publication) !== undefined;
+      const wanted = this.#listener(vm, entry.publication) !== undefined;
       if (wanted && entry.state === "idle") this.#bind(vm, entry);
       if (!wanted && entry.state !== "idle") this.#become(entry, "idle");
     }
@@ -174,7 +177,7 @@ export class Publisher implements Disposable {
     this.#become(entry, "binding", held);
     placeFor(arenas, vm).then((place) => {
       if (entry.held !== held) return arenas.giveSlot(place.arena, place.slot);
-      const listener = listenerOf(vm, entry.publication);
+      const listener = this.#listener(vm, entry.publication);
       if (!listener) {
         arenas.giveSlot(place.arena, place.slot);
         return this.#fail(vm, entry, Errno.ECONNREFUSED);
@@ -191,7 +194,7 @@ export class Publisher implements Disposable {
           if (entry.held !== held) return;
           if (errno !== 0) return this.#fail(vm, entry, errno);
           listener.outstanding++;
-          vm.hostDatagrams.set(datagramKey(local), opened!);
+          circuits.datagrams.of(vm).set(datagramKey(local), opened!);
           opened!.circuit.ended = () => {
             if (entry.held !== held) return;
             opened = undefined;
@@ -221,6 +224,13 @@ export class Publisher implements Disposable {
     opened.flows.set(admission, address, address);
   }
 
+  /** Who takes what comes to a publication now. */
+  #listener(vm: Vm, publication: Publication): Listener | undefined {
+    const { protocol, port } = publication;
+    const listeners = this.options.listeners.of(vm).at(protocol, port);
+    return chooseListener(listeners, destinationOf(vm, publication), protocol);
+  }
+
   #accept(vm: Vm, publication: Publication, connection: HostConnection): void {
     const admission = this.options.gate.ask({
       protocol: publication.protocol,
@@ -229,18 +239,10 @@ export class Publisher implements Disposable {
       to: vm.name,
       destination: destinationOf(vm, publication),
     });
-    this.options.inbound.accept(connection, listenerOf(vm, publication), admission);
+    this.options.inbound.accept(connection, this.#listener(vm, publication), admission);
   }
 }
 
 function destinationOf(vm: Vm, { host, port }: Publication): Endpoint {
   return { address: host.address.family === 4 ? vm.identity.ipv4 : vm.identity.ipv6, port };
-}
-
-function listenerOf(vm: Vm, publication: Publication): Listener | undefined {
-  return chooseListener(
-    vm.listeners.at(publication.protocol, publication.port),
-    destinationOf(vm, publication),
-    publication.protocol,
-  );
 }

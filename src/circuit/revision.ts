@@ -47,10 +47,11 @@ export function reviseCircuits(circuits: Circuits, gate: Gatekeeper): RevisionCo
       circuits.cut(circuit);
       cut.push([circuit, circuit.admission]);
     }
-    for (const flow of circuit.flows?.all ?? []) {
+    const flows = circuits.flowsOf(circuit);
+    for (const flow of flows?.all ?? []) {
       checked++;
       if (!gate.review(flow.admission)) continue;
-      circuit.flows!.revised(flow);
+      flows!.revised(flow);
       if (!flow.admission.current.allow) cut.push([circuit, flow.admission]);
     }
   }
@@ -67,7 +68,9 @@ export function forbiddenCircuits(circuits: Circuits, judge: (admission: Admissi
   for (const circuit of circuits.all) {
     if (circuit.state !== "open") continue;
     const admissions = circuit.admission ? [circuit.admission] : [];
-    for (const { admission } of circuit.flows?.all ?? []) if (admission.current.allow) admissions.push(admission);
+    for (const { admission } of circuits.flowsOf(circuit)?.all ?? []) {
+      if (admission.current.allow) admissions.push(admission);
+    }
     for (const admission of admissions) {
       const verdict = judge(admission);
       if (!verdict.allow) found.push(forbidden(circuit.number, admission.attempt, verdict.reason));

@@ -1,19 +1,13 @@
 /**
- * A VM as the switch knows it: who it is, whether its driver is up, and what it holds.
+ * A VM as the switch knows it: who it is, and whether its driver is up. What it holds, those parts of the switch know that work on it.
  *
  * @module
  */
 
 import { getLogger } from "@logtape/logtape";
-import type { Endpoint } from "../net/address.ts";
-import type { ArenaEnd } from "./arena_end.ts";
-import type { Circuit, VmEnd } from "./circuit.ts";
-import type { OpenedDatagram } from "./circuits.ts";
-import type { ConnectAttempt } from "./connect.ts";
 import { ExtentAllocator } from "./extent_allocator.ts";
 import { IdAllocator } from "./id_allocator.ts";
 import type { Limits } from "./limits.ts";
-import { Listeners } from "./listener.ts";
 import type { Device, Mapper } from "./plane.ts";
 import type { VmIdentity } from "./records.ts";
 
@@ -31,31 +25,10 @@ const WINDOW_ALIGNMENT = 2 << 20;
  */
 export type VmState = "attached" | "ready" | "leaving" | "faulted" | "gone";
 
-/** One end of a circuit, and the circuit. */
-export interface HeldCircuit {
-  readonly circuit: Circuit;
-  readonly end: VmEnd;
-}
-
-/** A VM's datagram socket, as the keys of {@linkcode Vm.hostDatagrams} name it. */
-export function datagramKey({ address, port }: Endpoint): string {
-  return `${address.family}:${port}`;
-}
-
 /** A VM on the switch. */
 export class Vm {
   /** One more with each HELLO: what began in an earlier one is over. */
   incarnation = 0;
-  readonly circuits = new Map<number, HeldCircuit>();
-  readonly listeners = new Listeners();
-  /** Attempts that are not decided, by the token of their CONNECT. */
-  readonly attempts = new Map<bigint, ConnectAttempt>();
-  /** Datagram circuits to the host's stack, by the socket's family and port: one for all its destinations. */
-  readonly hostDatagrams = new Map<string, OpenedDatagram>();
-  /** Flows of all of them. */
-  flows = 0;
-  /** Ends of arenas that have a place in its window, by the id that its driver knows. */
-  readonly arenas = new Map<number, ArenaEnd>();
   readonly ids: IdAllocator;
   window: ExtentAllocator;
   #state: VmState = "attached";

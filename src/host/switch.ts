@@ -240,17 +240,17 @@ export class Switch implements AsyncDisposable {
 
   /** What it holds now. */
   status(): SwitchStatus {
-    const { circuits, arenas, directory } = this.#operator;
+    const { circuits, arenas, directory, listeners } = this.#operator;
     return {
       vms: [...directory.vms].map((vm) => ({
         name: vm.name,
         state: vm.state,
         ipv4: vm.identity.ipv4.text,
         ipv6: vm.identity.ipv6.text,
-        circuits: vm.circuits.size,
-        listeners: vm.listeners.size,
-        attempts: vm.attempts.size,
-        arenas: vm.arenas.size,
+        circuits: circuits.of(vm).size,
+        listeners: listeners.of(vm).size,
+        attempts: this.#operator.attempts(vm).size,
+        arenas: arenas.endsOf(vm).size,
         hiddenNames: this.#names.hidden(vm),
       })),
       circuits: { open: circuits.size, total: circuits.total },

@@ -5,6 +5,11 @@
  * @module
  */
 
+import type { ArenaEnd } from "../../src/circuit/arena_end.ts";
+import type { HeldCircuit } from "../../src/circuit/circuits.ts";
+import type { ConnectAttempt } from "../../src/circuit/connect.ts";
+import type { OpenedDatagram } from "../../src/circuit/datagram_sockets.ts";
+import type { Listeners } from "../../src/circuit/listener.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/circuit/limits.ts";
 import { Operator, type OperatorOptions } from "../../src/circuit/operator.ts";
 import type { ArenaMemory, Device, Mapper } from "../../src/circuit/plane.ts";
@@ -111,6 +116,27 @@ export class FakeVm implements Device, Mapper {
 
   get name(): string {
     return this.vm.name;
+  }
+
+  /** What the operator keeps for it. */
+  get holds(): {
+    circuits: Map<number, HeldCircuit>;
+    attempts: ReadonlyMap<bigint, ConnectAttempt>;
+    hostDatagrams: Map<string, OpenedDatagram>;
+    flows: number;
+    arenas: Map<number, ArenaEnd>;
+    listeners: Listeners;
+  } {
+    const { operator } = this.net;
+    const { circuits, arenas, listeners } = operator;
+    return {
+      circuits: circuits.of(this.vm),
+      attempts: operator.attempts(this.vm),
+      hostDatagrams: circuits.datagrams.of(this.vm),
+      flows: circuits.flowCount(this.vm),
+      arenas: arenas.endsOf(this.vm),
+      listeners: listeners.of(this.vm),
+    };
   }
 
   reply(ticket: number, response: Uint8Array): void {

@@ -79,7 +79,7 @@ Deno.test("open() fails by name: refused, or not answered; and leaves nothing", 
   const free = a.vm.window.free;
   const empty = (): void => {
     assertEquals([[...arenas.all].length, a.maps.size, net.memories.at(-1)!.disposed], [0, 0, 1]);
-    assertEquals([a.vm.window.free, b.vm.window.free, a.vm.arenas.size, b.vm.arenas.size], [free, free, 0, 0]);
+    assertEquals([a.vm.window.free, b.vm.window.free, a.holds.arenas.size, b.holds.arenas.size], [free, free, 0, 0]);
   };
   b.mapError = new Error("refused by the test");
   await assertRejects(() => arenas.open(a.vm, b.vm), ArenaError, "refused by the test");
@@ -125,7 +125,7 @@ Deno.test("BYE in one batch with any answer: nothing is mapped for a VM that has
       await opening;
       await settle();
       assertEquals([a.maps.size, b.maps.size, net.memories[0]!.disposed], [0, 0, 1], `${leave} ${answers}`);
-      assertEquals([a.vm.arenas.size, b.vm.arenas.size], [0, 0]);
+      assertEquals([a.holds.arenas.size, b.holds.arenas.size], [0, 0]);
     }
   }
 });
@@ -147,7 +147,7 @@ Deno.test("a mapping that comes late is undone, and its place is free again; mea
   b.resume();
   b.overdue = false;
   await settle();
-  assertEquals([b.maps.size, b.vm.window.free, b.vm.arenas.size, net.memories[0]!.disposed], [0, free, 0, 1]);
+  assertEquals([b.maps.size, b.vm.window.free, b.holds.arenas.size, net.memories[0]!.disposed], [0, free, 0, 1]);
   await arenas.open(a.vm, b.vm);
   assertEquals([a.maps.size, b.maps.size], [1, 1]);
 });
@@ -165,7 +165,7 @@ Deno.test("a mapping that comes late, after its VM went down or came up anew, is
     await settle();
     if (leave !== "destroy") b.resume();
     await settle();
-    assertEquals([a.maps.size, b.maps.size, b.vm.arenas.size, net.memories[0]!.disposed], [0, 0, 0, 1], leave);
+    assertEquals([a.maps.size, b.maps.size, b.holds.arenas.size, net.memories[0]!.disposed], [0, 0, 0, 1], leave);
   }
 });
 
@@ -279,7 +279,7 @@ Deno.test("an arena that is empty for a while is retired, and its place in the w
   arenas.giveSlot(place.arena, place.slot);
   await net.clock.pass(limits.arenaIdleMs);
   assertEquals([types(a).at(-1), types(b).at(-1)], [EventType.ARENA_RETIRE, EventType.ARENA_RETIRE]);
-  assertEquals([a.maps.size, b.maps.size, a.vm.window.free, a.vm.arenas.size], [0, 0, free, 0]);
+  assertEquals([a.maps.size, b.maps.size, a.vm.window.free, a.holds.arenas.size], [0, 0, free, 0]);
   assertEquals(arenas.takeSlot(a.vm, b.vm), undefined);
 });
 
@@ -308,7 +308,7 @@ Deno.test("a driver that does not answer ARENA_RETIRE loses the arena, and its p
   await net.clock.pass(5);
   assertEquals([a.vm.window.free, b.vm.window.free, a.maps.size, b.maps.size], [free, free - (2 << 20), 0, 0]);
   assertEquals([net.memories[0]!.disposed, b.arena(RequestType.ARENA_RETIRED, 1)], [1, 0], "it may say so late");
-  assertEquals([b.vm.window.free, b.vm.arenas.size, b.arena(RequestType.ARENA_RETIRED, 1)], [free, 0, Errno.ENOENT]);
+  assertEquals([b.vm.window.free, b.holds.arenas.size, b.arena(RequestType.ARENA_RETIRED, 1)], [free, 0, Errno.ENOENT]);
 });
 
 Deno.test("an arena is full after as many slots as fit", async () => {

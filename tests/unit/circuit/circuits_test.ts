@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { CLOSE_VIOLATION } from "../../../src/circuit/records.ts";
 import { describeEnds } from "../../../src/circuit/circuit.ts";
-import type { OpenedDatagram } from "../../../src/circuit/circuits.ts";
+import type { OpenedDatagram } from "../../../src/circuit/datagram_sockets.ts";
 import { Errno, SystemError } from "../../../src/errno.ts";
 import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
 
@@ -25,7 +25,7 @@ Deno.test("a circuit is given back when both ends have closed, and not before", 
   assertEquals([circuits.size, circuits.total, a.routes.size, b.routes.size], [0, 1, 0, 0]);
   await settle();
   assertEquals(net.memories[0]!.punched.length, 1);
-  assertEquals([a.vm.circuits.size, b.vm.circuits.size, [...net.operator.arenas.all][0]!.circuits], [0, 0, 0]);
+  assertEquals([a.holds.circuits.size, b.holds.circuits.size, [...net.operator.arenas.all][0]!.circuits], [0, 0, 0]);
 });
 
 Deno.test("ids and slots are kept until the data plane has let go of them", async () => {
@@ -125,7 +125,11 @@ Deno.test("a route that cannot be added makes the attempt ENOBUFS, and leaves no
   const ticket = a.connect("10.77.0.3", 80);
   await settle();
   assertEquals([a.errno(ticket), b.incoming, net.operator.circuits.size], [Errno.ENOBUFS, [], 0]);
-  assertEquals([a.vm.circuits.size, b.vm.circuits.size, [...b.vm.listeners.values()][0]!.outstanding], [0, 0, 0]);
+  assertEquals([a.holds.circuits.size, b.holds.circuits.size, [...b.holds.listeners.values()][0]!.outstanding], [
+    0,
+    0,
+    0,
+  ]);
 });
 
 Deno.test("a circuit whose end is closed is not reset any more", async () => {
@@ -145,7 +149,12 @@ Deno.test("a listener whose VM has no id left makes the attempt ENOBUFS, and lea
   await settle();
   const two = c.connect("10.77.0.3", 80);
   await settle();
-  assertEquals([a.errno(one), c.errno(two), net.operator.circuits.size, c.vm.circuits.size], [0, Errno.ENOBUFS, 1, 0]);
+  assertEquals([a.errno(one), c.errno(two), net.operator.circuits.size, c.holds.circuits.size], [
+    0,
+    Errno.ENOBUFS,
+    1,
+    0,
+  ]);
   assertEquals([...net.operator.arenas.all].map(({ circuits }) => circuits), [1, 0]);
   a.close(a.circuit(one));
   b.close(b.incoming[0]!);
@@ -197,14 +206,14 @@ Deno.test("closing datagram sockets takes as many looks as there are, in whateve
     using _ = net;
     const a = net.boot();
     const map = new CountingMap<string, OpenedDatagram>();
-    Object.defineProperty(a.vm, "hostDatagrams", { value: map });
+    net.operator.circuits.datagrams.of = () => map;
     for (let i = 0; i < count; i++) {
       a.connect("192.0.2.1", 53, { protocol: 17, fromPort: 1 + i, token: BigInt(1 + i) });
       await settle();
     }
     assertEquals(map.size, count);
     map.looks = 0;
-    for (const id of [...a.vm.circuits.keys()].reverse()) assertEquals(a.close(id), 0);
+    for (const id of [...a.holds.circuits.keys()].reverse()) assertEquals(a.close(id), 0);
     await settle();
     assertEquals([map.size, net.host.datagrams.size], [0, 0]);
     looks.push(map.looks);
@@ -221,9 +230,9 @@ Deno.test("a VM that goes down with very many circuits is closed over several tu
   b.listen(80, 80, 10_000);
   for (let i = 0; i < 3500; i++) a.connect("10.77.0.3", 80, { token: BigInt(1 + i), fromPort: 1 + i });
   await settle();
-  const old = new Set(a.vm.circuits.keys());
+  const old = new Set(a.holds.circuits.keys());
   assertEquals(a.hello(), 0);
-  assertEquals([a.vm.circuits.size, b.resets.length, net.operator.circuits.size], [0, 1000, 3500], "some at once");
+  assertEquals([a.holds.circuits.size, b.resets.length, net.operator.circuits.size], [0, 1000, 3500], "some at once");
   const ticket = a.connect("10.77.0.3", 80, { token: 1n });
   await settle();
   assertEquals([a.errno(ticket), old.has(a.circuit(ticket)), b.resets.length], [0, false, 1000]);

@@ -31,7 +31,7 @@ Deno.test("a CONNECT is refused for what is wrong with it, by errno", async () =
   assertEquals(errno("10.77.0.99", 80), Errno.EHOSTUNREACH);
   assertEquals(errno("192.0.2.1", 80), Errno.ENETUNREACH);
   assertEquals(errno("2001:db8::1", 80), Errno.ENETUNREACH);
-  assertEquals(a.vm.attempts.size, 0);
+  assertEquals(a.holds.attempts.size, 0);
 });
 
 Deno.test("a CONNECT tells the source and the extents, whichever way its address was written", async () => {
@@ -120,8 +120,8 @@ Deno.test("CANCEL while the arena is opened gives the credit back", async () => 
   const ticket = a.connect(B, 80, { token: 1n });
   await settle();
   assertEquals([a.errno(ticket), a.cancel(1n), a.errno(ticket)], [undefined, 0, Errno.ECANCELED]);
-  assertEquals([...b.vm.listeners.values()].map(({ outstanding }) => outstanding), [0]);
-  assertEquals(a.vm.attempts.size, 0);
+  assertEquals([...b.holds.listeners.values()].map(({ outstanding }) => outstanding), [0]);
+  assertEquals(a.holds.attempts.size, 0);
 });
 
 Deno.test("a listener that goes refuses those that wait, and those whose arena is being opened", async () => {
@@ -183,7 +183,10 @@ Deno.test("a VM that goes down ends its attempts and those that wait for it", as
   await settle();
   a.reset();
   assertEquals([a.errno(opening), a.errno(waiting)], [Errno.ENETDOWN, Errno.ENETDOWN]);
-  assertEquals([...b.vm.listeners.values()].map(({ outstanding, waiting }) => [outstanding, waiting.size]), [[0, 0]]);
+  assertEquals([...b.holds.listeners.values()].map(({ outstanding, waiting }) => [outstanding, waiting.size]), [[
+    0,
+    0,
+  ]]);
 });
 
 Deno.test("a VM that connects to itself holds both ends, and the verdict is asked from it to it", async () => {
@@ -200,7 +203,7 @@ Deno.test("a VM that connects to itself holds both ends, and the verdict is aske
   assertEquals(asked.map(({ from, to }) => [from, to]), [["vm2", "vm2"]]);
   const [here, there] = [b.circuit(ticket), b.incoming[0]!];
   assertNotEquals(here, there);
-  assertEquals([b.vm.circuits.size, b.maps.size], [2, 1]);
+  assertEquals([b.holds.circuits.size, b.maps.size], [2, 1]);
   assertEquals([b.routes.get(here), b.routes.get(there)], [[b, there], [b, here]]);
   assertEquals([b.close(here), net.operator.circuits.size, b.routes.size], [0, 1, 2], "the other end may still read");
   assertEquals([b.close(there), net.operator.circuits.size, b.routes.size], [0, 0, 0]);
@@ -214,7 +217,7 @@ Deno.test("a VM that goes down with circuits to itself leaves nothing", async ()
   await settle();
   b.bye();
   await settle();
-  assertEquals([b.vm.circuits.size, net.operator.circuits.size, b.routes.size, b.resets], [0, 0, 0, []]);
+  assertEquals([b.holds.circuits.size, net.operator.circuits.size, b.routes.size, b.resets], [0, 0, 0, []]);
   assertEquals(net.memories.map(({ disposed }) => disposed), [1]);
 });
 
@@ -232,7 +235,7 @@ Deno.test("attempts that wait and fail at once, one after the other, are all ans
   await settle();
   assertEquals([waiting.some((ticket) => a.errno(ticket) !== undefined), b.credit(80, 1)], [false, 0]);
   assertEquals(new Set(waiting.map((ticket) => a.errno(ticket))), new Set([Errno.ENOBUFS]));
-  assertEquals([a.vm.attempts.size, b.vm.listeners.get(80)!.outstanding], [0, 0]);
+  assertEquals([a.holds.attempts.size, b.holds.listeners.get(80)!.outstanding], [0, 0]);
 });
 
 Deno.test("an exception while an attempt is decided costs that attempt alone", async () => {

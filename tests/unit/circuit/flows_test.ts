@@ -22,7 +22,7 @@ Deno.test("a socket that talks to ever more addresses forgets one on which nothi
   for (const n of [1, 2, 3]) assertEquals(await send(n), 0);
   const [host] = net.host.datagrams.values();
   const known = (): string[] => [...host!.permits.keys()].map((key) => key.split(":")[0]!.split(".")[3]!);
-  assertEquals([a.vm.circuits.size, known()], [1, ["1", "2", "3"]]);
+  assertEquals([a.holds.circuits.size, known()], [1, ["1", "2", "3"]]);
   for (const n of [1, 3]) host!.moved.set(`192.0.2.${n}:53`, 10n);
   assertEquals([await send(4), known()], [0, ["1", "3", "4"]], "the second was idle");
   assertEquals([await send(5), known()], [0, ["3", "4", "5"]], "the first has been since");
@@ -36,10 +36,10 @@ Deno.test("a rule that cannot be made ends its circuit, and the guest is told", 
   const { net, a, send } = socket(10);
   using _ = net;
   assertEquals(await send(1), 0);
-  const [opened] = a.vm.hostDatagrams.values();
+  const [opened] = a.holds.hostDatagrams.values();
   net.host.permitErrno = Errno.ENOMEM;
   assertEquals([await send(2), a.resets], [0, [[opened!.id, Errno.ENOMEM]]]);
-  assertEquals([a.vm.hostDatagrams.size, a.close(opened!.id), net.operator.circuits.size], [0, 0, 0]);
+  assertEquals([a.holds.hostDatagrams.size, a.close(opened!.id), net.operator.circuits.size], [0, 0, 0]);
 });
 
 Deno.test("a circuit that cannot be opened fails all that wait for it, and leaves nothing", async () => {
@@ -52,7 +52,7 @@ Deno.test("a circuit that cannot be opened fails all that wait for it, and leave
   );
   await settle();
   assertEquals(others.map((ticket) => a.errno(ticket)), Array(2).fill(Errno.EMFILE));
-  assertEquals([a.vm.circuits.size, a.vm.hostDatagrams.size], [1, 1]);
+  assertEquals([a.holds.circuits.size, a.holds.hostDatagrams.size], [1, 1]);
 });
 
 Deno.test("a circuit that nobody waits for any more when it is opened is given up", async () => {
@@ -68,7 +68,7 @@ Deno.test("a circuit that nobody waits for any more when it is opened is given u
   await settle();
   net.acknowledgements.release();
   await settle();
-  assertEquals([a.vm.circuits.size, a.vm.hostDatagrams.size, net.host.datagrams.size, a.resets], [1, 1, 1, []]);
+  assertEquals([a.holds.circuits.size, a.holds.hostDatagrams.size, net.host.datagrams.size, a.resets], [1, 1, 1, []]);
 });
 
 Deno.test("a VM's sockets share out how many addresses they talk to, and each has its first", async () => {
@@ -80,13 +80,13 @@ Deno.test("a VM's sockets share out how many addresses they talk to, and each ha
     await settle();
     return a.errno(ticket)!;
   };
-  const sizes = (): number[] => [...a.vm.hostDatagrams.values()].map(({ flows }) => flows.size);
+  const sizes = (): number[] => [...a.holds.hostDatagrams.values()].map(({ flows }) => flows.size);
   for (const n of [1, 2, 3, 3]) assertEquals(await send(1000, n), 0);
-  assertEquals([sizes(), a.vm.flows], [[3], 3], "what is known takes no more room");
-  assertEquals([await send(1001, 1), sizes(), a.vm.flows], [0, [3, 1], 4]);
-  assertEquals([await send(1001, 2), sizes(), a.vm.flows], [0, [3, 1], 4], "it has given its own up");
-  assertEquals([await send(1002, 1), sizes(), a.vm.flows], [0, [3, 1, 1], 5], "the first of a socket");
-  for (const { id } of [...a.vm.hostDatagrams.values()]) a.close(id);
+  assertEquals([sizes(), a.holds.flows], [[3], 3], "what is known takes no more room");
+  assertEquals([await send(1001, 1), sizes(), a.holds.flows], [0, [3, 1], 4]);
+  assertEquals([await send(1001, 2), sizes(), a.holds.flows], [0, [3, 1], 4], "it has given its own up");
+  assertEquals([await send(1002, 1), sizes(), a.holds.flows], [0, [3, 1, 1], 5], "the first of a socket");
+  for (const { id } of [...a.holds.hostDatagrams.values()]) a.close(id);
   await settle();
-  assertEquals(a.vm.flows, 0, "all is given back, once");
+  assertEquals(a.holds.flows, 0, "all is given back, once");
 });

@@ -98,15 +98,15 @@ class Run {
       case 6:
       case 7:
       case 8: {
-        const ids = [...vm.vm.circuits].filter(([, { circuit }]) => circuit.state !== "opening").map(([id]) => id);
+        const ids = [...vm.holds.circuits].filter(([, { circuit }]) => circuit.state !== "opening").map(([id]) => id);
         if (ids.length > 0) vm.close(ids[this.pick(ids.length)]!);
         break;
       }
       case 9:
-        for (const listener of ready ? vm.vm.listeners.values() : []) vm.credit(listener.id, listener.outstanding);
+        for (const listener of ready ? vm.holds.listeners.values() : []) vm.credit(listener.id, listener.outstanding);
         break;
       case 10:
-        for (const token of [...vm.vm.attempts.keys()].slice(0, 1)) vm.cancel(token);
+        for (const token of [...vm.holds.attempts.keys()].slice(0, 1)) vm.cancel(token);
         break;
       case 11:
         this.net.host.accept("127.0.0.1:8080", { address: parseAddress("192.0.2.9"), port: 1 + this.pick(60_000) });
@@ -185,8 +185,8 @@ class Run {
     assertEquals([operator.circuits.size, operator.arenas.pairs, [...operator.arenas.all].length], [0, 0, 0]);
     assertEquals(memories.map(({ disposed }) => disposed), memories.map(() => 1));
     assertEquals(host.held, [0, 0, 0, 0, 0]);
-    for (const { vm, routes, maps } of live) {
-      assertEquals([vm.circuits.size, vm.attempts.size, vm.hostDatagrams.size, vm.flows], [0, 0, 0, 0]);
+    for (const { vm, holds, routes, maps } of live) {
+      assertEquals([holds.circuits.size, holds.attempts.size, holds.hostDatagrams.size, holds.flows], [0, 0, 0, 0]);
       assertEquals([routes.size, maps.size], [0, 0]);
       let ids = 0;
       while (vm.ids.take() !== undefined) ids++;

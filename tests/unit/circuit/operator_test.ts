@@ -34,8 +34,8 @@ Deno.test("a second HELLO is a new driver's: all that an earlier one had is gone
   b.listen(80);
   const ticket = a.connect("10.77.0.3", 80);
   await settle();
-  assertEquals([a.errno(ticket), b.vm.circuits.size], [0, 1]);
-  assertEquals([b.hello(), b.vm.listeners.size, b.vm.circuits.size, b.vm.arenas.size], [0, 0, 0, 0]);
+  assertEquals([a.errno(ticket), b.holds.circuits.size], [0, 1]);
+  assertEquals([b.hello(), b.holds.listeners.size, b.holds.circuits.size, b.holds.arenas.size], [0, 0, 0, 0]);
   assertEquals(a.resets, [[a.circuit(ticket), Errno.ECONNRESET]]);
 });
 
@@ -45,10 +45,10 @@ Deno.test("BYE ends all that the VM held", async () => {
   b.listen(80);
   const ticket = a.connect("10.77.0.3", 80);
   assertEquals(b.bye(), 0);
-  assertEquals([b.vm.state, b.vm.listeners.size, b.vm.arenas.size, b.vm.circuits.size], ["attached", 0, 0, 0]);
+  assertEquals([b.vm.state, b.holds.listeners.size, b.holds.arenas.size, b.holds.circuits.size], ["attached", 0, 0, 0]);
   assertEquals(b.listen(80), Errno.EPROTO);
   await settle();
-  assertEquals([a.errno(ticket), a.vm.attempts.size], [Errno.ECONNREFUSED, 0]);
+  assertEquals([a.errno(ticket), a.holds.attempts.size], [Errno.ECONNREFUSED, 0]);
 });
 
 Deno.test("LISTEN: what is wrong, what is too many, and a second one with the same id", () => {
@@ -61,7 +61,7 @@ Deno.test("LISTEN: what is wrong, what is too many, and a second one with the sa
   assertEquals(a.listen(80, 2, 5, "fd77::2"), 0);
   assertEquals(a.listen(81, 3), Errno.ENOBUFS);
   assertEquals(a.listen(80, 1, 1_000_000), 0, "the backlog alone");
-  assertEquals(a.vm.listeners.get(1)?.backlog, 10);
+  assertEquals(a.holds.listeners.get(1)?.backlog, 10);
   assertEquals([a.unlisten(1), a.unlisten(1), a.listen(81, 3)], [0, Errno.ENOENT, 0]);
 });
 
@@ -112,7 +112,12 @@ Deno.test("fault() makes a VM be ignored until its device starts anew", () => {
   const a = net.boot();
   a.listen(80);
   net.operator.queueFault(a.vm, 2, "because of the test");
-  assertEquals([a.vm.state, a.vm.listeners.size, a.listen(80), a.hello()], ["faulted", 0, Errno.EPROTO, Errno.EPROTO]);
+  assertEquals([a.vm.state, a.holds.listeners.size, a.listen(80), a.hello()], [
+    "faulted",
+    0,
+    Errno.EPROTO,
+    Errno.EPROTO,
+  ]);
   a.reset();
   assertEquals([a.vm.state, a.hello()], ["attached", 0]);
 });

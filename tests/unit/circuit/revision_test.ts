@@ -46,7 +46,7 @@ Deno.test("revise() cuts what is not allowed any more at both ends, once; the re
   assertEquals([a.resets, b.resets], [[[cut!, Errno.ECONNRESET]], [[b.incoming[0]!, Errno.ECONNRESET]]]);
   assertEquals([...a.routes.keys()], [kept], "no doorbell passes");
   assertEquals([net.operator.revise(), net.operator.forbidden(policy.verdict)], [{ checked: 1, cut: 0 }, []]);
-  assertEquals([a.resets.length, b.resets.length, a.vm.circuits.size], [1, 1, 2], "its id stays taken");
+  assertEquals([a.resets.length, b.resets.length, a.holds.circuits.size], [1, 1, 2], "its id stays taken");
   assertEquals([a.close(cut!, 1), b.close(b.incoming[0]!, 1)], [0, 0]);
   assertEquals([a.close(kept!), b.close(b.incoming[1]!)], [0, 0]);
   assertEquals(lines, [
@@ -78,7 +78,7 @@ Deno.test("revise() refuses attempts that wait for a backlog, as policy wishes",
     assertEquals([a.errno(tickets[2]!), b.incoming.length], [errno, 2], "credit lets nobody in");
     assertEquals(lines.at(-1), `denied vm1 -> vm2:80 ${errno ?? 0}`);
     if (onDeny === "drop") assertEquals([a.cancel(3n), a.errno(tickets[2]!)], [0, Errno.ECANCELED]);
-    assertEquals(a.vm.attempts.size, 0);
+    assertEquals(a.holds.attempts.size, 0);
   }
 });
 
@@ -95,7 +95,7 @@ Deno.test("revise() refuses attempts whose arena is being opened, and gives thei
     b.arena(9, 1);
     await settle();
     assertEquals(a.errno(ticket), onDeny === "drop" ? undefined : Errno.ECONNREFUSED);
-    assertEquals([b.incoming, b.vm.listeners.get(80)!.outstanding, net.operator.circuits.size], [[], 0, 0]);
+    assertEquals([b.incoming, b.holds.listeners.get(80)!.outstanding, net.operator.circuits.size], [[], 0, 0]);
     await net.clock.pass(20);
     assertEquals(a.errno(ticket), onDeny === "drop" ? Errno.ETIMEDOUT : Errno.ECONNREFUSED);
   }
@@ -115,7 +115,7 @@ Deno.test("revise() lets nobody in whom it has not asked about yet", async () =>
   policy.verdict = only(81);
   assertEquals(net.operator.revise(), { checked: 4, cut: 3 });
   assertEquals([...tickets.map((ticket) => a.errno(ticket)), c.errno(waits)], Array(3).fill(Errno.ECONNREFUSED));
-  assertEquals([b.incoming.length, b.vm.listeners.get(80)!.outstanding, net.operator.circuits.total], [1, 0, 1]);
+  assertEquals([b.incoming.length, b.holds.listeners.get(80)!.outstanding, net.operator.circuits.total], [1, 0, 1]);
 });
 
 Deno.test("an attempt that is dropped counts among its VM's attempts, and ends with time, with CANCEL, or with the VM", async () => {
@@ -126,11 +126,11 @@ Deno.test("an attempt that is dropped counts among its VM's attempts, and ends w
   assertEquals(tickets.map((ticket) => a.errno(ticket)), [undefined, undefined, Errno.EAGAIN]);
   assertEquals([a.cancel(1n), a.errno(tickets[0]!)], [0, Errno.ECANCELED]);
   await net.clock.pass(20);
-  assertEquals([a.errno(tickets[1]!), a.vm.attempts.size], [Errno.ETIMEDOUT, 0]);
+  assertEquals([a.errno(tickets[1]!), a.holds.attempts.size], [Errno.ETIMEDOUT, 0]);
   const last = a.connect(B, 80, { token: 4n });
   assertEquals(net.operator.revise(), { checked: 0, cut: 0 }, "it is denied already");
   a.reset();
-  assertEquals([a.errno(last), a.vm.attempts.size], [Errno.ENETDOWN, 0]);
+  assertEquals([a.errno(last), a.holds.attempts.size], [Errno.ENETDOWN, 0]);
   assertEquals(lines, Array(3).fill("denied vm1 -> vm2:80 0"), "none of them failed, they were denied");
 });
 

@@ -51,12 +51,12 @@ Deno.test("an arena whose last circuit was cut is taken from both windows, whate
   await net.clock.pass(20);
   assertEquals([a.maps.size, b.maps.size], [0, 0]);
   assertEquals(net.memories[0]!.punched, [[4096, (2 << 20) - 4096]], "and its pages are given back");
-  assertEquals([a.vm.circuits.has(here), a.vm.window.free, net.operator.circuits.size], [true, free, 1]);
+  assertEquals([a.holds.circuits.has(here), a.vm.window.free, net.operator.circuits.size], [true, free, 1]);
   assertEquals([a.of(EventType.ARENA_RETIRE).length, net.memories[0]!.disposed], [0, 0], "they hold circuits in it");
 
   // Another circuit of the pair has another arena, at another place.
   const [, again] = await p.connect(81);
-  assertEquals([net.memories.length, b.vm.circuits.has(again), a.maps.size], [2, true, 1]);
+  assertEquals([net.memories.length, b.holds.circuits.has(again), a.maps.size], [2, true, 1]);
 
   // They close at last: the driver is told to forget the arena, and its place is free.
   a.close(here, 1);
@@ -224,6 +224,6 @@ Deno.test("an arena that was revoked, and closed while it is being unmapped, is 
   await settle();
   p.b.resume();
   await settle();
-  assertEquals([[...p.net.operator.arenas.all].length, p.b.vm.arenas.size, p.b.vm.window.free], [0, 0, free]);
+  assertEquals([[...p.net.operator.arenas.all].length, p.b.holds.arenas.size, p.b.vm.window.free], [0, 0, free]);
   assertEquals([p.b.maps.size, p.net.memories[0]!.disposed], [0, 1]);
 });

@@ -103,10 +103,10 @@ class World implements Disposable {
     for (const fake of this.vms) {
       if (fake === this.#paused) continue;
       // One socket of the VM that stays is open all week.
-      const kept = this.#over ? undefined : fake === this.vms[0] && fake.vm.hostDatagrams.get(`4:${SOCKET}`)?.id;
-      for (const id of [...fake.vm.circuits.keys()]) if (id !== kept) fake.close(id);
-      for (const token of [...fake.vm.attempts.keys()]) fake.cancel(token);
-      for (const listener of fake.vm.listeners.values()) fake.credit(listener.id, listener.outstanding);
+      const kept = this.#over ? undefined : fake === this.vms[0] && fake.holds.hostDatagrams.get(`4:${SOCKET}`)?.id;
+      for (const id of [...fake.holds.circuits.keys()]) if (id !== kept) fake.close(id);
+      for (const token of [...fake.holds.attempts.keys()]) fake.cancel(token);
+      for (const listener of fake.holds.listeners.values()) fake.credit(listener.id, listener.outstanding);
     }
   }
 
@@ -228,11 +228,11 @@ class World implements Disposable {
     }
     const { operator, memories, host } = this.net;
     return {
-      vms: this.vms.map(({ vm, maps, routes }) => ({
+      vms: this.vms.map(({ vm, holds, maps, routes }) => ({
         name: vm.name,
         state: vm.state,
-        held: [vm.circuits.size, vm.attempts.size, vm.arenas.size, vm.hostDatagrams.size, maps.size, routes.size],
-        listeners: [...vm.listeners.values()].map(({ id, outstanding, waiting }) => [id, outstanding, waiting.size])
+        held: [holds.circuits, holds.attempts, holds.arenas, holds.hostDatagrams, maps, routes].map(({ size }) => size),
+        listeners: [...holds.listeners.values()].map(({ id, outstanding, waiting }) => [id, outstanding, waiting.size])
           .sort(([a], [b]) => a! - b!),
         window: vm.window.free,
       })).sort((a, b) => a.name < b.name ? -1 : 1),
