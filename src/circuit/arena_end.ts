@@ -13,7 +13,6 @@
  * @module
  */
 
-import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
 import { errnoName } from "../errno.ts";
 import { background } from "./background.ts";
@@ -22,8 +21,6 @@ import type { Notice } from "./notices.ts";
 import { encodeArenaEvent } from "./records.ts";
 import type { Signals } from "./signals.ts";
 import type { Vm } from "./vm.ts";
-
-const log = getLogger(["csvn", "arena"]);
 
 /** Events about arenas, each of which the driver answers. */
 export type ArenaEventName = "ARENA_PREPARE" | "ARENA_MAPPED" | "ARENA_RETIRE";

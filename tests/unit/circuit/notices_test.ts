@@ -62,7 +62,7 @@ interface Flood {
   readonly of: string;
   readonly options?: ConstructorParameters<typeof FakeNet>[0];
   /** Once, before. */
-  readonly first?: (net: FakeNet, a: FakeVm, b: FakeVm) => void;
+  readonly first?: (net: FakeNet, a: FakeVm, b: FakeVm) => void | Promise<void>;
   readonly again: (net: FakeNet, a: FakeVm, b: FakeVm, i: number) => void | Promise<void>;
   /** Lines that each time is one for. */
   readonly each?: number;
@@ -157,25 +157,28 @@ const floods: Record<string, Flood> = {
   "sockets that listen and do not, of a published port": {
     of: "ports that are published of vm2",
     options: { publish: [published] },
-    again: (_, __, b) => {
+    again: async (_, __, b) => {
       b.listen(80);
+      await settle();
       b.unlisten(80);
     },
   },
   "the same, of a port that somebody else has": {
     of: "ports that cannot be published of vm2",
     options: { publish: [published] },
-    first: (net) => net.host.bindErrno = Errno.EADDRINUSE,
-    again: (_, __, b) => {
+    first: (net) => void (net.host.bindErrno = Errno.EADDRINUSE),
+    again: async (_, __, b) => {
       b.listen(80);
+      await settle();
       b.unlisten(80);
     },
   },
   "clients of a published port whose backlog is full": {
     of: "refused connections of host to vm2",
     options: { publish: [published], limits: { maxInbound: 0 } },
-    first: (net, _, b) => {
+    first: async (net, _, b) => {
       b.listen(80, 80, 0);
+      await settle();
       net.host.accept(formatEndpoint(HOST), { address: parseAddress("192.0.2.9"), port: 999 });
     },
     again: (net, _, __, i) => {
@@ -192,7 +195,7 @@ Deno.test("nothing that a guest or a client outside does again and again fills t
         {
           using _ = net;
           const [a, b] = [net.boot(), net.boot()];
-          first?.(net, a, b);
+          await first?.(net, a, b);
           await settle();
           lines.length = 0;
           for (let i = 0; i < TIMES; i++) await again(net, a, b, i);

@@ -86,6 +86,7 @@ Deno.test("a port that is published at an IPv4-mapped address is one at the IPv4
   ]);
   using _ = net;
   vm.listen(80);
+  await settle();
   assertEquals([...stack.listeners.keys()], [formatEndpoint(HOST)]);
   assertEquals(dial().state, "waiting");
   await settle();
