@@ -12,7 +12,7 @@ import { getLogger } from "@logtape/logtape";
 import { type Clock, systemClock } from "../clock.ts";
 import { Errno } from "../errno.ts";
 import { type Endpoint, isUnspecified } from "../net/address.ts";
-import { Gatekeeper } from "./admission.ts";
+import { Gatekeeper } from "./gatekeeper.ts";
 import { Arenas } from "./arenas.ts";
 import { background } from "./background.ts";
 import { Circuits } from "./circuits.ts";

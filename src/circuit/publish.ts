@@ -13,7 +13,7 @@ import { getLogger } from "@logtape/logtape";
 import { Errno, errnoName, SystemError } from "../errno.ts";
 import { type Endpoint, formatEndpoint, unmapped } from "../net/address.ts";
 import type { Clock } from "../clock.ts";
-import type { Gatekeeper } from "./admission.ts";
+import type { Gatekeeper } from "./gatekeeper.ts";
 import type { Arenas } from "./arenas.ts";
 import type { Circuits } from "./circuits.ts";
 import { datagramKey, type OpenedDatagram } from "./datagram_sockets.ts";

@@ -6,7 +6,8 @@
 
 import { getLogger } from "@logtape/logtape";
 import { formatEndpoint } from "../net/address.ts";
-import type { Admission, Gatekeeper } from "./admission.ts";
+import type { Admission } from "./admission.ts";
+import type { Gatekeeper } from "./gatekeeper.ts";
 import type { Circuit } from "./circuit.ts";
 import type { Circuits } from "./circuits.ts";
 import type { Attempt, Verdict } from "./verdict.ts";

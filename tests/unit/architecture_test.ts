@@ -141,3 +141,29 @@ Deno.test("isTypeOnly() tells types from values", () => {
   ] as const;
   for (const [clause, expected] of cases) assertEquals([clause, isTypeOnly(clause)], [clause, expected]);
 });
+
+/** Files that import each other, by whatever way, types included. */
+function circles(folder: string): string[][] {
+  const edges = new Map<string, string[]>();
+  for (const { from, to } of imports) {
+    if (from.startsWith(`${folder}/`) && to.startsWith(`${folder}/`)) edges.set(from, [...edges.get(from) ?? [], to]);
+  }
+  const reach = (from: string): Set<string> => {
+    const found = new Set<string>();
+    const open = [...edges.get(from) ?? []];
+    for (let file = open.pop(); file !== undefined; file = open.pop()) {
+      if (!found.has(file)) open.push(...edges.get(found.add(file) && file) ?? []);
+    }
+    return found;
+  };
+  const reached = new Map([...edges.keys()].map((file) => [file, reach(file)]));
+  return [...reached].filter(([file, found]) => found.has(file)).map(([file, found]) => [
+    file,
+    ...[...found].filter((other) => reached.get(other)?.has(file)),
+  ]);
+}
+
+Deno.test("no file of src/circuit needs another that needs it", () => {
+  assert(imports.filter(({ from }) => from.startsWith("src/circuit/")).length > 100, "the imports were found");
+  assertEquals(circles("src/circuit"), []);
+});

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { denialErrno, Gatekeeper } from "../../../src/circuit/admission.ts";
+import { denialErrno } from "../../../src/circuit/admission.ts";
+import { Gatekeeper } from "../../../src/circuit/gatekeeper.ts";
 import { DEFAULT_LIMITS } from "../../../src/circuit/limits.ts";
 import type { Attempt, Verdict, VerdictFunction } from "../../../src/circuit/verdict.ts";
 import { Errno } from "../../../src/errno.ts";
