@@ -127,7 +127,7 @@ static void fill(struct vm *vm)
 		offer(vm, 0, 2 * i);
 	}
 	for (uint32_t i = 0; i < SIZE; i++) {
-		*descriptor(vm, 1, i) = (struct desc){ BUFFERS + (REQUESTS + i) * BUFFER_BYTES, 128, 2, 0 };
+		*descriptor(vm, 1, i) = (struct desc){ BUFFERS + (REQUESTS + i) * BUFFER_BYTES, CSVN_RECORD_MAX, 2, 0 };
 		offer(vm, 1, i);
 	}
 	CHECK(eventfd_write(vm->kicks[0], 1) == 0 && eventfd_write(vm->kicks[1], 1) == 0);
