@@ -86,8 +86,8 @@ static int deliver(struct plane *p, struct device *d)
 
 void announce_flush(struct plane *p, struct device *d)
 {
-	if (deliver(p, d) == 0 && virtqueue_signal(&d->queues[CSVN_QUEUE_EVENT]))
-		p->counters.calls++;
+	if (deliver(p, d) == 0)
+		device_interrupt(p, d, CSVN_QUEUE_EVENT);
 }
 
 int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count)

@@ -5,7 +5,6 @@
  * bounded, so that one that rings all the time does not keep the others waiting.
  */
 #include <errno.h>
-#include <sys/eventfd.h>
 
 #include "device.h"
 #include "datagram.h"
@@ -49,8 +48,8 @@ void wake_flush(struct plane *p, struct device *d)
 	}
 	if (rc < 0)
 		device_fault(p, d, CSVN_QUEUE_WAKE, rc, why);
-	else if (virtqueue_signal(q))
-		p->counters.calls++;
+	else
+		device_interrupt(p, d, CSVN_QUEUE_WAKE);
 }
 
 struct touched {
@@ -140,9 +139,8 @@ void doorbell_kicked(struct plane *p, struct device *d)
 	}
 	/* More is there: after the others' turn. */
 	if (rc > 0)
-		(void)eventfd_write(q->kick, 1);
-	if (virtqueue_signal(q))
-		p->counters.calls++;
+		device_again(p, d, CSVN_QUEUE_DOORBELL);
+	device_interrupt(p, d, CSVN_QUEUE_DOORBELL);
 }
 
 /* Forget a route of d, and its peer's back to it. */

@@ -123,8 +123,14 @@ void keep_sent(struct session *s, const uint8_t *bytes, uint32_t count)
 
 void keep_end(struct plane *p)
 {
+	struct session *s;
+
 	if (p->standin < 0)
 		return;
+	handle_for_each(&p->sessions, i, s) {
+		s->handed_over = s->slot != NULL;
+		s->slot = NULL;
+	}
 	close(p->standin);
 	p->standin = -1;
 	munmap(p->keep_table, (size_t)KEEP_SLOTS * KEEP_SLOT_BYTES);

@@ -119,6 +119,18 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 	}
 }
 
+/* Each device that is to be looked at again has a turn; those that want one more have it after the others' descriptors. */
+static void give_turns(struct plane *p)
+{
+	for (uint32_t left = p->again_count; left && p->again_count; left--) {
+		struct device *d = handle_get(&p->devices, p->again[0]);
+
+		memmove(p->again, p->again + 1, --p->again_count * sizeof(p->again[0]));
+		if (d)
+			device_turn(p, d);
+	}
+}
+
 static void *run(void *arg)
 {
 	struct plane *p = arg;
@@ -136,11 +148,12 @@ static void *run(void *arg)
 		p->looks = true;
 		for (int i = 0; i < n; i++)
 			dispatch(p, ready[i].data.u64, ready[i].events);
+		give_turns(p);
 		if (p->incomplete)
 			session_tick(p);
 		if (p->resting)
 			rest_tick(p);
-		timeout = p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
+		timeout = p->again_count ? 0 : p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
 		look_batch(p, &look);
 		p->looks = false;
@@ -198,6 +211,7 @@ static void destroy(struct plane *p)
 		close(p->wake);
 	if (p->bell >= 0)
 		close(p->bell);
+	interrupter_close(&p->interrupter);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -236,10 +250,12 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->host_connections, HOST_CIRCUITS_MAX);
 	watch_init(&p->wake_watch, WATCHED_WAKE, 0, 0);
 	p->epoch = 1;
-	p->bell = p->standin = -1;
+	p->bell = p->standin = p->interrupter.file = -1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = p->epoll < 0 || p->wake < 0 ? -errno : event_queue_init(&p->events, event_bytes);
+	if (rc == 0)
+		rc = interrupter_open(&p->interrupter);
 	if (rc == 0)
 		rc = watch_for(p, &p->wake_watch, p->wake, EPOLLIN);
 	if (rc == 0)

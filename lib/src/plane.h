@@ -17,6 +17,7 @@
 #include "csvn/abi.h"
 #include "event_queue.h"
 #include "handle.h"
+#include "interrupt.h"
 #include "watch.h"
 
 #define PLANES_MAX 256u
@@ -35,7 +36,7 @@ struct plane {
 	pthread_mutex_t lock;
 	pthread_t thread;
 	int epoll;
-	int wake; /* eventfd: look at stalled and closing */
+	int wake; /* eventfd: look at stalled, again and closing */
 	struct watch wake_watch;
 	int bell; /* unix socket to TypeScript, or -1 */
 	int standin; /* unix socket to the stand-in, or -1; see keep.h */
@@ -51,6 +52,9 @@ struct plane {
 	bool holding; /* interrupts of the devices in held wait for csvn_signals() */
 	uint32_t held_count;
 	int held[DEVICES_MAX];
+	struct interrupter interrupter;
+	uint32_t again_count;
+	int again[DEVICES_MAX]; /* those that have another turn before the thread sleeps */
 	bool looks; /* the thread is at work, and looks at what is in looked before it sleeps */
 	uint32_t looked_count;
 	int looked[LOOKED_MAX]; /* host circuits; see look.h */

@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "descriptor.h"
+#include "foreign.h"
 #include "keep.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@ static const char *end_text(int rc)
 		return "message payload over 4096 bytes";
 	case -E2BIG:
 		return "more than 8 descriptors with a message, or too few left to receive them";
+	case -EBADF:
+		return "descriptor that is neither memory (a memfd) nor an eventfd nor a unix stream socket";
 	case -ETIMEDOUT:
 		return "message not completed within 5 seconds";
 	case -EAGAIN:
@@ -30,6 +33,16 @@ static const char *end_text(int rc)
 	default:
 		return "read or write failed";
 	}
+}
+
+/* The stand-in has a duplicate. After a hand-over it goes on with that; before, the front-end is to see the end at once all the same. */
+static void close_front(struct session *s)
+{
+	if (s->handed_over) {
+		close(s->front.fd);
+		s->front.fd = -1;
+	}
+	stream_close(&s->front);
 }
 
 static void close_backend(struct plane *p, struct session *s)
@@ -68,7 +81,7 @@ static void end_session(struct plane *p, struct session *s, int rc)
 	set_begun(p, s, 0);
 	watch_drop(p, &s->front_watch);
 	keep_drop(p, s);
-	stream_close(&s->front);
+	close_front(s);
 	close_backend(p, s);
 	plane_event_text(p, CSVN_EVENT_SESSION_END, s->handle, rc == -EPIPE ? 0 : (uint32_t)-rc, end_text(rc));
 }
@@ -170,7 +183,7 @@ void session_destroy(struct plane *p, struct session *s)
 	handle_remove(&p->sessions, s->handle);
 	watch_drop(p, &s->front_watch);
 	keep_drop(p, s);
-	stream_close(&s->front);
+	close_front(s);
 	close_backend(p, s);
 	free(s);
 }
@@ -198,7 +211,7 @@ void listener_accept(struct plane *p, int handle)
 	}
 	s = calloc(1, sizeof(*s));
 	if (!s) {
-		close(fd);
+		foreign_close(fd);
 		return;
 	}
 	stream_init(&s->front, fd);
@@ -259,7 +272,9 @@ int csvn_backend_attach(int plane, int session, int fd)
 	struct session *s = p ? handle_get(&p->sessions, session) : NULL;
 	int rc = -EBADF;
 
-	if (s && !s->ended) {
+	if (s && !s->ended)
+		rc = foreign_kind(fd) == FOREIGN_CHANNEL ? 0 : -ENOTSOCK;
+	if (rc == 0) {
 		close_backend(p, s);
 		rc = watch_for(p, &s->back_watch, fd, EPOLLIN);
 		if (rc == 0) {
@@ -268,7 +283,7 @@ int csvn_backend_attach(int plane, int session, int fd)
 		}
 	}
 	if (rc < 0)
-		close(fd);
+		foreign_close(fd);
 	if (p)
 		plane_leave(p);
 	return rc;

@@ -22,6 +22,7 @@ struct session {
 	int handle;
 	time_t begun; /* monotonic second in which the message that is being read began; 0: between messages */
 	bool ended; /* said so to TypeScript, which closes it */
+	bool handed_over; /* to the stand-in: ended here, and not there */
 	bool paused, backend_paused; /* not read until there is room for events */
 	struct burst burst;
 	struct keep_slot *slot; /* for the stand-in, or NULL: keep.h */

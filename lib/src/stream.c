@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
+
+#include "foreign.h"
 
 void stream_init(struct stream *s, int fd)
 {
@@ -17,13 +18,13 @@ void stream_init(struct stream *s, int fd)
 void stream_close(struct stream *s)
 {
 	for (uint32_t i = 0; i < s->descriptors; i++)
-		close(s->fds[i]);
+		foreign_close(s->fds[i]);
 	if (s->fd >= 0)
-		close(s->fd);
+		foreign_close(s->fd);
 	stream_init(s, -1);
 }
 
-/* Keep the descriptors that fit, close the others. */
+/* Keep the descriptors that fit and that are of a kind that is of use, close the others. */
 static int keep_descriptors(struct stream *s, struct msghdr *msg)
 {
 	int rc = msg->msg_flags & MSG_CTRUNC ? -E2BIG : 0;
@@ -38,12 +39,14 @@ static int keep_descriptors(struct stream *s, struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (s->descriptors < CSVN_MESSAGE_FDS) {
-				s->fds[s->descriptors++] = fd;
-			} else {
-				close(fd);
+			if (s->descriptors == CSVN_MESSAGE_FDS)
 				rc = -E2BIG;
-			}
+			else if (foreign_kind(fd) == FOREIGN_OTHER)
+				rc = -EBADF;
+			else
+				s->fds[s->descriptors++] = fd;
+			if (rc < 0)
+				foreign_close(fd);
 		}
 	}
 	return rc;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vhost-user messages on a unix stream socket: a header of 12 bytes (request, flags, payload size), the payload, and descriptors
- * that came with any of its bytes. Used for a front-end's connection and for its back-end channel alike. Never blocks.
+ * that came with any of its bytes: of memory, eventfds and unix stream sockets, which are all that front-ends have reason to send (foreign.h). Used
+ * for a front-end's connection and for its back-end channel alike. Never blocks.
  */
 #ifndef CSVN_STREAM_H
 #define CSVN_STREAM_H
@@ -26,7 +27,7 @@ void stream_init(struct stream *s, int fd);
 void stream_close(struct stream *s);
 /*
  * Read on: 1 when a whole message is there (take it, then stream_next()), 0 when more must come, -ECONNRESET and the like,
- * -EPIPE at the end of file, -EMSGSIZE for a payload over the limit, -E2BIG for too many descriptors.
+ * -EPIPE at the end of file, -EMSGSIZE for a payload over the limit, -E2BIG for too many descriptors, -EBADF for one of another kind.
  */
 int stream_read(struct stream *s);
 void stream_next(struct stream *s);
