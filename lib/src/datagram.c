@@ -44,7 +44,7 @@ static int send_some(struct plane *p, struct host_datagram *h, bool *over)
 {
 	bool armed = false;
 
-	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+	for (uint64_t end = p->work + TURN_WORK; p->work < end;) {
 		/* The state before the tail: what was sent before the end is there, then. */
 		uint32_t state = csvn_peer_state(&h->end);
 		int rc = datagram_send(p, h);
@@ -66,7 +66,7 @@ static int receive_some(struct plane *p, struct host_datagram *h)
 {
 	bool armed = false;
 
-	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+	for (uint64_t end = p->work + TURN_WORK; p->work < end;) {
 		int rc = datagram_receive(p, h);
 
 		if (rc < 0 || (rc == 0 && armed))

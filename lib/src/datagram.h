@@ -6,7 +6,7 @@
 #include "host.h"
 #include "permit.h"
 
-#define DATAGRAMS_A_TURN 64
+#define REPORTS_A_TURN 64
 #define FRAME_HEADER ((uint32_t)sizeof(struct csvn_datagram))
 #define FRAME_MAX (FRAME_HEADER + CSVN_DATAGRAM_MAX + CSVN_DATAGRAM_ALIGN)
 

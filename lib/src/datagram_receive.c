@@ -50,7 +50,7 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
 {
 	int count = 0;
 
-	while (count < DATAGRAMS_A_TURN) {
+	while (count < REPORTS_A_TURN) {
 		union control control;
 		struct csvn_host_address address;
 		struct sockaddr_storage to;
@@ -62,6 +62,7 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
 		if (recvmsg(h->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			break;
 		count++;
+		host_worked(p, 0);
 		if (address_unmapped(&to, &address) < 0)
 			continue;
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
@@ -81,17 +82,18 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
  * recvmsg(), past the errors of earlier sends, which the error queue tells of: they must not be taken for there being no datagram. The
  * length, or -EAGAIN.
  */
-static ssize_t receive(struct host_datagram *h, struct msghdr *msg, int flags)
+static ssize_t receive(struct plane *p, struct host_datagram *h, struct msghdr *msg, int flags)
 {
 	socklen_t length = msg->msg_namelen;
 	size_t control = msg->msg_controllen;
 
-	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+	for (int i = 0; i < REPORTS_A_TURN; i++) {
 		ssize_t n;
 
 		msg->msg_namelen = length;
 		msg->msg_controllen = control;
 		n = recvmsg(h->fd, msg, MSG_DONTWAIT | flags);
+		host_worked(p, n > 0 ? (size_t)n : 0);
 		if (n >= 0)
 			return n;
 		if (errno == EAGAIN)
@@ -109,7 +111,7 @@ static int source_known(struct plane *p, struct host_datagram *h)
 	struct iovec iov = { &byte, 0 };
 	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (receive(h, &msg, MSG_PEEK) < 0)
+	if (receive(p, h, &msg, MSG_PEEK) < 0)
 		return -EAGAIN;
 	if (address_unmapped(&from, &address) < 0 || permit_by_actual(&h->permits, &address))
 		return 1;
@@ -190,7 +192,7 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 		return -EAGAIN;
 	space = room - FRAME_HEADER < CSVN_DATAGRAM_MAX ? room - FRAME_HEADER : CSVN_DATAGRAM_MAX;
 	msg.msg_iovlen = (size_t)ring_pieces(e->tx, e->size, e->tail + FRAME_HEADER, space, iov);
-	n = receive(h, &msg, MSG_TRUNC);
+	n = receive(p, h, &msg, MSG_TRUNC);
 	if (n < 0)
 		return -EAGAIN;
 	permit = address_unmapped(&from, &address) < 0 ? NULL : permit_by_actual(&h->permits, &address);

@@ -15,6 +15,16 @@
 #include "plane.h"
 #include "rest.h"
 
+/* Work of the pumps, counted in calls of sockets: by so much a turn is bounded. A call that moves much is as much work as several. */
+#define TURN_WORK 64u
+#define WORK_BYTES (16u << 10)
+#define TURN_BYTES (TURN_WORK * WORK_BYTES) /* in one call, at most */
+
+static inline void host_worked(struct plane *p, size_t bytes)
+{
+	p->work += 1 + bytes / WORK_BYTES;
+}
+
 struct host_arena {
 	int handle;
 	uint8_t *memory;

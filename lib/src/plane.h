@@ -6,6 +6,9 @@
  * Locking: plane->lock guards everything in it. The thread holds it while it handles a batch of what epoll gave,
  * callers from TypeScript while they change or complete something; neither does anything under it that can block. So a
  * response goes from TypeScript straight to the guest, without a hop to the thread.
+ *
+ * A thread that is busy takes the lock again before whoever waits for it has woken up. So callers wait for plane->next first, and keep it until they
+ * have the lock; by that the thread sees that somebody waits, and when that lasts it lets them in before it goes on.
  */
 #ifndef CSVN_PLANE_H
 #define CSVN_PLANE_H
@@ -33,7 +36,7 @@
 #define EVENT_BURST 128u
 
 struct plane {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock, next;
 	pthread_t thread;
 	int epoll;
 	int wake; /* eventfd: look at stalled, again and closing */
@@ -52,6 +55,7 @@ struct plane {
 	bool holding; /* interrupts of the devices in held wait for csvn_signals() */
 	uint32_t held_count;
 	int held[DEVICES_MAX];
+	uint64_t work; /* of the pumps, ever: see host.h */
 	struct interrupter interrupter;
 	uint32_t again_count;
 	int again[DEVICES_MAX]; /* those that have another turn before the thread sleeps */
