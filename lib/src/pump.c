@@ -8,7 +8,7 @@
  * the socket must.
  *
  *   guest -> socket: ring empty: armed for bytes; socket full: EPOLLOUT; guest's FIN and ring empty: shutdown(SHUT_WR);
- *                    guest CLOSED: the same as FIN, and nothing is read any more; guest's RESET: what is in the ring goes out as far as the
+ *                    guest CLOSED: the same as FIN, nothing is read any more, and a peer that takes nothing is not waited for for ever; guest's RESET: what is in the ring goes out as far as the
  *                    socket takes it, as TCP would have sent it by then, and the connection is reset
  *   socket -> guest: ring full: armed for room, and no EPOLLIN; socket empty: EPOLLIN; end of file: FIN; error: RESET
  *
@@ -212,6 +212,10 @@ static int move_both(struct plane *p, struct host_circuit *h, bool readable, uin
 	enum outcome out = ENDED, in = ENDED;
 	int error = 0;
 
+	if (!h->limited && guest_state(h) & CSVN_STATE_CLOSED) {
+		h->limited = true;
+		host_limit_wait(h->fd);
+	}
 	if (!h->write_ended)
 		out = to_socket(p, h, &error);
 	else if (guest_state(h) & CSVN_STATE_RESET)
