@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "csvn/abi.h"
+#include "csvn/circuit.h"
 #include "event_queue.h"
 #include "handle.h"
 #include "interrupt.h"
@@ -55,6 +56,7 @@ struct plane {
 	bool holding; /* interrupts of the devices in held wait for csvn_signals() */
 	uint32_t held_count;
 	int held[DEVICES_MAX];
+	uint8_t datagram[CSVN_DATAGRAM_MAX]; /* one that is being received: see datagram_receive.c */
 	uint64_t work; /* of the pumps, ever: see host.h */
 	struct interrupter interrupter;
 	uint32_t again_count;
