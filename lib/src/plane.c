@@ -208,7 +208,9 @@ static void *run(void *arg)
 			session_tick(p);
 		if (p->resting)
 			rest_tick(p);
-		timeout = p->again_count ? 0 : p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
+		if (p->keep_dues)
+			keep_tick(p);
+		timeout = p->again_count ? 0 : p->keep_dues ? KEEP_MS : p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
 		look_batch(p, &look);
 		p->looks = false;

@@ -45,6 +45,9 @@ struct plane {
 	int bell; /* unix socket to TypeScript, or -1 */
 	int standin; /* unix socket to the stand-in, or -1; see keep.h */
 	uint8_t *keep_table;
+	uint32_t keep_generation; /* of the last session's slot */
+	uint32_t keep_dues; /* slots of which it was not told all */
+	uint64_t keep_due[SESSIONS_MAX / 64];
 	bool closing;
 	bool parked; /* TypeScript waits for the bell */
 	bool stalled; /* something waits for room in events */

@@ -73,13 +73,19 @@ static time_t monotonic_seconds(void)
 	return now.tv_sec + 1;
 }
 
+void session_rest(struct plane *p, struct session *s)
+{
+	s->ended = true;
+	set_begun(p, s, 0);
+	watch_drop(p, &s->front_watch);
+	watch_drop(p, &s->back_watch);
+}
+
 static void end_session(struct plane *p, struct session *s, int rc)
 {
 	if (s->ended)
 		return;
-	s->ended = true;
-	set_begun(p, s, 0);
-	watch_drop(p, &s->front_watch);
+	session_rest(p, s);
 	keep_drop(p, s);
 	close_front(s);
 	close_backend(p, s);
@@ -89,16 +95,11 @@ static void end_session(struct plane *p, struct session *s, int rc)
 /* Queue whole messages as events. 0: read all there is; 1: paused for want of room; negative: the end. */
 static int pass_messages(struct plane *p, struct session *s, struct stream *from, enum csvn_event_kind kind)
 {
-	bool front = from == &s->front;
 	struct csvn_event_message m;
 	int rc;
 
 	for (;;) {
-		if (front)
-			keep_before_read(s);
 		rc = stream_read(from);
-		if (front)
-			keep_after_read(s, rc);
 		if (rc <= 0)
 			return rc;
 		m = (struct csvn_event_message){ .request = from->header[0],
@@ -111,7 +112,7 @@ static int pass_messages(struct plane *p, struct session *s, struct stream *from
 		memcpy(m.fds, from->fds, sizeof(m.fds));
 		plane_event(p, kind, s->handle, 0, (struct event_part){ &m, sizeof(m) },
 			    (struct event_part){ from->payload, m.size });
-		stream_next(from);
+		stream_next(from, from == &s->front && keep_passing(s));
 	}
 }
 
@@ -242,11 +243,13 @@ int csvn_session_send(int plane, int session, const uint8_t *bytes, uint32_t cou
 		return rc;
 	s = handle_get(&p->sessions, session);
 	if (s && !s->ended) {
-		rc = stream_send(&s->front, bytes, count, fd);
+		struct mmsghdr *noted = keep_answering(s, bytes, count);
+
+		rc = stream_send(&s->front, bytes, count, fd, noted);
 		if (rc < 0)
 			end_session(p, s, rc);
 		else
-			keep_sent(s, bytes, count);
+			keep_answered(s, noted);
 	}
 	plane_leave(p);
 	return rc;
@@ -299,7 +302,7 @@ int csvn_backend_send(int plane, int session, const uint8_t *bytes, uint32_t cou
 		return rc;
 	s = handle_get(&p->sessions, session);
 	if (s && s->back.fd >= 0) {
-		rc = stream_send(&s->back, bytes, count, fd);
+		rc = stream_send(&s->back, bytes, count, fd, NULL);
 		if (rc < 0)
 			end_backend(p, s, rc);
 	}

@@ -35,6 +35,8 @@ void listener_destroy(struct plane *p, struct listener *l);
 void session_read(struct plane *p, struct session *s);
 void session_read_backend(struct plane *p, struct session *s);
 void session_resume(struct plane *p, struct session *s);
+/* Nothing more is read of it, nor sent, and nobody is told. */
+void session_rest(struct plane *p, struct session *s);
 /* Once a second while any message is incomplete: end the sessions that take too long. */
 void session_tick(struct plane *p);
 void session_destroy(struct plane *p, struct session *s);

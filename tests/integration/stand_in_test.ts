@@ -5,17 +5,18 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { standInPath } from "../../src/ffi/library.ts";
 import { FakeFrontEnd } from "../support/fake_front_end.ts";
 import { SwitchProcess } from "../support/switch_process.ts";
 import { until } from "../support/until.ts";
 
-/** Processes of stand-ins that were started by this process's switches and live. */
+/** Processes of stand-ins that live, of this copy of csvn: others may be tested beside it. */
 async function standIns(): Promise<number[]> {
   const found: number[] = [];
   for await (const { name } of Deno.readDir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
-    const comm = await Deno.readTextFile(`/proc/${name}/comm`).catch(() => "");
-    if (comm === "csvn-standin\n") found.push(Number(name));
+    const program = await Deno.readLink(`/proc/${name}/exe`).catch(() => "");
+    if (program === standInPath()) found.push(Number(name));
   }
   return found;
 }
