@@ -65,3 +65,8 @@ int address_unmapped(const struct sockaddr_storage *a, struct csvn_host_address 
 	}
 	return rc;
 }
+
+bool address_same(const struct csvn_host_address *a, const struct csvn_host_address *b)
+{
+	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
+}

@@ -7,6 +7,7 @@
 #include "device.h"
 
 #define FIRST_CAPACITY 64u
+#define ANNOUNCEMENTS_A_TURN 256u
 
 void announce_clear(struct device *d)
 {
@@ -53,11 +54,16 @@ static int deliver(struct plane *p, struct device *d)
 	struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
 	const char *why = "";
 	struct chain chain;
+	uint32_t left = ANNOUNCEMENTS_A_TURN;
 	int rc = 0;
 
 	while (d->announcement_count) {
 		const struct announcement *a = &d->announcements[d->announcement_first];
 
+		if (left-- == 0) {
+			device_again(p, d, CSVN_QUEUE_EVENT);
+			break;
+		}
 		rc = virtqueue_take(q, &d->memory, &chain, &why);
 		if (rc == 0 && virtqueue_rest(q))
 			continue;
@@ -86,8 +92,8 @@ static int deliver(struct plane *p, struct device *d)
 
 void announce_flush(struct plane *p, struct device *d)
 {
-	if (deliver(p, d) == 0 && virtqueue_signal(&d->queues[CSVN_QUEUE_EVENT]))
-		p->counters.calls++;
+	if (deliver(p, d) == 0)
+		device_interrupt(p, d, CSVN_QUEUE_EVENT);
 }
 
 int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count)

@@ -10,6 +10,7 @@
 #include "csvn/abi.h"
 #include "csvn/circuit.h"
 #include "descriptor.h"
+#include "foreign.h"
 
 int csvn_arena_create(uint64_t bytes)
 {
@@ -116,5 +117,8 @@ int csvn_fd_identity(int fd, uint64_t *device_and_inode)
 
 int csvn_fd_close(int fd)
 {
-	return close(fd) < 0 ? -errno : 0;
+	if (fcntl(fd, F_GETFD) < 0)
+		return -errno;
+	foreign_close(fd);
+	return 0;
 }

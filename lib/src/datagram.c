@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Datagrams between a circuit's rings and one socket of the host, without a buffer in between.
+ * Datagrams between a circuit's rings and one socket of the host.
  *
  * Theory of operation. Each frame of the guest names its destination; it goes out when that is permitted (permit.h), else it is dropped
  * and counted, and where the rule says so answered with a frame with an error, as a firewall's ICMP message would come back. What comes in is
- * received straight behind a frame's header in the ring, when its source is permitted. A circuit of a published port shows unknown
- * sources to TypeScript, and receives nothing more until it is told; any other drops them. Where such a port is bound to any address,
+ * received into memory of ours, and copied into the ring when its source is permitted: the guest may read its ring at any time, also where nothing was
+ * published. A circuit of a published port shows unknown
+ * sources to TypeScript, and receives nothing more until it is told about that one; any other drops them. Where such a port is bound to any address,
  * a source's last datagram says by which address of the host it knows us, and what goes to it leaves from there.
  * What the network says of datagrams that were sent (ICMP) comes by the socket's error queue, and goes to the guest as a
  * frame with an error.
@@ -44,7 +45,7 @@ static int send_some(struct plane *p, struct host_datagram *h, bool *over)
 {
 	bool armed = false;
 
-	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+	for (uint64_t end = p->work + TURN_WORK; p->work < end;) {
 		/* The state before the tail: what was sent before the end is there, then. */
 		uint32_t state = csvn_peer_state(&h->end);
 		int rc = datagram_send(p, h);
@@ -66,7 +67,7 @@ static int receive_some(struct plane *p, struct host_datagram *h)
 {
 	bool armed = false;
 
-	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+	for (uint64_t end = p->work + TURN_WORK; p->work < end;) {
 		int rc = datagram_receive(p, h);
 
 		if (rc < 0 || (rc == 0 && armed))
@@ -278,6 +279,11 @@ int csvn_host_datagram_close(int plane, int circuit)
 	return h ? 0 : -EBADF;
 }
 
+static bool is_asked(const struct host_datagram *h, const struct csvn_host_address *actual)
+{
+	return h->asking && address_same(&h->asked, actual);
+}
+
 int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit)
 {
 	struct plane *p = plane_enter(plane);
@@ -289,7 +295,12 @@ int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_per
 	h = handle_get(&p->host_datagrams, circuit);
 	if (h) {
 		rc = permit_set(&h->permits, permit, h->six);
-		h->asking = false;
+		if (is_asked(h, &permit->actual)) {
+			h->asking = false;
+			/* It would be asked about again and again. */
+			if (rc < 0)
+				datagram_drop(p, h);
+		}
 		datagram_doorbell(p, circuit);
 	}
 	plane_leave(p);
@@ -308,6 +319,11 @@ int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_add
 	known = h ? permit_by_guest(&h->permits, guest) : NULL;
 	if (known)
 		permit_drop(&h->permits, known);
+	/* Then it is asked about anew. */
+	if (h && is_asked(h, guest)) {
+		h->asking = false;
+		datagram_doorbell(p, circuit);
+	}
 	plane_leave(p);
 	return known ? 0 : -ENOENT;
 }

@@ -6,7 +6,7 @@
 #include "host.h"
 #include "permit.h"
 
-#define DATAGRAMS_A_TURN 64
+#define REPORTS_A_TURN 64
 #define FRAME_HEADER ((uint32_t)sizeof(struct csvn_datagram))
 #define FRAME_MAX (FRAME_HEADER + CSVN_DATAGRAM_MAX + CSVN_DATAGRAM_ALIGN)
 
@@ -17,7 +17,8 @@ struct host_datagram {
 	bool done;
 	bool asks; /* unknown sources are shown to TypeScript; else they are dropped */
 	bool guest_closed; /* TypeScript said so: what the guest has sent is final */
-	bool asking; /* nothing is received until it has answered */
+	bool asking; /* about the next datagram's source: nothing is received until it has answered */
+	struct csvn_host_address asked; /* then: that source */
 	bool wildcard; /* bound to any address of the host: where a datagram came to is where its answer leaves from */
 	struct watch watch;
 	int device;
@@ -40,6 +41,8 @@ void datagram_destroy(struct plane *p, struct host_datagram *h);
 int datagram_send(struct plane *p, struct host_datagram *h);
 /* datagram_receive.c: one datagram of the socket. 1: gone on; 0: no room; -EAGAIN: nothing there; -EPROTO: the guest's cursor lies. */
 int datagram_receive(struct plane *p, struct host_datagram *h);
+/* Take the next datagram, and drop it. */
+void datagram_drop(struct plane *p, struct host_datagram *h);
 /* What the network said of datagrams that were sent goes to whom it belongs: how many reports there were, of a turn's at most. */
 int datagram_errors(struct plane *p, struct host_datagram *h);
 /* Tell the guest what became of datagrams to an address, if there is room for it. */

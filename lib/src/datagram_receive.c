@@ -15,13 +15,14 @@ union control {
 	char bytes[512];
 };
 
-static void put_header(const struct csvn_end *e, const struct csvn_datagram *d)
+/* Copy into the own ring. SAFETY: the caller has found room for it, which is at most the ring. */
+static void put(const struct csvn_end *e, uint64_t cursor, const void *bytes, uint32_t count)
 {
 	struct iovec iov[2];
 
-	(void)ring_pieces(e->tx, e->size, e->tail, FRAME_HEADER, iov);
-	memcpy(iov[0].iov_base, d, iov[0].iov_len);
-	memcpy(iov[1].iov_base, (const uint8_t *)d + iov[0].iov_len, iov[1].iov_len);
+	(void)ring_pieces(e->tx, e->size, cursor, count, iov);
+	memcpy(iov[0].iov_base, bytes, iov[0].iov_len);
+	memcpy(iov[1].iov_base, (const uint8_t *)bytes + iov[0].iov_len, iov[1].iov_len);
 }
 
 /* Publish a frame of which all is said but where it comes from. */
@@ -31,7 +32,7 @@ static void publish(struct plane *p, struct host_datagram *h, const struct csvn_
 	d.family = (uint8_t)guest->family;
 	d.port = (uint16_t)guest->port;
 	memcpy(d.ip, guest->ip, guest->family == 4 ? 4 : 16);
-	put_header(&h->end, &d);
+	put(&h->end, h->end.tail, &d, FRAME_HEADER);
 	csvn_tx_publish(&h->end, frame_bytes(d.size));
 	p->counters.host_sent += d.size;
 	if (csvn_wants_rx(&h->end))
@@ -50,7 +51,7 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
 {
 	int count = 0;
 
-	while (count < DATAGRAMS_A_TURN) {
+	while (count < REPORTS_A_TURN) {
 		union control control;
 		struct csvn_host_address address;
 		struct sockaddr_storage to;
@@ -62,6 +63,7 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
 		if (recvmsg(h->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			break;
 		count++;
+		host_worked(p, 0);
 		if (address_unmapped(&to, &address) < 0)
 			continue;
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
@@ -81,17 +83,18 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
  * recvmsg(), past the errors of earlier sends, which the error queue tells of: they must not be taken for there being no datagram. The
  * length, or -EAGAIN.
  */
-static ssize_t receive(struct host_datagram *h, struct msghdr *msg, int flags)
+static ssize_t receive(struct plane *p, struct host_datagram *h, struct msghdr *msg, int flags)
 {
 	socklen_t length = msg->msg_namelen;
 	size_t control = msg->msg_controllen;
 
-	for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+	for (int i = 0; i < REPORTS_A_TURN; i++) {
 		ssize_t n;
 
 		msg->msg_namelen = length;
 		msg->msg_controllen = control;
 		n = recvmsg(h->fd, msg, MSG_DONTWAIT | flags);
+		host_worked(p, n > 0 ? (size_t)n : 0);
 		if (n >= 0)
 			return n;
 		if (errno == EAGAIN)
@@ -109,11 +112,12 @@ static int source_known(struct plane *p, struct host_datagram *h)
 	struct iovec iov = { &byte, 0 };
 	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (receive(h, &msg, MSG_PEEK) < 0)
+	if (receive(p, h, &msg, MSG_PEEK) < 0)
 		return -EAGAIN;
 	if (address_unmapped(&from, &address) < 0 || permit_by_actual(&h->permits, &address))
 		return 1;
 	h->asking = true;
+	h->asked = address;
 	plane_event(p, CSVN_EVENT_HOST_SOURCE, h->handle, 0, (struct event_part){ &address, sizeof(address) },
 		    (struct event_part){ NULL, 0 });
 	return 0;
@@ -165,6 +169,14 @@ static void read_marks(struct msghdr *msg, struct csvn_datagram *d)
 	}
 }
 
+void datagram_drop(struct plane *p, struct host_datagram *h)
+{
+	struct msghdr msg = { .msg_iov = NULL };
+
+	if (receive(p, h, &msg, 0) >= 0)
+		p->counters.host_dropped++;
+}
+
 int datagram_receive(struct plane *p, struct host_datagram *h)
 {
 	struct csvn_end *e = &h->end;
@@ -172,14 +184,15 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 	union control control;
 	struct permit *permit;
 	struct sockaddr_storage from;
-	struct iovec iov[2];
+	struct iovec iov = { p->datagram, sizeof(p->datagram) };
 	struct msghdr msg = { .msg_name = &from,
 			      .msg_namelen = sizeof(from),
-			      .msg_iov = iov,
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1,
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
 	struct csvn_datagram d = { 0 };
-	uint32_t room, space;
+	uint32_t room;
 	ssize_t n;
 
 	if (csvn_tx_room(e, e->size, &room) < 0)
@@ -188,13 +201,11 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 		return 0;
 	if (h->asks && source_known(p, h) <= 0)
 		return -EAGAIN;
-	space = room - FRAME_HEADER < CSVN_DATAGRAM_MAX ? room - FRAME_HEADER : CSVN_DATAGRAM_MAX;
-	msg.msg_iovlen = (size_t)ring_pieces(e->tx, e->size, e->tail + FRAME_HEADER, space, iov);
-	n = receive(h, &msg, MSG_TRUNC);
+	n = receive(p, h, &msg, MSG_TRUNC);
 	if (n < 0)
 		return -EAGAIN;
 	permit = address_unmapped(&from, &address) < 0 ? NULL : permit_by_actual(&h->permits, &address);
-	if (!permit || !permit->rule.allowed || n > (ssize_t)space || frame_bytes((uint32_t)n) > room) {
+	if (!permit || !permit->rule.allowed || n > CSVN_DATAGRAM_MAX || frame_bytes((uint32_t)n) > room) {
 		p->counters.host_dropped++;
 		return 1;
 	}
@@ -202,6 +213,7 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 		remember_local(permit, &msg);
 	read_marks(&msg, &d);
 	d.size = (uint32_t)n;
+	put(e, e->tail + FRAME_HEADER, p->datagram, d.size);
 	publish(p, h, &permit->rule.guest, d);
 	permit->moved.sent += (uint64_t)n;
 	return 1;

@@ -96,6 +96,7 @@ static ssize_t send_past_errors(struct plane *p, struct host_datagram *h, const 
 	for (int i = 0; i < SENDS_MAX; i++) {
 		ssize_t n = sendmsg(h->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
+		host_worked(p, n > 0 ? (size_t)n : 0);
 		if (n >= 0)
 			return n;
 		error = errno;
@@ -155,6 +156,7 @@ int datagram_send(struct plane *p, struct host_datagram *h)
 	permit = permit_by_guest(&h->permits, &to);
 	if (!permit || !permit->rule.allowed) {
 		p->counters.host_dropped++;
+		host_worked(p, 0);
 		if (permit)
 			forbid(p, h, permit);
 	} else if (send_to(p, h, permit, &d) == -EAGAIN) {

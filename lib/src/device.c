@@ -3,12 +3,12 @@
 #include "device.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
+
+#include "foreign.h"
 
 void device_fault(struct plane *p, struct device *d, uint32_t queue, int rc, const char *why)
 {
@@ -16,10 +16,50 @@ void device_fault(struct plane *p, struct device *d, uint32_t queue, int rc, con
 	plane_event_text(p, CSVN_EVENT_DEVICE_FAULT, d->handle, queue << 16 | (uint32_t)-rc, why);
 }
 
-static void signal_now(struct plane *p, struct device *d, uint32_t queue)
+/* What a device is to be looked at again for: a queue, and one whose interrupt could not be sent. */
+#define AGAIN_QUEUE(queue) (1u << (queue))
+#define AGAIN_CALL(queue) (1u << (CSVN_QUEUES + (queue)))
+
+/* Give a device another turn in the thread, before that sleeps. */
+static void look_later(struct plane *p, struct device *d, uint32_t what)
+{
+	/* SAFETY: a device is in the list once, and there are no more than it has room for. */
+	if (!d->again)
+		p->again[p->again_count++] = d->handle;
+	d->again |= what;
+	if (!p->looks)
+		(void)eventfd_write(p->wake, 1);
+}
+
+void device_again(struct plane *p, struct device *d, uint32_t queue)
+{
+	look_later(p, d, AGAIN_QUEUE(queue));
+}
+
+static void forget_again(struct plane *p, const struct device *d)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < p->again_count; i++)
+		if (p->again[i] != d->handle)
+			p->again[kept++] = p->again[i];
+	p->again_count = kept;
+}
+
+static void call(struct plane *p, struct device *d, uint32_t queue)
+{
+	int fd = d->queues[queue].call, rc = fd < 0 ? -EBADF : interrupter_signal(&p->interrupter, fd);
+
+	if (rc == 0)
+		p->counters.calls++;
+	if (rc == -EAGAIN)
+		look_later(p, d, AGAIN_CALL(queue));
+}
+
+void device_interrupt(struct plane *p, struct device *d, uint32_t queue)
 {
 	if (virtqueue_signal(&d->queues[queue]))
-		p->counters.calls++;
+		call(p, d, queue);
 }
 
 void device_signal(struct plane *p, struct device *d, uint32_t queue)
@@ -31,7 +71,7 @@ void device_signal(struct plane *p, struct device *d, uint32_t queue)
 		p->held[p->held_count++] = d->handle;
 		d->held = true;
 	} else {
-		signal_now(p, d, queue);
+		device_interrupt(p, d, queue);
 	}
 }
 
@@ -47,8 +87,8 @@ int csvn_signals(int plane, uint32_t hold)
 		if (!d)
 			continue;
 		d->held = false;
-		signal_now(p, d, CSVN_QUEUE_CONTROL);
-		signal_now(p, d, CSVN_QUEUE_EVENT);
+		device_interrupt(p, d, CSVN_QUEUE_CONTROL);
+		device_interrupt(p, d, CSVN_QUEUE_EVENT);
 	}
 	p->held_count = 0;
 	p->holding = hold != 0;
@@ -56,21 +96,8 @@ int csvn_signals(int plane, uint32_t hold)
 	return 0;
 }
 
-void device_kicked(struct plane *p, struct device *d, uint32_t queue)
+static void look_at(struct plane *p, struct device *d, uint32_t queue)
 {
-	struct virtqueue *q = &d->queues[queue];
-	uint64_t ignored;
-	ssize_t n;
-
-	if (q->kick < 0)
-		return;
-	/* The front-end may have sent any descriptor: one that cannot be read empty is not to keep the thread busy. */
-	n = read(q->kick, &ignored, sizeof(ignored));
-	if (n == 0 || (n < 0 && errno != EAGAIN)) {
-		watch_drop(p, &d->kicks[queue]);
-		device_fault(p, d, queue, -EIO, "kick descriptor cannot be read");
-		return;
-	}
 	switch (queue) {
 	case CSVN_QUEUE_CONTROL:
 		control_kicked(p, d);
@@ -87,6 +114,36 @@ void device_kicked(struct plane *p, struct device *d, uint32_t queue)
 	}
 }
 
+void device_kicked(struct plane *p, struct device *d, uint32_t queue)
+{
+	struct virtqueue *q = &d->queues[queue];
+	int rc;
+
+	if (q->kick < 0)
+		return;
+	/* One that cannot be read empty is not to keep the thread busy. */
+	rc = foreign_take(q->kick);
+	if (rc < 0) {
+		watch_drop(p, &d->kicks[queue]);
+		device_fault(p, d, queue, rc, "kick descriptor cannot be read");
+		return;
+	}
+	look_at(p, d, queue);
+}
+
+void device_turn(struct plane *p, struct device *d)
+{
+	uint32_t again = d->again;
+
+	d->again = 0;
+	for (uint32_t queue = 0; queue < CSVN_QUEUES; queue++) {
+		if (again & AGAIN_QUEUE(queue))
+			look_at(p, d, queue);
+		if (again & AGAIN_CALL(queue))
+			call(p, d, queue);
+	}
+}
+
 void device_resume(struct plane *p, struct device *d)
 {
 	if (d->stalled) {
@@ -97,9 +154,8 @@ void device_resume(struct plane *p, struct device *d)
 
 static void stop_queue(struct plane *p, struct device *d, uint32_t queue)
 {
-
 	/* An interrupt that is held would find a queue that has forgotten what it is for. */
-	signal_now(p, d, queue);
+	device_interrupt(p, d, queue);
 	watch_drop(p, &d->kicks[queue]);
 	if (queue == CSVN_QUEUE_CONTROL) {
 		d->stalled = false;
@@ -118,6 +174,7 @@ void device_destroy(struct plane *p, struct device *d)
 		stop_queue(p, d, i);
 		(void)virtqueue_stop(&d->queues[i]);
 	}
+	forget_again(p, d);
 	doorbell_forget(p, d);
 	route_table_free(&d->routes);
 	memory_unmap(&d->memory);
@@ -203,10 +260,17 @@ int csvn_device_memory(int plane, int device, const struct csvn_region *regions,
 	return rc;
 }
 
-/* The file's flags are the front-end's too, but it does not block on eventfds; and whatever it sent must not block us. */
-static int never_block(int fd)
+static bool is_eventfd(int fd)
 {
-	return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+	return foreign_kind(fd) == FOREIGN_EVENTFD;
+}
+
+static void close_setup(const struct csvn_queue_setup *setup)
+{
+	if (setup->kick >= 0)
+		foreign_close(setup->kick);
+	if (setup->call >= 0)
+		foreign_close(setup->call);
 }
 
 static int start_queue(struct plane *p, struct device *d, const struct csvn_queue_setup *setup)
@@ -218,6 +282,10 @@ static int start_queue(struct plane *p, struct device *d, const struct csvn_queu
 		stop_queue(p, d, setup->index);
 		(void)virtqueue_stop(q);
 	}
+	if (!is_eventfd(setup->kick) || (setup->call >= 0 && !is_eventfd(setup->call))) {
+		close_setup(setup);
+		return -EBADF;
+	}
 	rc = virtqueue_start(q, &d->memory, setup);
 	if (rc < 0)
 		return rc;
@@ -227,14 +295,10 @@ static int start_queue(struct plane *p, struct device *d, const struct csvn_queu
 			rc = -ENOMEM;
 	}
 	if (rc == 0)
-		rc = never_block(q->kick);
-	if (rc == 0 && q->call >= 0)
-		rc = never_block(q->call);
-	if (rc == 0)
 		rc = watch_for(p, &d->kicks[setup->index], q->kick, EPOLLIN);
 	if (rc == 0) {
 		/* What came before the start is looked at now. */
-		(void)eventfd_write(q->kick, 1);
+		device_again(p, d, setup->index);
 		return 0;
 	}
 	stop_queue(p, d, setup->index);
@@ -251,10 +315,7 @@ int csvn_queue_start(int plane, int device, const struct csvn_queue_setup *setup
 	if (d && setup->index < CSVN_QUEUES) {
 		rc = start_queue(p, d, setup);
 	} else {
-		if (setup->kick >= 0)
-			close(setup->kick);
-		if (setup->call >= 0)
-			close(setup->call);
+		close_setup(setup);
 	}
 	if (p)
 		plane_leave(p);
@@ -267,18 +328,19 @@ int csvn_queue_set_call(int plane, int device, uint32_t queue, int fd)
 	struct device *d = p ? handle_get(&p->devices, device) : NULL;
 	int rc = d ? -EINVAL : -EBADF;
 
-	if (d && queue < CSVN_QUEUES && d->queues[queue].running && (fd < 0 || never_block(fd) == 0)) {
+	if (d && queue < CSVN_QUEUES && d->queues[queue].running)
+		rc = fd < 0 || is_eventfd(fd) ? 0 : -EBADF;
+	if (rc == 0) {
 		struct virtqueue *q = &d->queues[queue];
 
 		if (q->call >= 0)
-			close(q->call);
+			foreign_close(q->call);
 		q->call = fd;
 		/* An interrupt may have gone to the old descriptor. */
 		if (fd >= 0)
-			(void)eventfd_write(fd, 1);
-		rc = 0;
+			call(p, d, queue);
 	} else if (fd >= 0) {
-		close(fd);
+		foreign_close(fd);
 	}
 	if (p)
 		plane_leave(p);

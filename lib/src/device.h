@@ -41,6 +41,7 @@ struct device {
 	bool stalled; /* the control queue waits for room for events */
 	bool touched; /* wakes are due: on the list of a doorbell batch */
 	bool held; /* interrupts are due: in plane->held */
+	uint32_t again; /* what is looked at in its next turn: 0, or it is in plane->again */
 	uint16_t control_generation; /* of tickets */
 	struct pending_request *requests; /* VIRTQUEUE_SIZE_MAX of them */
 	struct route_table routes;
@@ -50,9 +51,15 @@ struct device {
 };
 
 void device_kicked(struct plane *p, struct device *d, uint32_t queue);
+/* Look at a queue again, in this device's next turn in the thread, after the others'. */
+void device_again(struct plane *p, struct device *d, uint32_t queue);
+/* What was to be looked at again. It is not in plane->again any more. */
+void device_turn(struct plane *p, struct device *d);
 void device_resume(struct plane *p, struct device *d);
 void device_destroy(struct plane *p, struct device *d);
-/* Interrupt the driver for what a queue was given, if it wants that: at once, or when the plane holds interrupts no more. */
+/* Interrupt the driver for what a queue was given, if it wants that. */
+void device_interrupt(struct plane *p, struct device *d, uint32_t queue);
+/* The same, or when the plane holds interrupts no more. */
 void device_signal(struct plane *p, struct device *d, uint32_t queue);
 /* A queue is broken: say so, once. */
 void device_fault(struct plane *p, struct device *d, uint32_t queue, int rc, const char *why);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Doorbells in, wakes out. A doorbell of a circuit puts a wake of the peer's end on the peer's list, once however
- * often it is rung; the list is written to the peer's wake queue as its driver has buffers there. A device's turn is
- * bounded, so that one that rings all the time does not keep the others waiting.
+ * often it is rung; the list is written to the peer's wake queue as its driver has buffers there. A host circuit is put on the
+ * list of those that are rung for, once as well, and has a turn of the pump when the doorbells are taken. A device's turn is
+ * bounded, so that one that rings all the time does not keep the others waiting: what is left has another, after theirs.
  */
 #include <errno.h>
-#include <sys/eventfd.h>
 
 #include "device.h"
 #include "datagram.h"
 
-#define BUFFERS_A_TURN 256u
+#define DOORBELLS_A_TURN 64u /* buffers */
+#define WAKES_A_TURN 256u
 #define TOUCHED_MAX 32u
 
 void wake_flush(struct plane *p, struct device *d)
@@ -18,14 +19,19 @@ void wake_flush(struct plane *p, struct device *d)
 	struct virtqueue *q = &d->queues[CSVN_QUEUE_WAKE];
 	const char *why = "";
 	struct chain chain;
+	uint32_t buffers = 0;
 	int rc = 0;
 
 	d->touched = false;
-	while (d->routes.due_head && q->running && !q->broken) {
+	while (d->routes.heads[ROUTES_DUE] && q->running && !q->broken) {
 		uint32_t ids[DOORBELL_IDS];
 		uint32_t count = 0, room;
 		struct route *r;
 
+		if (buffers++ == WAKES_A_TURN) {
+			device_again(p, d, CSVN_QUEUE_WAKE);
+			break;
+		}
 		rc = virtqueue_take(q, &d->memory, &chain, &why);
 		if (rc == 0 && virtqueue_rest(q))
 			continue;
@@ -37,7 +43,7 @@ void wake_flush(struct plane *p, struct device *d)
 			rc = -EPROTO;
 			break;
 		}
-		while (count < room && count < DOORBELL_IDS && (r = route_next_due(&d->routes)))
+		while (count < room && count < DOORBELL_IDS && (r = route_next(&d->routes, ROUTES_DUE)))
 			ids[count++] = r->id;
 		if (chain_write(&chain, &d->memory, ids, count * (uint32_t)sizeof(ids[0])) < 0) {
 			why = "buffer on the wake queue is outside guest memory";
@@ -49,8 +55,8 @@ void wake_flush(struct plane *p, struct device *d)
 	}
 	if (rc < 0)
 		device_fault(p, d, CSVN_QUEUE_WAKE, rc, why);
-	else if (virtqueue_signal(q))
-		p->counters.calls++;
+	else
+		device_interrupt(p, d, CSVN_QUEUE_WAKE);
 }
 
 struct touched {
@@ -73,10 +79,7 @@ static void ring(struct plane *p, struct device *d, uint32_t id, struct touched 
 
 	if (from && from->peer < 0) {
 		p->counters.doorbells++;
-		if (from->peer == ROUTE_HOST_STREAM)
-			host_doorbell(p, from->host);
-		else
-			datagram_doorbell(p, from->host);
+		route_list(&d->routes, ROUTES_RUNG, from);
 		return;
 	}
 	peer = from ? handle_get(&p->devices, from->peer) : NULL;
@@ -87,7 +90,7 @@ static void ring(struct plane *p, struct device *d, uint32_t id, struct touched 
 		p->counters.strays++;
 		return;
 	}
-	route_due(&peer->routes, to);
+	route_list(&peer->routes, ROUTES_DUE, to);
 	if (peer->touched)
 		return;
 	if (t->count == TOUCHED_MAX)
@@ -96,14 +99,15 @@ static void ring(struct plane *p, struct device *d, uint32_t id, struct touched 
 	t->devices[t->count++] = peer;
 }
 
-static int take_doorbells(struct plane *p, struct device *d, struct touched *t, const char **why)
+/* 1: there may be more than `left` had room for. */
+static int take_doorbells(struct plane *p, struct device *d, struct touched *t, uint32_t *left, const char **why)
 {
 	struct virtqueue *q = &d->queues[CSVN_QUEUE_DOORBELL];
 	uint32_t ids[DOORBELL_IDS];
 	struct chain chain;
 	int rc;
 
-	for (uint32_t n = 0; n < BUFFERS_A_TURN; n++) {
+	for (; *left; --*left) {
 		rc = virtqueue_take(q, &d->memory, &chain, why);
 		if (rc <= 0)
 			return rc;
@@ -123,26 +127,42 @@ static int take_doorbells(struct plane *p, struct device *d, struct touched *t, 
 	return 1;
 }
 
+/* Those that were rung for have a turn each, as long as this device's lasts. True: some are left. */
+static bool pump_rung(struct plane *p, struct device *d, uint64_t end)
+{
+	struct route *r;
+
+	while (p->work < end && (r = route_next(&d->routes, ROUTES_RUNG))) {
+		p->work++;
+		if (r->peer == ROUTE_HOST_STREAM)
+			host_doorbell(p, r->host);
+		if (r->peer == ROUTE_HOST_DATAGRAM)
+			datagram_doorbell(p, r->host);
+	}
+	return d->routes.heads[ROUTES_RUNG] != 0;
+}
+
 void doorbell_kicked(struct plane *p, struct device *d)
 {
 	struct virtqueue *q = &d->queues[CSVN_QUEUE_DOORBELL];
 	struct touched touched = { .count = 0 };
+	uint64_t end = p->work + TURN_WORK;
+	uint32_t left = DOORBELLS_A_TURN;
 	const char *why = "";
+	bool more;
 	int rc;
 
 	do {
-		rc = take_doorbells(p, d, &touched, &why);
-	} while (rc == 0 && virtqueue_rest(q));
-	flush_touched(p, &touched);
-	if (rc < 0) {
+		rc = take_doorbells(p, d, &touched, &left, &why);
+		flush_touched(p, &touched);
+		more = pump_rung(p, d, end);
+	} while (rc == 0 && !more && virtqueue_rest(q));
+	if (rc > 0 || more)
+		device_again(p, d, CSVN_QUEUE_DOORBELL);
+	if (rc < 0)
 		device_fault(p, d, CSVN_QUEUE_DOORBELL, rc, why);
-		return;
-	}
-	/* More is there: after the others' turn. */
-	if (rc > 0)
-		(void)eventfd_write(q->kick, 1);
-	if (virtqueue_signal(q))
-		p->counters.calls++;
+	else
+		device_interrupt(p, d, CSVN_QUEUE_DOORBELL);
 }
 
 /* Forget a route of d, and its peer's back to it. */

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "foreign.h"
 
 static uint32_t padded(uint32_t bytes)
 {
@@ -33,7 +34,7 @@ static void close_descriptors(const struct event_queue *q)
 			continue;
 		memcpy(&m, q->bytes + at + sizeof(h), sizeof(m));
 		for (uint32_t i = 0; i < m.descriptors; i++)
-			close(m.fds[i]);
+			foreign_close(m.fds[i]);
 	}
 }
 

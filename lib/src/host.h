@@ -15,6 +15,16 @@
 #include "plane.h"
 #include "rest.h"
 
+/* Work of the pumps, counted in calls of sockets: by so much a turn is bounded. A call that moves much is as much work as several. */
+#define TURN_WORK 64u
+#define WORK_BYTES (16u << 10)
+#define TURN_BYTES (TURN_WORK * WORK_BYTES) /* in one call, at most */
+
+static inline void host_worked(struct plane *p, size_t bytes)
+{
+	p->work += 1 + bytes / WORK_BYTES;
+}
+
 struct host_arena {
 	int handle;
 	uint8_t *memory;
@@ -38,6 +48,7 @@ struct host_circuit {
 	int device; /* the guest's */
 	uint32_t id;
 	bool guest_closed; /* TypeScript said so: what the guest has sent is final */
+	bool limited; /* and its peer is waited for no longer than ORPHAN_MS */
 	bool lied; /* its tail was one that cannot be, then */
 	bool hung; /* the socket has hung up, and has nothing to tell unasked any more */
 	int error; /* BROKEN: what broke it */
@@ -87,6 +98,12 @@ void host_connection_destroy(struct plane *p, struct host_connection *c);
 void host_reset_socket(int fd);
 /* host_options.c */
 void host_set_options(int fd, const struct csvn_options *o);
+/*
+ * Nobody is there any more who would end a connection whose peer takes nothing: it ends by itself when that has lasted for ORPHAN_MS, or for as long as
+ * the guest has chosen, if that is less.
+ */
+#define ORPHAN_MS (5u * 60 * 1000)
+void host_limit_wait(int fd);
 void host_circuit_destroy(struct plane *p, struct host_circuit *h);
 void host_arena_destroy(struct plane *p, struct host_arena *a);
 void host_listener_destroy(struct plane *p, struct host_listener *l);

@@ -167,7 +167,7 @@ void host_wake(struct plane *p, int device, uint32_t id)
 
 	if (!r)
 		return;
-	route_due(&d->routes, r);
+	route_list(&d->routes, ROUTES_DUE, r);
 	wake_flush(p, d);
 }
 

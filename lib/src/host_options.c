@@ -117,6 +117,16 @@ void host_set_options(int fd, const struct csvn_options *o)
 		set_congestion(fd, o);
 }
 
+void host_limit_wait(int fd)
+{
+	unsigned int chosen = 0;
+	socklen_t bytes = sizeof(chosen);
+
+	(void)getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &chosen, &bytes); /* it cannot fail */
+	if (chosen == 0 || chosen > ORPHAN_MS)
+		set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ORPHAN_MS);
+}
+
 int csvn_host_options(int plane, int circuit, const uint8_t *options, uint32_t bytes)
 {
 	struct plane *p = plane_enter(plane);
@@ -129,6 +139,8 @@ int csvn_host_options(int plane, int circuit, const uint8_t *options, uint32_t b
 	if (h && h->fd >= 0 && bytes == sizeof(o)) {
 		memcpy(&o, options, sizeof(o));
 		host_set_options(h->fd, &o);
+		if (h->limited)
+			host_limit_wait(h->fd);
 	}
 	plane_leave(p);
 	return !h ? -EBADF : bytes == sizeof(o) ? 0 : -EINVAL;

@@ -8,13 +8,15 @@
 #include <spawn.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "csvn/keep.h"
 
-static const uint32_t reply_offset[KEEP_REPLIES] = { 0, 16, 32, 64, 512 };
+/* Where each known answer is in replies[], and what is behind the last. */
+static const uint32_t reply_offset[KEEP_REPLIES + 1] = { 0, 16, 32, 64, 512, sizeof(((struct keep_slot *)0)->replies) };
 
 static struct keep_slot *slot_of(const struct plane *p, const struct session *s)
 {
@@ -23,29 +25,67 @@ static struct keep_slot *slot_of(const struct plane *p, const struct session *s)
 	return p->standin >= 0 && i < KEEP_SLOTS ? (void *)(p->keep_table + (size_t)i * KEEP_SLOT_BYTES) : NULL;
 }
 
-/* The stand-in may have died: then this switch has none. It never blocks: the stand-in does nothing but read. */
-static void order(struct plane *p, enum keep_order what, uint32_t slot, int fd)
+/* What is written after this is not there before what was written earlier. The kernel ends a process between two instructions. */
+static void in_order(void)
 {
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* The order that makes true for the stand-in what is true of a slot. False: it cannot be given now. */
+static bool tell(struct plane *p, uint32_t i)
+{
+	struct session *s = i < p->sessions.capacity ? p->sessions.slots[i].object : NULL;
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	struct keep_message m = { what, slot };
+	struct keep_message m = { .order = KEEP_DROP, .slot = i };
 	struct iovec iov = { &m, sizeof(m) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
+	if (s && s->slot) {
 		struct cmsghdr *c;
 
+		m.order = KEEP_ADD;
+		m.generation = s->slot->generation;
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
 		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+		memcpy(CMSG_DATA(c), &s->front.fd, sizeof(int));
 	}
-	(void)sendmsg(p->standin, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* It may have died: then this switch has none. */
+	return sendmsg(p->standin, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EPIPE || errno == ECONNRESET;
+}
+
+static void set_due(struct plane *p, uint32_t i, bool due)
+{
+	uint64_t bit = 1ull << i % 64;
+	bool was = p->keep_due[i / 64] & bit;
+
+	p->keep_due[i / 64] = due ? p->keep_due[i / 64] | bit : p->keep_due[i / 64] & ~bit;
+	p->keep_dues += due - was;
+}
+
+static void order(struct plane *p, uint32_t i)
+{
+	set_due(p, i, !tell(p, i));
+	/* The thread is to see to it. */
+	if (p->keep_dues && !p->looks)
+		(void)eventfd_write(p->wake, 1);
+}
+
+void keep_tick(struct plane *p)
+{
+	for (uint32_t i = 0; i < KEEP_SLOTS && p->keep_dues; i++) {
+		if (!(p->keep_due[i / 64] >> i % 64 & 1))
+			continue;
+		if (!tell(p, i))
+			return;
+		set_due(p, i, false);
+	}
 }
 
 void keep_add(struct plane *p, struct session *s)
@@ -54,79 +94,101 @@ void keep_add(struct plane *p, struct session *s)
 	if (!s->slot)
 		return;
 	memset(s->slot, 0, sizeof(*s->slot));
-	order(p, KEEP_ADD, handle_index(s->handle), s->front.fd);
+	s->front.reading = &s->slot->reading;
+	in_order();
+	if (++p->keep_generation == 0)
+		p->keep_generation = 1;
+	__atomic_store_n(&s->slot->generation, p->keep_generation, __ATOMIC_RELEASE);
+	order(p, handle_index(s->handle));
 }
 
 void keep_drop(struct plane *p, struct session *s)
 {
-	if (s->slot && p->standin >= 0)
-		order(p, KEEP_DROP, handle_index(s->handle), -1);
+	if (!s->slot)
+		return;
+	__atomic_store_n(&s->slot->generation, 0, __ATOMIC_RELEASE);
 	s->slot = NULL;
+	s->front.reading = &s->front.own;
+	order(p, handle_index(s->handle));
 }
 
-static void become(struct keep_slot *slot, enum keep_state state)
-{
-	/* What the state says is there before it. */
-	atomic_signal_fence(memory_order_seq_cst);
-	__atomic_store_n(&slot->state, state, __ATOMIC_RELEASE);
-}
-
-void keep_before_read(struct session *s)
+bool keep_passing(struct session *s)
 {
 	struct keep_slot *slot = s->slot;
-	uint32_t header[3];
+	uint32_t number;
 
-	if (!slot || s->front.have ||
-	    recv(s->front.fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT) != (ssize_t)sizeof(header))
-		return;
-	slot->have = 0;
-	memcpy(slot->header, header, sizeof(header));
-	become(slot, KEEP_READING);
-}
-
-void keep_after_read(struct session *s, int rc)
-{
-	struct keep_slot *slot = s->slot;
-
-	if (!slot || rc < 0)
-		return;
-	if (rc == 0) {
-		slot->have = s->front.have;
-		memcpy(slot->header, s->front.header, sizeof(slot->header));
-		become(slot, s->front.have ? KEEP_READING : slot->state);
-		return;
+	if (!slot || !keep_wants_reply(s->front.header, s->front.payload, &slot->acknowledges))
+		return false;
+	number = keep_asked(&slot->reading);
+	/* Nobody asks so much without an answer who is worth to be answered when this process is gone. */
+	if (((number - slot->answered) & KEEP_NUMBERS) >= KEEP_ASKED) {
+		__atomic_store_n(&slot->generation, 0, __ATOMIC_RELEASE);
+		return false;
 	}
-	memcpy(slot->header, s->front.header, sizeof(slot->header));
-	memcpy(slot->payload, s->front.payload, sizeof(slot->payload));
-	become(slot, keep_wants_reply(slot->header) ? KEEP_TAKEN : KEEP_IDLE);
+	memcpy(slot->asked[number % KEEP_ASKED].header, s->front.header, KEEP_HEADER);
+	memcpy(&slot->asked[number % KEEP_ASKED].first, s->front.payload, sizeof(uint32_t));
+	in_order();
+	return true;
 }
 
-void keep_sent(struct session *s, const uint8_t *bytes, uint32_t count)
+static void keep_reply(struct keep_slot *slot, uint32_t request, const uint8_t *payload, uint32_t bytes)
+{
+	int known = keep_reply_of(request);
+
+	if (known < 0 || bytes > reply_offset[known + 1] - reply_offset[known])
+		return;
+	slot->reply[known].size = 0;
+	in_order();
+	slot->reply[known].offset = reply_offset[known];
+	memcpy(slot->replies + reply_offset[known], payload, bytes);
+	in_order();
+	slot->reply[known].size = bytes;
+}
+
+struct mmsghdr *keep_answering(struct session *s, const uint8_t *bytes, uint32_t count)
 {
 	struct keep_slot *slot = s->slot;
-	uint32_t header[3];
-	int known;
+	uint32_t header[3], number, end;
 
-	if (!slot || count < sizeof(header))
-		return;
+	if (!slot || count < KEEP_HEADER)
+		return NULL;
 	memcpy(header, bytes, sizeof(header));
-	known = keep_reply_of(header[0]);
-	count -= (uint32_t)sizeof(header);
-	if (known >= 0 && count <= (known + 1 < KEEP_REPLIES ? reply_offset[known + 1] : sizeof(slot->replies)) -
-					   reply_offset[known]) {
-		slot->reply[known].offset = reply_offset[known];
-		memcpy(slot->replies + reply_offset[known], bytes + sizeof(header), count);
-		slot->reply[known].size = count;
+	keep_reply(slot, header[0], bytes + KEEP_HEADER, count - KEEP_HEADER);
+	/* What was asked earlier and is not answered by now will not be. */
+	end = keep_asked(&slot->reading);
+	for (number = slot->answered; number != end; number = (number + 1) & KEEP_NUMBERS) {
+		if (slot->asked[number % KEEP_ASKED].header[0] != header[0])
+			continue;
+		slot->answer.moved.msg_len = 0;
+		in_order();
+		slot->answer_bytes = count;
+		slot->answer.before = number;
+		in_order();
+		return &slot->answer.moved;
 	}
-	become(slot, KEEP_IDLE);
+	return NULL;
+}
+
+void keep_answered(struct session *s, const struct mmsghdr *noted)
+{
+	if (s->slot && noted)
+		__atomic_store_n(&s->slot->answered, (s->slot->answer.before + 1) & KEEP_NUMBERS, __ATOMIC_RELEASE);
 }
 
 void keep_end(struct plane *p)
 {
+	struct session *s;
+
 	if (p->standin < 0)
 		return;
+	handle_for_each(&p->sessions, i, s) {
+		s->handed_over = s->slot != NULL;
+		s->slot = NULL;
+		s->front.reading = &s->front.own;
+	}
 	close(p->standin);
 	p->standin = -1;
+	p->keep_dues = 0;
 	munmap(p->keep_table, (size_t)KEEP_SLOTS * KEEP_SLOT_BYTES);
 }
 
@@ -139,10 +201,8 @@ int csvn_standin_hand_over(int plane)
 		return -EBADF;
 	if (p->standin >= 0) {
 		/* Two that read from one connection would each have half. */
-		handle_for_each(&p->sessions, i, s) {
-			watch_drop(p, &s->front_watch);
-			s->ended = true;
-		}
+		handle_for_each(&p->sessions, i, s)
+			session_rest(p, s);
 		keep_end(p);
 	}
 	plane_leave(p);

@@ -114,7 +114,7 @@ int look_wait(struct plane *p, struct look *l, struct epoll_event *ready, int mo
 	bool due = false;
 	int n = 0;
 
-	if (!l->due)
+	if (!l->due || timeout == 0)
 		return epoll_wait(p->epoll, ready, most, timeout);
 	began = nanoseconds();
 	length = csvn_spin_begin(&l->spin, LOOK_MAX_NS);

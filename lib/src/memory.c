@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Only memory that cannot shrink is mapped (memfds with F_SEAL_SHRINK, as QEMU's memory-backend-memfd makes them): a
- * front-end that truncates its file would otherwise kill the switch by SIGBUS.
+ * front-end that truncates its file would otherwise kill the switch by SIGBUS. So would one that punches a hole into huge pages while there are none
+ * left: those are not mapped either, however they are sealed.
  */
 #define _GNU_SOURCE
 #include "memory.h"
@@ -10,8 +11,23 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
+
+/* Not before its seals are asked for: only a file that has some answers by itself. st_blksize is no sign, ordinary memory may be in huge pages too. */
+static int check_file(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct statfs fs;
+
+	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+		return -EPERM;
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	return fs.f_type == TMPFS_MAGIC ? 0 : -EOPNOTSUPP;
+}
 
 static int map_region(struct memory_region *r, const struct csvn_region *in)
 {
@@ -19,18 +35,18 @@ static int map_region(struct memory_region *r, const struct csvn_region *in)
 	uint64_t start = in->offset & ~(page - 1);
 	uint64_t lead = in->offset - start;
 	struct stat st;
-	int seals;
+	int rc;
 
 	if (in->size == 0 || in->size > UINT64_MAX - in->guest || in->size > UINT64_MAX - in->user ||
 	    in->size > UINT64_MAX - in->offset)
 		return -EINVAL;
+	rc = check_file(in->fd);
+	if (rc < 0)
+		return rc;
 	if (fstat(in->fd, &st) < 0)
 		return -errno;
 	if (st.st_size < 0 || (uint64_t)st.st_size < in->offset + in->size)
 		return -ERANGE;
-	seals = fcntl(in->fd, F_GET_SEALS);
-	if (seals < 0 || !(seals & F_SEAL_SHRINK))
-		return -EPERM;
 	r->mapping = mmap(NULL, in->size + lead, PROT_READ | PROT_WRITE, MAP_SHARED, in->fd, (off_t)start);
 	if (r->mapping == MAP_FAILED)
 		return -errno;
@@ -88,7 +104,8 @@ int memory_same(const struct memory *m, const struct csvn_region *regions, uint3
 		const struct memory_region *r = &m->regions[i];
 		struct stat st;
 
-		if (fstat(regions[i].fd, &st) < 0 || st.st_dev != r->device || st.st_ino != r->inode)
+		if (check_file(regions[i].fd) < 0 || fstat(regions[i].fd, &st) < 0 || st.st_dev != r->device ||
+		    st.st_ino != r->inode)
 			return 0;
 		if (r->guest != regions[i].guest || r->user != regions[i].user || r->size != regions[i].size ||
 		    r->offset != regions[i].offset)

@@ -40,11 +40,6 @@ static uint64_t hash(const struct csvn_host_address *a)
 	return mix(mix(ip[0] | 1, 0x9e3779b97f4a7c15u) ^ ip[0], ip[1] ^ 0xd6e8feb86659fd93u);
 }
 
-static bool same_address(const struct csvn_host_address *a, const struct csvn_host_address *b)
-{
-	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
-}
-
 static uint32_t *guest_bucket(const struct permit_table *t, const struct csvn_host_address *a)
 {
 	return &t->guest[hash(a) & (t->capacity - 1)];
@@ -66,7 +61,7 @@ void permit_table_free(struct permit_table *t)
 struct permit *permit_by_guest(const struct permit_table *t, const struct csvn_host_address *a)
 {
 	for (uint32_t at = t->count ? *guest_bucket(t, a) : 0; at; at = t->permits[at - 1].next_guest)
-		if (same_address(&t->permits[at - 1].rule.guest, a))
+		if (address_same(&t->permits[at - 1].rule.guest, a))
 			return &t->permits[at - 1];
 	return NULL;
 }
@@ -78,7 +73,7 @@ struct permit *permit_by_actual(const struct permit_table *t, const struct csvn_
 	for (uint32_t at = t->count ? *actual_bucket(t, a) : 0; at; at = t->permits[at - 1].next_actual) {
 		struct permit *permit = &t->permits[at - 1];
 
-		if (!same_address(&permit->rule.actual, a))
+		if (!address_same(&permit->rule.actual, a))
 			continue;
 		if (permit->rule.allowed)
 			return permit;

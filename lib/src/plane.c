@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "device.h"
@@ -17,7 +18,8 @@
 #include "session.h"
 
 #define TICK_MS 1000
-#define BATCH 64 /* descriptors handled under one hold of the lock */
+#define BATCH 64 /* descriptors handled between two looks at what else there is */
+#define PATIENCE_NS 200000u /* of those who wait for the lock, while the thread has turns to give */
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t registry_idle = PTHREAD_COND_INITIALIZER;
@@ -32,8 +34,11 @@ struct plane *plane_enter(int handle)
 	if (p)
 		p->users++;
 	pthread_mutex_unlock(&registry_lock);
-	if (p)
+	if (p) {
+		pthread_mutex_lock(&p->next);
 		pthread_mutex_lock(&p->lock);
+		pthread_mutex_unlock(&p->next);
+	}
 	return p;
 }
 
@@ -119,10 +124,70 @@ static void dispatch(struct plane *p, uint64_t data, uint32_t events)
 	}
 }
 
+static uint64_t nanoseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Has somebody waited for the lock for long? since: when it was first seen that somebody waits, or 0. */
+static bool is_waited_for(struct plane *p, uint64_t *since)
+{
+	uint64_t now;
+
+	if (pthread_mutex_trylock(&p->next) == 0) {
+		pthread_mutex_unlock(&p->next);
+		*since = 0;
+		return false;
+	}
+	now = nanoseconds();
+	if (!*since)
+		*since = now;
+	return now - *since >= PATIENCE_NS;
+}
+
+/* The thread takes the lock, after those who have waited for long. */
+static void lock_after_others(struct plane *p, uint64_t *since)
+{
+	if (!is_waited_for(p, since)) {
+		pthread_mutex_lock(&p->lock);
+		return;
+	}
+	pthread_mutex_lock(&p->next);
+	pthread_mutex_lock(&p->lock);
+	pthread_mutex_unlock(&p->next);
+	*since = 0;
+}
+
+/* Between two turns: those who have waited for long go first. */
+static void let_in(struct plane *p, uint64_t *since)
+{
+	if (!is_waited_for(p, since))
+		return;
+	pthread_mutex_unlock(&p->lock);
+	lock_after_others(p, since);
+}
+
+/* Each device that is to be looked at again has a turn; those that want one more have it after the others' descriptors. */
+static void give_turns(struct plane *p, uint64_t *since)
+{
+	for (uint32_t left = p->again_count; left && p->again_count; left--) {
+		struct device *d = handle_get(&p->devices, p->again[0]);
+
+		memmove(p->again, p->again + 1, --p->again_count * sizeof(p->again[0]));
+		if (d)
+			device_turn(p, d);
+		let_in(p, since);
+	}
+}
+
 static void *run(void *arg)
 {
 	struct plane *p = arg;
 	struct epoll_event ready[BATCH];
+	uint64_t since = 0;
 	struct look look;
 	bool closing = false;
 	int timeout = -1;
@@ -132,15 +197,20 @@ static void *run(void *arg)
 	while (!closing) {
 		int n = look_wait(p, &look, ready, BATCH, timeout);
 
-		pthread_mutex_lock(&p->lock);
+		lock_after_others(p, &since);
 		p->looks = true;
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
 			dispatch(p, ready[i].data.u64, ready[i].events);
+			let_in(p, &since);
+		}
+		give_turns(p, &since);
 		if (p->incomplete)
 			session_tick(p);
 		if (p->resting)
 			rest_tick(p);
-		timeout = p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
+		if (p->keep_dues)
+			keep_tick(p);
+		timeout = p->again_count ? 0 : p->keep_dues ? KEEP_MS : p->resting ? REST_MS : p->incomplete ? TICK_MS : -1;
 		closing = p->closing;
 		look_batch(p, &look);
 		p->looks = false;
@@ -198,7 +268,9 @@ static void destroy(struct plane *p)
 		close(p->wake);
 	if (p->bell >= 0)
 		close(p->bell);
+	interrupter_close(&p->interrupter);
 	pthread_mutex_destroy(&p->lock);
+	pthread_mutex_destroy(&p->next);
 	free(p);
 }
 
@@ -226,6 +298,7 @@ int csvn_plane_open(uint32_t event_bytes)
 	if (!p)
 		return -ENOMEM;
 	pthread_mutex_init(&p->lock, NULL);
+	pthread_mutex_init(&p->next, NULL);
 	handle_table_init(&p->listeners, LISTENERS_MAX);
 	handle_table_init(&p->sessions, SESSIONS_MAX);
 	handle_table_init(&p->devices, DEVICES_MAX);
@@ -236,10 +309,12 @@ int csvn_plane_open(uint32_t event_bytes)
 	handle_table_init(&p->host_connections, HOST_CIRCUITS_MAX);
 	watch_init(&p->wake_watch, WATCHED_WAKE, 0, 0);
 	p->epoch = 1;
-	p->bell = p->standin = -1;
+	p->bell = p->standin = p->interrupter.file = -1;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = p->epoll < 0 || p->wake < 0 ? -errno : event_queue_init(&p->events, event_bytes);
+	if (rc == 0)
+		rc = interrupter_open(&p->interrupter);
 	if (rc == 0)
 		rc = watch_for(p, &p->wake_watch, p->wake, EPOLLIN);
 	if (rc == 0)

@@ -6,6 +6,9 @@
  * Locking: plane->lock guards everything in it. The thread holds it while it handles a batch of what epoll gave,
  * callers from TypeScript while they change or complete something; neither does anything under it that can block. So a
  * response goes from TypeScript straight to the guest, without a hop to the thread.
+ *
+ * A thread that is busy takes the lock again before whoever waits for it has woken up. So callers wait for plane->next first, and keep it until they
+ * have the lock; by that the thread sees that somebody waits, and when that lasts it lets them in before it goes on.
  */
 #ifndef CSVN_PLANE_H
 #define CSVN_PLANE_H
@@ -15,8 +18,10 @@
 #include <stdint.h>
 
 #include "csvn/abi.h"
+#include "csvn/circuit.h"
 #include "event_queue.h"
 #include "handle.h"
+#include "interrupt.h"
 #include "watch.h"
 
 #define PLANES_MAX 256u
@@ -32,14 +37,17 @@
 #define EVENT_BURST 128u
 
 struct plane {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock, next;
 	pthread_t thread;
 	int epoll;
-	int wake; /* eventfd: look at stalled and closing */
+	int wake; /* eventfd: look at stalled, again and closing */
 	struct watch wake_watch;
 	int bell; /* unix socket to TypeScript, or -1 */
 	int standin; /* unix socket to the stand-in, or -1; see keep.h */
 	uint8_t *keep_table;
+	uint32_t keep_generation; /* of the last session's slot */
+	uint32_t keep_dues; /* slots of which it was not told all */
+	uint64_t keep_due[SESSIONS_MAX / 64];
 	bool closing;
 	bool parked; /* TypeScript waits for the bell */
 	bool stalled; /* something waits for room in events */
@@ -51,6 +59,11 @@ struct plane {
 	bool holding; /* interrupts of the devices in held wait for csvn_signals() */
 	uint32_t held_count;
 	int held[DEVICES_MAX];
+	uint8_t datagram[CSVN_DATAGRAM_MAX]; /* one that is being received: see datagram_receive.c */
+	uint64_t work; /* of the pumps, ever: see host.h */
+	struct interrupter interrupter;
+	uint32_t again_count;
+	int again[DEVICES_MAX]; /* those that have another turn before the thread sleeps */
 	bool looks; /* the thread is at work, and looks at what is in looked before it sleeps */
 	uint32_t looked_count;
 	int looked[LOOKED_MAX]; /* host circuits; see look.h */

@@ -8,7 +8,7 @@
  * the socket must.
  *
  *   guest -> socket: ring empty: armed for bytes; socket full: EPOLLOUT; guest's FIN and ring empty: shutdown(SHUT_WR);
- *                    guest CLOSED: the same as FIN, and nothing is read any more; guest's RESET: what is in the ring goes out as far as the
+ *                    guest CLOSED: the same as FIN, nothing is read any more, and a peer that takes nothing is not waited for for ever; guest's RESET: what is in the ring goes out as far as the
  *                    socket takes it, as TCP would have sent it by then, and the connection is reset
  *   socket -> guest: ring full: armed for room, and no EPOLLIN; socket empty: EPOLLIN; end of file: FIN; error: RESET
  *
@@ -17,7 +17,8 @@
  * ring. Until then what the guest sends is thrown away: it must not wait for a socket that takes nothing. How much it may send so without reading
  * is bounded, and that is no worse than TCP, where a peer that does not read has received but a window.
  *
- * A turn moves at most TURN_BYTES, so that one circuit does not keep the others waiting; then epoll brings it back after the others.
+ * A turn of a direction is bounded, by bytes and by calls, since a guest may publish single bytes as fast as they are taken: so that one circuit does not keep
+ * the others waiting. Then epoll brings it back after them.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,14 +30,13 @@
 #include "host.h"
 #include "look.h"
 
-#define TURN_BYTES (1u << 20)
 #define DISCARDED_MAX (16u << 20)
 
 /* How a direction ended its turn. */
 enum outcome {
 	IDLE, /* the guest must move: armed, or looked at again before the thread sleeps */
 	BLOCKED, /* the socket must move */
-	MORE, /* the budget is used up */
+	MORE, /* the turn is used up */
 	ENDED, /* for good */
 	BROKE, /* the socket is dead: error says how */
 	ABORTED, /* the guest has reset the circuit */
@@ -80,11 +80,11 @@ static bool wait_for_bytes(struct plane *p, struct host_circuit *h, bool armed)
 
 static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *error)
 {
+	uint64_t end = p->work + TURN_WORK;
 	struct csvn_end *e = &h->end;
-	uint32_t budget = TURN_BYTES;
 	bool armed = false;
 
-	while (budget) {
+	while (p->work < end) {
 		/* The state before the tail: with FIN or RESET seen, the tail that is loaded next is final. */
 		uint32_t state = guest_state(h);
 		struct iovec iov[2];
@@ -109,9 +109,10 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 			armed = true;
 			continue;
 		}
-		wanted = ready < budget ? ready : budget;
+		wanted = ready < TURN_BYTES ? ready : TURN_BYTES;
 		msg.msg_iovlen = (size_t)ring_pieces(e->rx, e->size, e->head, wanted, iov);
 		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		host_worked(p, n > 0 ? (size_t)n : 0);
 		if (n < 0 && errno != EAGAIN) {
 			*error = errno;
 			return BROKE;
@@ -122,17 +123,17 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 		}
 		if (n < (ssize_t)wanted)
 			return state & CSVN_STATE_RESET ? ABORTED : BLOCKED;
-		budget -= (uint32_t)n;
 	}
 	return MORE;
 }
 
-/* In place of to_socket() once the connection is dead. */
+/* In place of to_socket() once the connection is dead. It costs nothing by the byte, but as much as the guest likes by the piece. */
 static enum outcome discard(struct plane *p, struct host_circuit *h)
 {
+	uint64_t end = p->work + TURN_WORK;
 	bool armed = false;
 
-	for (;;) {
+	while (p->work < end) {
 		uint32_t state = guest_state(h);
 		uint32_t ready;
 
@@ -143,24 +144,26 @@ static enum outcome discard(struct plane *p, struct host_circuit *h)
 		if (ready) {
 			take_bytes(p, h, ready);
 			h->discarded += ready;
+			host_worked(p, 0);
 		} else if (wait_for_bytes(p, h, armed)) {
 			armed = true;
 		} else {
 			return IDLE;
 		}
 	}
+	return MORE;
 }
 
 /* readable: epoll says that the socket has something, or was not asked. */
 static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool readable, int *error)
 {
+	uint64_t end = p->work + TURN_WORK;
 	struct csvn_end *e = &h->end;
-	uint32_t budget = TURN_BYTES;
 	bool armed = false;
 
 	if (!readable && !(guest_state(h) & CSVN_STATE_CLOSED))
 		return BLOCKED;
-	while (budget) {
+	while (p->work < end) {
 		struct iovec iov[2];
 		uint32_t room, wanted;
 		ssize_t n;
@@ -181,8 +184,9 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool re
 			armed = true;
 			continue;
 		}
-		wanted = room < budget ? room : budget;
+		wanted = room < TURN_BYTES ? room : TURN_BYTES;
 		n = readv(h->fd, iov, ring_pieces(e->tx, e->size, e->tail, wanted, iov));
+		host_worked(p, n > 0 ? (size_t)n : 0);
 		if (n < 0 && errno == EAGAIN)
 			return BLOCKED;
 		if (n < 0) {
@@ -198,7 +202,6 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool re
 			wake_guest(p, h);
 		if ((uint32_t)n < wanted)
 			return BLOCKED;
-		budget -= (uint32_t)n;
 	}
 	return MORE;
 }
@@ -209,6 +212,10 @@ static int move_both(struct plane *p, struct host_circuit *h, bool readable, uin
 	enum outcome out = ENDED, in = ENDED;
 	int error = 0;
 
+	if (!h->limited && guest_state(h) & CSVN_STATE_CLOSED) {
+		h->limited = true;
+		host_limit_wait(h->fd);
+	}
 	if (!h->write_ended)
 		out = to_socket(p, h, &error);
 	else if (guest_state(h) & CSVN_STATE_RESET)
@@ -248,8 +255,9 @@ static int move_rest(struct plane *p, struct host_circuit *h, uint32_t *events)
 		return EPROTO;
 	if (out == ABORTED || (in != IDLE && in != MORE))
 		return h->error;
-	if (in == MORE)
-		*events |= EPOLLIN;
+	/* A dead socket is ready for everything. */
+	if (in == MORE || out == MORE)
+		*events |= EPOLLIN | EPOLLOUT;
 	return 0;
 }
 

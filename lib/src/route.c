@@ -43,7 +43,7 @@ int route_set(struct route_table *t, uint32_t id, int peer, uint32_t peer_id)
 	r = &t->routes[slot];
 	if (r->used)
 		return -EEXIST;
-	/* A wake that was due to the slot's last user stays on the list, and is then one too many, which is allowed. */
+	/* What its last user is on a list for stays there, and is then a wake or a turn too many, which is allowed. */
 	r->id = id;
 	r->peer = peer;
 	r->peer_id = peer_id;
@@ -67,30 +67,30 @@ void route_drop(struct route_table *t, struct route *r)
 	t->count--;
 }
 
-void route_due(struct route_table *t, struct route *r)
+void route_list(struct route_table *t, enum route_list list, struct route *r)
 {
 	uint32_t slot = (uint32_t)(r - t->routes);
 
-	if (r->due)
+	if (r->listed[list])
 		return;
-	r->due = true;
-	r->next_due = 0;
-	if (t->due_tail)
-		t->routes[t->due_tail - 1].next_due = slot + 1;
+	r->listed[list] = true;
+	r->next[list] = 0;
+	if (t->tails[list])
+		t->routes[t->tails[list] - 1].next[list] = slot + 1;
 	else
-		t->due_head = slot + 1;
-	t->due_tail = slot + 1;
+		t->heads[list] = slot + 1;
+	t->tails[list] = slot + 1;
 }
 
-struct route *route_next_due(struct route_table *t)
+struct route *route_next(struct route_table *t, enum route_list list)
 {
-	while (t->due_head) {
-		struct route *r = &t->routes[t->due_head - 1];
+	while (t->heads[list]) {
+		struct route *r = &t->routes[t->heads[list] - 1];
 
-		t->due_head = r->next_due;
-		if (!t->due_head)
-			t->due_tail = 0;
-		r->due = false;
+		t->heads[list] = r->next[list];
+		if (!t->heads[list])
+			t->tails[list] = 0;
+		r->listed[list] = false;
 		if (r->used)
 			return r;
 	}

@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "descriptor.h"
+#include "foreign.h"
 #include "keep.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@ static const char *end_text(int rc)
 		return "message payload over 4096 bytes";
 	case -E2BIG:
 		return "more than 8 descriptors with a message, or too few left to receive them";
+	case -EBADF:
+		return "descriptor that is neither memory (a memfd) nor an eventfd nor a unix stream socket";
 	case -ETIMEDOUT:
 		return "message not completed within 5 seconds";
 	case -EAGAIN:
@@ -30,6 +33,16 @@ static const char *end_text(int rc)
 	default:
 		return "read or write failed";
 	}
+}
+
+/* The stand-in has a duplicate. After a hand-over it goes on with that; before, the front-end is to see the end at once all the same. */
+static void close_front(struct session *s)
+{
+	if (s->handed_over) {
+		close(s->front.fd);
+		s->front.fd = -1;
+	}
+	stream_close(&s->front);
 }
 
 static void close_backend(struct plane *p, struct session *s)
@@ -60,15 +73,21 @@ static time_t monotonic_seconds(void)
 	return now.tv_sec + 1;
 }
 
+void session_rest(struct plane *p, struct session *s)
+{
+	s->ended = true;
+	set_begun(p, s, 0);
+	watch_drop(p, &s->front_watch);
+	watch_drop(p, &s->back_watch);
+}
+
 static void end_session(struct plane *p, struct session *s, int rc)
 {
 	if (s->ended)
 		return;
-	s->ended = true;
-	set_begun(p, s, 0);
-	watch_drop(p, &s->front_watch);
+	session_rest(p, s);
 	keep_drop(p, s);
-	stream_close(&s->front);
+	close_front(s);
 	close_backend(p, s);
 	plane_event_text(p, CSVN_EVENT_SESSION_END, s->handle, rc == -EPIPE ? 0 : (uint32_t)-rc, end_text(rc));
 }
@@ -76,16 +95,11 @@ static void end_session(struct plane *p, struct session *s, int rc)
 /* Queue whole messages as events. 0: read all there is; 1: paused for want of room; negative: the end. */
 static int pass_messages(struct plane *p, struct session *s, struct stream *from, enum csvn_event_kind kind)
 {
-	bool front = from == &s->front;
 	struct csvn_event_message m;
 	int rc;
 
 	for (;;) {
-		if (front)
-			keep_before_read(s);
 		rc = stream_read(from);
-		if (front)
-			keep_after_read(s, rc);
 		if (rc <= 0)
 			return rc;
 		m = (struct csvn_event_message){ .request = from->header[0],
@@ -98,7 +112,7 @@ static int pass_messages(struct plane *p, struct session *s, struct stream *from
 		memcpy(m.fds, from->fds, sizeof(m.fds));
 		plane_event(p, kind, s->handle, 0, (struct event_part){ &m, sizeof(m) },
 			    (struct event_part){ from->payload, m.size });
-		stream_next(from);
+		stream_next(from, from == &s->front && keep_passing(s));
 	}
 }
 
@@ -170,7 +184,7 @@ void session_destroy(struct plane *p, struct session *s)
 	handle_remove(&p->sessions, s->handle);
 	watch_drop(p, &s->front_watch);
 	keep_drop(p, s);
-	stream_close(&s->front);
+	close_front(s);
 	close_backend(p, s);
 	free(s);
 }
@@ -198,7 +212,7 @@ void listener_accept(struct plane *p, int handle)
 	}
 	s = calloc(1, sizeof(*s));
 	if (!s) {
-		close(fd);
+		foreign_close(fd);
 		return;
 	}
 	stream_init(&s->front, fd);
@@ -229,11 +243,13 @@ int csvn_session_send(int plane, int session, const uint8_t *bytes, uint32_t cou
 		return rc;
 	s = handle_get(&p->sessions, session);
 	if (s && !s->ended) {
-		rc = stream_send(&s->front, bytes, count, fd);
+		struct mmsghdr *noted = keep_answering(s, bytes, count);
+
+		rc = stream_send(&s->front, bytes, count, fd, noted);
 		if (rc < 0)
 			end_session(p, s, rc);
 		else
-			keep_sent(s, bytes, count);
+			keep_answered(s, noted);
 	}
 	plane_leave(p);
 	return rc;
@@ -259,7 +275,9 @@ int csvn_backend_attach(int plane, int session, int fd)
 	struct session *s = p ? handle_get(&p->sessions, session) : NULL;
 	int rc = -EBADF;
 
-	if (s && !s->ended) {
+	if (s && !s->ended)
+		rc = foreign_kind(fd) == FOREIGN_CHANNEL ? 0 : -ENOTSOCK;
+	if (rc == 0) {
 		close_backend(p, s);
 		rc = watch_for(p, &s->back_watch, fd, EPOLLIN);
 		if (rc == 0) {
@@ -268,7 +286,7 @@ int csvn_backend_attach(int plane, int session, int fd)
 		}
 	}
 	if (rc < 0)
-		close(fd);
+		foreign_close(fd);
 	if (p)
 		plane_leave(p);
 	return rc;
@@ -284,7 +302,7 @@ int csvn_backend_send(int plane, int session, const uint8_t *bytes, uint32_t cou
 		return rc;
 	s = handle_get(&p->sessions, session);
 	if (s && s->back.fd >= 0) {
-		rc = stream_send(&s->back, bytes, count, fd);
+		rc = stream_send(&s->back, bytes, count, fd, NULL);
 		if (rc < 0)
 			end_backend(p, s, rc);
 	}

@@ -22,6 +22,7 @@ struct session {
 	int handle;
 	time_t begun; /* monotonic second in which the message that is being read began; 0: between messages */
 	bool ended; /* said so to TypeScript, which closes it */
+	bool handed_over; /* to the stand-in: ended here, and not there */
 	bool paused, backend_paused; /* not read until there is room for events */
 	struct burst burst;
 	struct keep_slot *slot; /* for the stand-in, or NULL: keep.h */
@@ -34,6 +35,8 @@ void listener_destroy(struct plane *p, struct listener *l);
 void session_read(struct plane *p, struct session *s);
 void session_read_backend(struct plane *p, struct session *s);
 void session_resume(struct plane *p, struct session *s);
+/* Nothing more is read of it, nor sent, and nobody is told. */
+void session_rest(struct plane *p, struct session *s);
 /* Once a second while any message is incomplete: end the sessions that take too long. */
 void session_tick(struct plane *p);
 void session_destroy(struct plane *p, struct session *s);

@@ -55,9 +55,9 @@ uint16_t virtqueue_stop(struct virtqueue *q);
 int virtqueue_take(struct virtqueue *q, const struct memory *m, struct chain *chain, const char **why);
 /* Ask for kicks again: 1 when there is a buffer by now. */
 int virtqueue_rest(struct virtqueue *q);
-/* Give a buffer back, of which the first `written` writable bytes were written. Follow with virtqueue_signal(). */
+/* Give a buffer back, of which the first `written` writable bytes were written. Follow with device_interrupt(). */
 void virtqueue_give(struct virtqueue *q, uint16_t head, uint32_t written);
-/* Interrupt the driver when it asked for it: 1 when it was. */
+/* Is the driver to be interrupted for what it was given since this was asked last? */
 int virtqueue_signal(struct virtqueue *q);
 
 /* Copy out of a chain's readable part, into its writable part: bytes copied, or -EFAULT where there is no memory. */

@@ -9,7 +9,10 @@
  * can reboot and shut down, without a network. It ends with the last front-end.
  *
  * What was under way when the switch died stands in the table (csvn/keep.h): a request that was taken off the socket and not answered
- * is answered here; one that is still there, or half taken, is read on.
+ * is answered here; one that is still there, or half taken, is read on. A connection of which the table does not know is one that the switch had ended.
+ *
+ * A front-end's turn is bounded, so that one that asks all the time does not keep the others waiting; and what it sends as descriptors is closed without
+ * waiting for it (foreign.h).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,21 +21,24 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "csvn/keep.h"
+#include "foreign.h"
 
-#define HEADER 12u
+#define HEADER KEEP_HEADER
 #define PAYLOAD_MAX 4096u
-#define DESCRIPTORS_MAX 32
+#define DESCRIPTORS_MAX 253 /* of one message, by the kernel */
+#define CALLS_A_TURN 64u
 
 struct connection {
 	uint32_t have; /* bytes of the message that is being read */
-	uint32_t skip; /* bytes of one that the switch has begun to read */
+	uint32_t generation;
+	uint32_t acknowledges;
 	uint32_t header[3];
 	uint8_t payload[PAYLOAD_MAX];
 };
@@ -51,14 +57,14 @@ static void drop(uint32_t i)
 {
 	if (fds[i] < 0)
 		return;
-	close(fds[i]);
+	foreign_close(fds[i]);
 	fds[i] = -1;
 	free(connections[i]);
 	connections[i] = NULL;
 	count--;
 }
 
-/* What came as descriptors is of no use here. False when the connection is over. */
+/* What came as descriptors is of no use here. */
 static void close_descriptors(struct msghdr *msg)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -68,7 +74,7 @@ static void close_descriptors(struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + n * sizeof(int), sizeof(fd));
-			close(fd);
+			foreign_close(fd);
 		}
 	}
 }
@@ -92,7 +98,7 @@ static ssize_t take(int fd, void *bytes, size_t n)
 	return got == 0 ? -1 : got;
 }
 
-/* Answer a message as the switch would have. */
+/* Answer a message that wants it as the switch would have. payload: its first word, at least. */
 static void answer(uint32_t i, const uint32_t header[3], const uint8_t *payload)
 {
 	const struct keep_slot *s = slot_of(i);
@@ -100,8 +106,6 @@ static void answer(uint32_t i, const uint32_t header[3], const uint8_t *payload)
 	uint8_t bytes[HEADER + PAYLOAD_MAX] = { 0 };
 	int known = keep_reply_of(header[0]);
 
-	if (!keep_wants_reply(header))
-		return;
 	if (known >= 0) {
 		reply[2] = s->reply[known].size;
 		if (reply[2] == 0 && known == KEEP_CONFIG) /* never asked before: as long as it is wanted, and empty */
@@ -116,77 +120,110 @@ static void answer(uint32_t i, const uint32_t header[3], const uint8_t *payload)
 		drop(i);
 }
 
+/* Is the message there as a whole? 1, 0, or -1 when it cannot be one. */
+static int is_whole(const struct connection *c)
+{
+	if (c->have < HEADER)
+		return 0;
+	if (c->header[2] > PAYLOAD_MAX || c->have > HEADER + c->header[2])
+		return -1;
+	return c->have == HEADER + c->header[2];
+}
+
 static void serve(uint32_t i)
 {
 	struct connection *c = connections[i];
+	uint32_t calls = 0;
 	ssize_t n;
 
 	for (;;) {
-		uint32_t whole = HEADER;
-		void *to;
+		int whole = is_whole(c);
+		uint8_t *to;
 
-		if (c->skip) {
-			whole = c->skip < PAYLOAD_MAX ? c->skip : PAYLOAD_MAX;
-			n = take(fds[i], c->payload, whole);
-			if (n > 0)
-				c->skip -= (uint32_t)n;
-		} else {
-			if (c->have >= HEADER) {
-				if (c->header[2] > PAYLOAD_MAX) {
-					drop(i);
-					return;
-				}
-				whole += c->header[2];
-			}
-			if (c->have == whole && c->have >= HEADER) {
-				c->have = 0;
+		if (whole < 0)
+			break;
+		if (whole) {
+			c->have = 0;
+			if (keep_wants_reply(c->header, c->payload, &c->acknowledges))
 				answer(i, c->header, c->payload);
-				if (fds[i] < 0)
-					return;
-				continue;
-			}
-			to = c->have >= HEADER ? (void *)(c->payload + (c->have - HEADER)) :
-						 (void *)((uint8_t *)c->header + c->have);
-			n = take(fds[i], to, whole - c->have);
-			if (n > 0)
-				c->have += (uint32_t)n;
+			if (fds[i] < 0)
+				return;
+			continue;
 		}
+		if (calls++ == CALLS_A_TURN)
+			return;
+		/* SAFETY: less than the whole of it is there, which is at most a header and PAYLOAD_MAX. */
+		to = c->have < HEADER ? (uint8_t *)c->header + c->have : c->payload + (c->have - HEADER);
+		n = take(fds[i], to, (c->have < HEADER ? HEADER : HEADER + c->header[2]) - c->have);
 		if (n == 0)
 			return;
-		if (n < 0) {
-			drop(i);
-			return;
-		}
+		if (n < 0)
+			break;
+		c->have += (uint32_t)n;
 	}
+	drop(i);
+}
+
+/* Answer what the switch was asked and has not answered. False: there is no way to go on. */
+static bool answer_asked(uint32_t i)
+{
+	const struct keep_slot *s = slot_of(i);
+	uint32_t asked = keep_asked(&s->reading), answered = s->answered;
+
+	/* It has sent one more than it has said. */
+	if (s->answer.moved.msg_len && ((s->answer.before - answered) & KEEP_NUMBERS) < KEEP_ASKED) {
+		if (s->answer.moved.msg_len != s->answer_bytes)
+			return false;
+		answered = s->answer.before + 1;
+	}
+	if (((asked - answered) & KEEP_NUMBERS) > KEEP_ASKED)
+		return false;
+	for (; ((asked - answered) & KEEP_NUMBERS) != 0 && fds[i] >= 0; answered++) {
+		const struct keep_request *r = &s->asked[answered % KEEP_ASKED];
+		uint8_t payload[sizeof(r->first)];
+
+		memcpy(payload, &r->first, sizeof(payload));
+		answer(i, r->header, payload);
+	}
+	return true;
 }
 
 /* The switch has died: go on where it was. */
 static void take_over(uint32_t i)
 {
 	const struct keep_slot *s = slot_of(i);
+	const struct keep_call *call = keep_current(&s->reading);
 	struct connection *c = connections[i];
-	uint32_t next[3];
-	int unread = 0;
+	uint32_t front;
 
-	if (s->state == KEEP_TAKEN)
-		answer(i, s->header, s->payload);
-	if (fds[i] < 0 || s->state != KEEP_READING)
-		return;
-	if (s->have == 0 && recv(fds[i], next, HEADER, MSG_PEEK | MSG_DONTWAIT) == (ssize_t)HEADER &&
-	    memcmp(next, s->header, HEADER) == 0)
-		return; /* it was not taken */
-	if (s->have && s->have < HEADER) {
-		memcpy(c->header, s->header, HEADER);
-		c->have = s->have;
+	if (s->generation == 0 || s->generation != c->generation || !answer_asked(i)) {
+		drop(i);
 		return;
 	}
-	/* Its header was taken. Its payload is there as a whole, or was taken as well; who waits for an answer has sent nothing more. */
-	(void)ioctl(fds[i], FIONREAD, &unread);
-	if (unread >= (int)s->header[2] && s->header[2] <= PAYLOAD_MAX)
-		c->skip = s->header[2];
+	if (fds[i] < 0)
+		return;
+	c->acknowledges = s->acknowledges;
+	c->have = call->before + call->moved.msg_len;
+	front = c->have < KEEP_FRONT ? c->have : KEEP_FRONT;
+	memcpy(c->header, s->reading.front, front < HEADER ? front : HEADER);
+	if (front > HEADER)
+		memcpy(c->payload, s->reading.front + HEADER, front - HEADER);
 	serve(i);
-	if (fds[i] >= 0)
-		answer(i, s->header, s->payload);
+}
+
+static void add(uint32_t i, uint32_t generation, const struct cmsghdr *c)
+{
+	int fd;
+
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	connections[i] = calloc(1, sizeof(struct connection));
+	if (!connections[i]) {
+		close(fd); /* the switch goes on with it */
+		return;
+	}
+	connections[i]->generation = generation;
+	fds[i] = fd;
+	count++;
 }
 
 /* A message of the switch: 1, 0 when it is gone. */
@@ -212,25 +249,20 @@ static int obey(void)
 	if (m.slot >= KEEP_SLOTS)
 		return 1;
 	drop(m.slot);
-	if (m.order != KEEP_ADD || !c || c->cmsg_type != SCM_RIGHTS)
-		return 1;
-	memcpy(&fds[m.slot], CMSG_DATA(c), sizeof(int));
-	count++;
-	connections[m.slot] = calloc(1, sizeof(struct connection));
-	if (!connections[m.slot])
-		drop(m.slot);
+	if (m.order == KEEP_ADD && c && c->cmsg_type == SCM_RIGHTS)
+		add(m.slot, m.generation, c);
 	return 1;
 }
 
 static void keep_on(void)
 {
-	struct pollfd *polled = calloc(KEEP_SLOTS, sizeof(*polled));
-	uint32_t *slots = calloc(KEEP_SLOTS, sizeof(*slots));
+	static struct pollfd polled[KEEP_SLOTS];
+	static uint32_t slots[KEEP_SLOTS];
 
 	for (uint32_t i = 0; i < KEEP_SLOTS; i++)
 		if (fds[i] >= 0)
 			take_over(i);
-	while (count && polled && slots) {
+	while (count) {
 		nfds_t n = 0;
 
 		for (uint32_t i = 0; i < KEEP_SLOTS; i++) {
@@ -249,6 +281,13 @@ static void keep_on(void)
 
 int main(void)
 {
+	struct rlimit limit;
+
+	/* One for each connection that there may be. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
 	(void)prctl(PR_SET_NAME, "csvn-standin");
 	/* It is for when the switch is told to stop that it is there. */
 	signal(SIGINT, SIG_IGN);

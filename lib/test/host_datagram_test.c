@@ -581,6 +581,135 @@ static void marks_that_come(struct csvn_host_address here, struct csvn_host_addr
 	drop_events();
 }
 
+static void forbid(const struct world *w, uint16_t port)
+{
+	struct csvn_host_permit rule = { .guest = address_of(port), .actual = address_of(port), .error = EACCES };
+
+	CHECK(csvn_host_datagram_permit(plane, w->circuit, &rule) == 0);
+}
+
+/* What is not allowed in is not even in the ring's unpublished part, which the guest may read. A published port's circuit asks about strangers. */
+static void test_forbidden(bool published)
+{
+	static const char secret[] = "not for the guest";
+	uint8_t *ring = memory + offset_of(2); /* of the host's end */
+	struct csvn_host_address here = { .family = 4 };
+	uint16_t ports[3] = { 0 }, own = 0;
+	struct csvn_datagram d;
+	static struct world w;
+	struct sockaddr_in to;
+	socklen_t length = sizeof(to);
+	uint32_t number = 5;
+	int fds[3];
+
+	close(bound(&own));
+	here = address_of(own);
+	memset(&w, 0, sizeof(w));
+	w.fd = -1;
+	circuit_open(&w, published ? &here : NULL);
+	for (int i = 0; i < 3; i++)
+		fds[i] = bound(&ports[i]);
+	permit(&w, ports[0]);
+	forbid(&w, ports[1]);
+	put_frame(&w, ports[0], &number, sizeof(number), 0, 0);
+	settle();
+	CHECK(recvfrom(fds[0], &number, 4, 0, (struct sockaddr *)&to, &length) == 4);
+	memset(ring, 0xee, RING);
+	for (int i = 1; i < 3; i++) {
+		CHECK(sendto(fds[i], secret, sizeof(secret), 0, (struct sockaddr *)&to, sizeof(to)) == sizeof(secret));
+		settle();
+		for (uint32_t at = 0; at < RING; at++)
+			CHECK(ring[at] == 0xee);
+		/* As TypeScript does, when it is asked. */
+		if (published && i == 2) {
+			forbid(&w, ports[2]);
+			settle();
+		}
+	}
+	for (uint32_t at = 0; at < RING; at++)
+		CHECK(ring[at] == 0xee);
+	number = 6;
+	CHECK(sendto(fds[0], &number, 4, 0, (struct sockaddr *)&to, sizeof(to)) == 4);
+	settle();
+	CHECK(take_frame(&w, &d, &number) && d.size == 4 && d.port == ports[0] && number == 6);
+	CHECK(!take_frame(&w, &d, &number));
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
+	drop_events();
+}
+
+/* The sources that were asked about since this was asked last. */
+static uint32_t asked(void)
+{
+	static uint8_t buffer[1 << 20];
+	int n = csvn_events_take(plane, buffer, sizeof(buffer));
+	uint32_t count = 0;
+
+	for (int at_byte = 0; at_byte < n;) {
+		struct csvn_event_header h;
+
+		memcpy(&h, buffer + at_byte, sizeof(h));
+		count += h.kind == CSVN_EVENT_HOST_SOURCE;
+		at_byte += (int)((h.length + 7) & ~7u);
+	}
+	return count;
+}
+
+/* A source is asked about once, whatever is said of others meanwhile; and again when it is forgotten. */
+static void test_asked(void)
+{
+	struct csvn_host_address here = { .family = 4 };
+	uint16_t port = 0, others = 1, own = 0;
+	struct csvn_host_permit full = { .allowed = 1 };
+	struct csvn_datagram d;
+	static struct world w;
+	struct sockaddr_in to;
+	uint32_t number = 7;
+	int fd = bound(&port);
+
+	close(bound(&own));
+	here = address_of(own);
+	to = at(own);
+	memset(&w, 0, sizeof(w));
+	w.fd = -1;
+	circuit_open(&w, &here);
+	(void)asked();
+	CHECK(sendto(fd, &number, 4, 0, (struct sockaddr *)&to, sizeof(to)) == 4);
+	settle();
+	CHECK(asked() == 1);
+	for (; others <= 1000; others++)
+		(others % 2 ? permit : forbid)(&w, others);
+	CHECK(asked() == 0);
+	for (uint16_t i = 1; i <= 100; i++) {
+		struct csvn_host_address a = address_of(i);
+
+		CHECK(csvn_host_datagram_forget(plane, w.circuit, &a) == 0);
+	}
+	CHECK(asked() == 0);
+	full.guest = full.actual = address_of(port);
+	CHECK(csvn_host_datagram_forget(plane, w.circuit, &full.guest) == -ENOENT);
+	CHECK(asked() == 1);
+	permit(&w, port);
+	settle();
+	CHECK(asked() == 0 && take_frame(&w, &d, &number) && number == 7);
+	/* One that there is no room for is not asked about again and again. */
+	CHECK(csvn_host_datagram_forget(plane, w.circuit, &full.guest) == 0);
+	for (others = 1; others <= PERMITS_MAX; others++)
+		permit(&w, others);
+	for (int i = 0; i < 2; i++) {
+		CHECK(sendto(fd, &number, 4, 0, (struct sockaddr *)&to, sizeof(to)) == 4);
+		settle();
+		CHECK(asked() == 1);
+		CHECK(csvn_host_datagram_permit(plane, w.circuit, &full) == -ENOBUFS);
+		settle();
+		CHECK(asked() == 0);
+	}
+	close(fd);
+	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
+	drop_events();
+}
+
 /* All that was sent before the end goes out, more than a turn's too. */
 static void test_last_words(void)
 {
@@ -635,6 +764,9 @@ int main(int argc, char **argv)
 		marks_that_come(any ? (struct csvn_host_address){ .family = 6 } : six, six);
 	}
 	test_wildcard();
+	test_forbidden(false);
+	test_forbidden(true);
+	test_asked();
 	test_last_words();
 	for (uint32_t i = 0; i < SCRIPTS; i++)
 		run_script(seed + i);

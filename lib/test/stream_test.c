@@ -3,11 +3,15 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "stream.h"
+
+static int brought; /* by messages: an eventfd */
 
 static uint32_t open_descriptors(void)
 {
@@ -23,7 +27,7 @@ static uint32_t open_descriptors(void)
 
 static void send_part(int fd, const uint8_t *bytes, uint32_t count, uint32_t fds)
 {
-	char control[CMSG_SPACE(16 * sizeof(int))] __attribute__((aligned(8))) = { 0 };
+	char control[CMSG_SPACE(253 * sizeof(int))] __attribute__((aligned(8))) = { 0 };
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = count };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
@@ -37,7 +41,7 @@ static void send_part(int fd, const uint8_t *bytes, uint32_t count, uint32_t fds
 		CMSG_FIRSTHDR(&msg)->cmsg_len = CMSG_LEN(fds * sizeof(int));
 		out = (int *)(void *)CMSG_DATA(CMSG_FIRSTHDR(&msg));
 		for (uint32_t i = 0; i < fds; i++)
-			out[i] = 1;
+			out[i] = brought;
 	}
 	CHECK(sendmsg(fd, &msg, 0) == (ssize_t)count);
 }
@@ -50,7 +54,7 @@ static void take(struct stream *s, uint32_t *received)
 	CHECK(s->descriptors == s->header[1]);
 	for (uint32_t i = 0; i < s->descriptors; i++)
 		CHECK(close(s->fds[i]) == 0);
-	stream_next(s);
+	stream_next(s, false);
 	(*received)++;
 }
 
@@ -97,6 +101,34 @@ static void test_pieces(void)
 	CHECK(open_descriptors() == before);
 }
 
+/* Descriptors of files that are of no use, among others that are. */
+static void test_useless(void)
+{
+	int before = (int)open_descriptors(), file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), kept = brought;
+
+	for (uint32_t round = 0; round < 100; round++) {
+		uint32_t header[3] = { 1, 1, 0 };
+		struct stream s;
+		int pair[2];
+
+		CHECK(file >= 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+		stream_init(&s, pair[0]);
+		send_part(pair[1], (const uint8_t *)header, 4, 1 + test_below(3));
+		brought = file;
+		send_part(pair[1], (const uint8_t *)header + 4, 8, 1 + test_below(3));
+		brought = kept;
+		CHECK(stream_read(&s) == -EBADF);
+		stream_close(&s);
+		close(pair[1]);
+	}
+	close(file);
+	/* Others may be closing them. */
+	for (int i = 0; (int)open_descriptors() != before; i++) {
+		CHECK(i < 10000);
+		usleep(1000);
+	}
+}
+
 /* Payloads over the limit, descriptors over the limit, ends in the middle: an error each, and no descriptor stays. */
 static void test_wrong(void)
 {
@@ -104,7 +136,7 @@ static void test_wrong(void)
 
 	for (uint32_t round = 0; round < 2000; round++) {
 		uint32_t header[3] = { 1, 1, round % 2 ? CSVN_MESSAGE_MAX + 1 + test_below(1u << 31) : 8 };
-		uint32_t fds = round % 2 ? test_below(9) : 9 + test_below(8);
+		uint32_t fds = round % 2 ? test_below(9) : 9 + test_below(test_below(10) ? 8 : 245);
 		struct stream s;
 		int pair[2];
 
@@ -134,7 +166,10 @@ static void test_wrong(void)
 int main(int argc, char **argv)
 {
 	test_seed(argc, argv);
+	brought = eventfd(0, EFD_CLOEXEC);
+	CHECK(brought >= 0);
 	test_pieces();
 	test_wrong();
+	test_useless();
 	return 0;
 }

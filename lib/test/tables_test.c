@@ -85,7 +85,7 @@ static void test_routes(void)
 			break;
 		case 3:
 			if (r) {
-				route_due(&t, r);
+				route_list(&t, ROUTES_DUE, r);
 				due[slot] = true;
 			}
 			break;
@@ -93,7 +93,7 @@ static void test_routes(void)
 			if (test_below(50))
 				break;
 			/* Everything that is due comes once; beyond that only what took the slot of one that was due. */
-			while ((r = route_next_due(&t))) {
+			while ((r = route_next(&t, ROUTES_DUE))) {
 				uint32_t next = r->id & ROUTE_SLOT_MASK;
 
 				CHECK(r->id == ids[next] && due[next]);

@@ -21,7 +21,7 @@ const table = (guest: bigint, size: bigint, user: bigint, offset: bigint): Uint8
 
 async function vrings(
   f: FakeFrontEnd,
-  change: { size?: number; desc?: bigint; avail?: bigint; used?: bigint },
+  change: { size?: number; desc?: bigint; avail?: bigint; used?: bigint; kick?: number },
 ): Promise<void> {
   f.send(2, u64s(FEATURES));
   await f.setMemory();
@@ -33,7 +33,7 @@ async function vrings(
     8,
   );
   f.send(9, payload);
-  f.send(12, u64s(0n), [f.kicks[0]!]);
+  f.send(12, u64s(0n), [change.kick ?? f.kicks[0]!]);
   f.send(18, u32s(0, 1));
 }
 
@@ -205,13 +205,36 @@ const cases: Case[] = [
   },
   {
     name: "memory that is a pipe",
-    log: /cannot map guest memory: (ERANGE|EPERM|EINVAL)/,
+    log: /descriptor that is neither memory \(a memfd\) nor an eventfd nor a unix stream socket/,
     act: (f) => {
       const [one, other] = native.pipe();
       f.send(5, table(0n, 4096n, USER_BASE, 0n), [one]);
       native.close(one);
       native.close(other);
     },
+  },
+  {
+    name: "memory that is an eventfd",
+    log: /cannot map guest memory: EPERM/,
+    act: (f) => f.send(5, table(0n, 4096n, USER_BASE, 0n), [f.kicks[0]!]),
+  },
+  {
+    name: "a kick that is memory",
+    log: /cannot start virtqueue 0: EBADF/,
+    act: (f) => vrings(f, { kick: f.memoryFd }),
+  },
+  {
+    name: "a call that is memory",
+    log: /cannot change the call descriptor of virtqueue 0: EBADF/,
+    act: async (f) => {
+      await vrings(f, {});
+      f.send(13, u64s(0n), [f.memoryFd]);
+    },
+  },
+  {
+    name: "a back-end channel that is an eventfd",
+    log: /cannot take over the back-end channel: ENOTSOCK/,
+    act: (f) => f.send(21, undefined, [f.kicks[0]!]),
   },
   {
     name: "a reply on the back-end channel that nobody asked for",

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Descriptors that came from a front-end. It may have sent any file's, and it goes on sharing the file: its flags, its position, its other
+ * end. So a file is asked nothing (not even by fstat() or close(), which a file system in user space answers, or does not) before it is known to be
+ * of a kind that never waits for anybody. That is known without it: the kernel knows whose operations a file has.
+ */
+#ifndef CSVN_FOREIGN_H
+#define CSVN_FOREIGN_H
+
+enum foreign {
+	FOREIGN_OTHER, /* anything: it is of no use, and is closed by foreign_close() alone */
+	FOREIGN_MEMORY, /* a memfd, or another file in the system's memory */
+	FOREIGN_EVENTFD,
+	FOREIGN_CHANNEL, /* a unix stream socket */
+};
+
+enum foreign foreign_kind(int fd);
+/*
+ * Close it, without waiting for whatever its close() waits for. A channel is shut down, so that its other end hears of it even if somebody
+ * has another descriptor of it.
+ */
+void foreign_close(int fd);
+/*
+ * Take what an eventfd has counted. Neither this nor anything else may block on one, whatever flags its owner sets. 0, also when it has counted
+ * nothing, or -errno.
+ */
+int foreign_take(int eventfd);
+
+#endif
