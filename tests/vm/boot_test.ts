@@ -332,16 +332,18 @@ Deno.test("vm says so when its QEMU dies", async () => {
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  const errors = collect(child.stderr, LIMIT);
-  const reader = child.stdout.getReader();
-  await reader.read();
+  const [first, all] = child.stderr.tee();
+  const errors = collect(all, LIMIT);
+  const readers = [child.stdout, first].map((stream) => stream.getReader());
+  // Two streams have no order: what comes after the end of QEMU on one of them would be lost.
+  for (const reader of readers) await reader.read();
   const task = `/proc/${child.pid}/task/${child.pid}/children`;
   for (const pid of (await Deno.readTextFile(task)).trim().split(" ").map(Number)) {
     // The other child is the switch's stand-in.
     if ((await Deno.readTextFile(`/proc/${pid}/cmdline`)).includes("qemu")) Deno.kill(pid, "SIGABRT");
   }
   const { code } = await child.status;
-  await reader.cancel();
+  for (const reader of readers) await reader.cancel();
   assertMatch(await errors, /^err\nvm: guest: QEMU has ended \(SIGABRT.*\); its log [^\n]*\n$/);
   assertEquals(code, 1);
 });
