@@ -1,4 +1,4 @@
-import { configure, getLogger, type LogRecord, reset } from "@logtape/logtape";
+import { getLogger } from "@logtape/logtape";
 import { assert, assertEquals } from "@std/assert";
 import { DEFAULT_LIMITS } from "../../../src/circuit/limits.ts";
 import { fromHost } from "../../../src/circuit/log_budget.ts";
@@ -7,25 +7,14 @@ import type { Publication } from "../../../src/circuit/publish.ts";
 import { CLOSE_VIOLATION, EventType, RequestType } from "../../../src/circuit/records.ts";
 import { Errno } from "../../../src/errno.ts";
 import { formatEndpoint, parseAddress } from "../../../src/net/address.ts";
+import { CapturedLog } from "../../support/captured_log.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
 
 /** Keep the log's lines of the default level while something is done. */
 async function logged(act: (lines: string[]) => void | Promise<void>): Promise<void> {
-  const lines: string[] = [];
-  await configure({
-    reset: true,
-    sinks: { list: ({ level, message }: LogRecord) => void lines.push(`${level} ${message.map(String).join("")}`) },
-    loggers: [
-      { category: ["csvn"], lowestLevel: "info", sinks: ["list"] },
-      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["list"] },
-    ],
-  });
-  try {
-    await act(lines);
-  } finally {
-    await reset();
-  }
+  await using log = await CapturedLog.begin();
+  await act(log.levelled);
 }
 
 Deno.test("Notices tells of each kind and of each who causes them so many, at its level, and how many were left out", async () => {

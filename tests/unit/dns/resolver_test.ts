@@ -1,19 +1,13 @@
-import { configure, getLogger, type LogRecord, reset } from "@logtape/logtape";
+import { getLogger } from "@logtape/logtape";
 import { assertEquals } from "@std/assert";
 import { Resolver } from "../../../src/dns/resolver.ts";
 import { fixedUpstreams } from "../../../src/dns/upstreams.ts";
+import { CapturedLog } from "../../support/captured_log.ts";
 import { FakeClock, settle } from "../../support/fake_clock.ts";
 
 Deno.test("a resolver that cannot accept connections says so once in a minute, and goes on", async () => {
-  const lines: string[] = [];
-  await configure({
-    reset: true,
-    sinks: { list: (record: LogRecord) => void lines.push(record.message.map(String).join("")) },
-    loggers: [
-      { category: ["csvn"], lowestLevel: "info", sinks: ["list"] },
-      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["list"] },
-    ],
-  });
+  await using log = await CapturedLog.begin();
+  const { lines } = log;
   const { listen } = Deno;
   let accepts = 0;
   // One in three comes in all the same.
@@ -46,5 +40,4 @@ Deno.test("a resolver that cannot accept connections says so once in a minute, a
     );
   }
   Deno.listen = listen;
-  await reset();
 });

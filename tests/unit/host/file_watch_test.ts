@@ -1,6 +1,6 @@
-import { configure, type LogRecord, reset } from "@logtape/logtape";
 import { assertEquals } from "@std/assert";
 import { FileWatch } from "../../../src/host/file_watch.ts";
+import { CapturedLog } from "../../support/captured_log.ts";
 import { FakeClock, settle } from "../../support/fake_clock.ts";
 import { until } from "../../support/until.ts";
 
@@ -288,15 +288,8 @@ Deno.test("FileWatch: events that are lost count as a change", async () => {
 });
 
 Deno.test("FileWatch: watching that fails is said once, and tried again until it works; meanwhile a change is told now and then", async () => {
-  const lines: string[] = [];
-  await configure({
-    reset: true,
-    sinks: { list: (record: LogRecord) => void lines.push(record.message.map(String).join("")) },
-    loggers: [
-      { category: ["csvn"], lowestLevel: "info", sinks: ["list"] },
-      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["list"] },
-    ],
-  });
+  await using log = await CapturedLog.begin();
+  const { lines } = log;
   using watchers = new Watchers();
   const clock = new FakeClock();
   let told = 0;
@@ -316,5 +309,4 @@ Deno.test("FileWatch: watching that fails is said once, and tried again until it
     assertEquals([watchers.started, told, lines.length], [2, 3, 4]);
   }
   assertEquals(clock.pending, 0);
-  await reset();
 });

@@ -1,9 +1,9 @@
-import { configure, type LogRecord, reset } from "@logtape/logtape";
 import { assertEquals } from "@std/assert";
 import { QUEUES } from "../../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../../src/errno.ts";
 import { type FrontEndContext, FrontEndVm } from "../../../src/host/front_end_vm.ts";
 import { FEATURES, Request } from "../../../src/vhost/protocol.ts";
+import { CapturedLog } from "../../support/captured_log.ts";
 import { FakeNet, settle } from "../../support/fake_plane.ts";
 import { FakeConnection, FakeDescriptor, FakeQueues } from "../../support/fake_vhost.ts";
 
@@ -72,15 +72,8 @@ Deno.test("a front-end whose message is a bug of ours is turned away, since it w
 });
 
 Deno.test("a front-end that is too old is told of once, however often its guest starts the device", async () => {
-  const lines: string[] = [];
-  await configure({
-    reset: true,
-    sinks: { list: (record: LogRecord) => void lines.push(record.message.map(String).join("")) },
-    loggers: [
-      { category: ["csvn"], lowestLevel: "info", sinks: ["list"] },
-      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["list"] },
-    ],
-  });
+  await using log = await CapturedLog.begin();
+  const { lines } = log;
   const count = 100;
   const told = (what: string): number => lines.filter((line) => line.includes(what)).length;
   {
@@ -109,5 +102,4 @@ Deno.test("a front-end that is too old is told of once, however often its guest 
     session.end("test");
   }
   assertEquals(told(`${count - 20} more faults of vm1 were left out`), 1);
-  await reset();
 });

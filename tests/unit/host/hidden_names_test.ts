@@ -1,18 +1,11 @@
-import { configure, type LogRecord, reset } from "@logtape/logtape";
 import { assertEquals } from "@std/assert";
 import { HiddenNames } from "../../../src/host/hidden_names.ts";
+import { CapturedLog } from "../../support/captured_log.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 Deno.test("hidden names are told, of each VM so many at a time, and all are counted", async () => {
-  const lines: string[] = [];
-  await configure({
-    reset: true,
-    sinks: { list: (record: LogRecord) => void lines.push(record.message.map(String).join("")) },
-    loggers: [
-      { category: ["csvn"], lowestLevel: "info", sinks: ["list"] },
-      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["list"] },
-    ],
-  });
+  await using log = await CapturedLog.begin();
+  const { lines } = log;
   const clock = new FakeClock();
   const hidden = new HiddenNames(clock);
   for (let i = 0; i < 25; i++) hidden.tell("web", `n${i}.test`, "A");
@@ -31,5 +24,4 @@ Deno.test("hidden names are told, of each VM so many at a time, and all are coun
   for (let i = 0; i < 12; i++) hidden.tell("web", "more.test", "A");
   hidden[Symbol.dispose]();
   assertEquals([lines.at(-1), clock.pending], ["3 more questions of web for hidden names were left out", 0]);
-  await reset();
 });
