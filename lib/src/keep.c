@@ -189,6 +189,7 @@ void keep_end(struct plane *p)
 	close(p->standin);
 	p->standin = -1;
 	p->keep_dues = 0;
+	memset(p->keep_due, 0, sizeof(p->keep_due));
 	munmap(p->keep_table, (size_t)KEEP_SLOTS * KEEP_SLOT_BYTES);
 }
 
