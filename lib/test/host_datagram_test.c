@@ -76,16 +76,29 @@ static struct sockaddr_in at(uint16_t port)
 				     .sin_addr.s_addr = htonl(LOOPBACK) };
 }
 
+/*
+ * A port that nobody has had in this run, where 0 is asked for: the number of one that has died may be given to another's socket otherwise, which then
+ * hears what was sent to the dead. The system gives out higher ones by itself.
+ */
+#define PORTS_FIRST 10000u
+#define PORTS_LAST 32000u
+
 static int bound(uint16_t *port)
 {
-	struct sockaddr_in a = at(*port);
-	socklen_t length = sizeof(a);
+	static uint16_t next = PORTS_FIRST;
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool any = *port == 0;
 
-	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
-	CHECK(getsockname(fd, (struct sockaddr *)&a, &length) == 0);
-	*port = ntohs(a.sin_port);
-	return fd;
+	CHECK(fd >= 0);
+	for (;;) {
+		struct sockaddr_in a = at(any ? next++ : *port);
+
+		CHECK(next <= PORTS_LAST);
+		*port = ntohs(a.sin_port);
+		if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+			return fd;
+		CHECK(any && errno == EADDRINUSE);
+	}
 }
 
 static void peer_dies(struct peer *peer)
