@@ -6,11 +6,13 @@
  */
 // deno-lint-ignore-file no-console -- a program's own output
 
+import { delay } from "@std/async";
 import { dirname, fromFileUrl } from "@std/path";
 import { TestbedError } from "./testbed/errors.ts";
 import { BUILD_TOOLS, ensureHostTools } from "./testbed/host.ts";
 import { ensureTestbed } from "./testbed/prepare.ts";
 import { stderrProgress } from "./testbed/progress.ts";
+import { EXCERPT, readReport } from "./test_report.ts";
 
 const project = dirname(dirname(fromFileUrl(import.meta.url)));
 
@@ -19,16 +21,39 @@ interface Outcome {
   passed: number;
   failed: number;
   skipped: number;
+  /** What failed, and how it ended: said again at the end, since a log is read from there. */
+  failures: string[];
 }
 
-const outcome: Outcome = { passed: 0, failed: 0, skipped: 0 };
+const outcome: Outcome = { passed: 0, failed: 0, skipped: 0, failures: [] };
+
+const LAST_WORDS_MS = 5000;
+
+/** Pass on what a command prints; returns the end of it. */
+async function relay(from: ReadableStream<Uint8Array>, to: { writeSync(bytes: Uint8Array): number }): Promise<string> {
+  const decoder = new TextDecoder();
+  let tail = "";
+  for await (const bytes of from) {
+    for (let at = 0; at < bytes.length;) at += to.writeSync(bytes.subarray(at));
+    tail = (tail + decoder.decode(bytes, { stream: true })).slice(-EXCERPT);
+  }
+  return tail;
+}
 
 /** A command that passes or fails as a whole. */
 async function step(name: string, command: string, args: string[]): Promise<void> {
   console.log(`\n== ${name}`);
-  const { success } = await new Deno.Command(command, { args, cwd: project }).spawn().status;
-  if (success) outcome.passed++;
-  else outcome.failed++;
+  const child = new Deno.Command(command, { args, cwd: project, stdout: "piped", stderr: "piped" }).spawn();
+  const relayed = Promise.all([relay(child.stdout, Deno.stdout), relay(child.stderr, Deno.stderr)]);
+  const { success, code } = await child.status;
+  // Whatever it has left behind may hold its output open.
+  const tails = await Promise.race([relayed, delay(LAST_WORDS_MS).then(() => ["(its output has not ended)"])]);
+  if (success) {
+    outcome.passed++;
+    return;
+  }
+  outcome.failed++;
+  outcome.failures.push([`${name}: exit code ${code}`, ...tails].join("\n"));
 }
 
 /** Test files, each test counted. */
@@ -40,17 +65,16 @@ async function tests(name: string, args: string[]): Promise<void> {
       args: ["test", "-A", `--junit-path=${report}`, ...args],
       cwd: project,
     }).spawn().status;
-    const xml = await Deno.readTextFile(report);
-    const count = (attribute: string): number =>
-      Number(new RegExp(`<testsuites [^>]*\\b${attribute}="(\\d+)"`).exec(xml)?.[1] ?? 0);
-    const failed = count("failures") + count("errors");
-    // Needs root, say: what did not run has not passed.
-    const skipped = xml.match(/<skipped\b/g)?.length ?? 0;
-    outcome.passed += count("tests") - failed - skipped;
+    const { total, failed, skipped, failures } = readReport(await Deno.readTextFile(report));
+    outcome.passed += total - failed - skipped;
     outcome.skipped += skipped;
+    outcome.failed += failed;
+    outcome.failures.push(...failures);
     // A file that does not even load fails without a test.
-    outcome.failed += success ? failed : Math.max(1, failed);
-    if (count("tests") === 0) outcome.failed++;
+    if (total === 0 || (!success && failed === 0)) {
+      outcome.failed++;
+      outcome.failures.push(`${name}: a file did not load, or there was no test`);
+    }
   } finally {
     await Deno.remove(report);
   }
@@ -78,7 +102,9 @@ try {
   if (!(error instanceof TestbedError)) throw error;
   console.error(`tests: ${error.message}`);
   outcome.failed++;
+  outcome.failures.push(error.message);
 }
+if (outcome.failures.length > 0) console.log(`\n== what failed\n\n${outcome.failures.join("\n\n")}`);
 const skipped = outcome.skipped > 0 ? `, ${outcome.skipped} skipped` : "";
 console.log(`\n${outcome.passed} passed, ${outcome.failed} failed${skipped}`);
 Deno.exit(outcome.failed === 0 ? 0 : 1);
