@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The event queue: announcements to the driver, kept in order until it posts buffers for them. */
+/*
+ * The event queue: announcements to the driver, kept in order until it posts buffers for them. How many may wait the brain knows, which counts those that
+ * are delivered (csvn_progress).
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device.h"
+#include "port.h"
 
 #define FIRST_CAPACITY 64u
 #define ANNOUNCEMENTS_A_TURN 256u
-
-void announce_clear(struct device *d)
-{
-	d->announcement_first = d->announcement_count = d->announcement_resets = 0;
-}
 
 static bool is_reset(const uint8_t *bytes, uint32_t count)
 {
@@ -24,32 +23,42 @@ static bool is_reset(const uint8_t *bytes, uint32_t count)
 	return header.type == CSVN_EV_RESET;
 }
 
-static bool has_room(const struct device *d, bool reset)
+static void count_delivered(struct device *d, const struct announcement *a)
 {
-	if (reset)
-		return d->announcement_resets < RESETS_MAX;
-	return d->announcement_count - d->announcement_resets < ANNOUNCEMENTS_MAX;
+	if (is_reset(a->bytes, a->count))
+		d->delivered_resets++;
+	else
+		d->delivered++;
 }
 
-static int grow(struct device *d)
+void announce_clear(struct device *d)
+{
+	for (; d->announcement_count; d->announcement_count--) {
+		count_delivered(d, &d->announcements[d->announcement_first]);
+		d->announcement_first = (d->announcement_first + 1) % d->announcement_capacity;
+	}
+	d->announcement_first = 0;
+}
+
+static void grow(struct device *d)
 {
 	uint32_t capacity = d->announcement_capacity ? d->announcement_capacity * 2 : FIRST_CAPACITY;
 	struct announcement *a;
 
 	a = calloc(capacity, sizeof(*a));
+	/* Nothing that must arrive may be lost: without memory for it the port ends, and its circuits with it. */
 	if (!a)
-		return -ENOMEM;
+		abort();
 	for (uint32_t i = 0; i < d->announcement_count; i++)
 		a[i] = d->announcements[(d->announcement_first + i) % d->announcement_capacity];
 	free(d->announcements);
 	d->announcements = a;
 	d->announcement_capacity = capacity;
 	d->announcement_first = 0;
-	return 0;
 }
 
 /* Hand announcements over, as far as there are buffers; the driver is not interrupted. */
-static int deliver(struct plane *p, struct device *d)
+static int deliver(struct port *p, struct device *d)
 {
 	struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
 	const char *why = "";
@@ -61,7 +70,7 @@ static int deliver(struct plane *p, struct device *d)
 		const struct announcement *a = &d->announcements[d->announcement_first];
 
 		if (left-- == 0) {
-			device_again(p, d, CSVN_QUEUE_EVENT);
+			device_again(d, CSVN_QUEUE_EVENT);
 			break;
 		}
 		rc = virtqueue_take(q, &d->memory, &chain, &why);
@@ -81,51 +90,39 @@ static int deliver(struct plane *p, struct device *d)
 		}
 		virtqueue_give(q, chain.head, a->count);
 		p->counters.announcements++;
+		count_delivered(d, a);
 		d->announcement_first = (d->announcement_first + 1) % d->announcement_capacity;
 		d->announcement_count--;
-		d->announcement_resets -= is_reset(a->bytes, a->count);
 	}
 	if (rc < 0)
 		device_fault(p, d, CSVN_QUEUE_EVENT, rc, why);
 	return rc < 0 ? rc : 0;
 }
 
-void announce_flush(struct plane *p, struct device *d)
+void announce_flush(struct port *p, struct device *d)
 {
 	if (deliver(p, d) == 0)
 		device_interrupt(p, d, CSVN_QUEUE_EVENT);
 }
 
-int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count)
+void announce(struct port *p, struct device *d, const uint8_t *bytes, uint32_t count)
 {
-	struct plane *p;
-	struct device *d;
-	int rc = -EBADF;
+	const struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
+	struct announcement *a;
 
 	if (count > CSVN_RECORD_MAX)
-		return -EMSGSIZE;
-	p = plane_enter(plane);
-	if (!p)
-		return rc;
-	d = handle_get(&p->devices, device);
-	if (d) {
-		struct virtqueue *q = &d->queues[CSVN_QUEUE_EVENT];
-
-		bool reset = is_reset(bytes, count);
-
-		rc = !q->running || q->broken ? -ESHUTDOWN : has_room(d, reset) ? 0 : -ENOBUFS;
-		if (rc == 0 && d->announcement_count == d->announcement_capacity)
-			rc = grow(d);
-		if (rc == 0) {
-			uint32_t at = (d->announcement_first + d->announcement_count++) % d->announcement_capacity;
-
-			d->announcements[at].count = count;
-			memcpy(d->announcements[at].bytes, bytes, count);
-			d->announcement_resets += reset;
-			if (deliver(p, d) == 0)
-				device_signal(p, d, CSVN_QUEUE_EVENT);
-		}
+		return;
+	if (d->announcement_count == d->announcement_capacity)
+		grow(d);
+	a = &d->announcements[(d->announcement_first + d->announcement_count) % d->announcement_capacity];
+	a->count = count;
+	memcpy(a->bytes, bytes, count);
+	/* A driver that is not there, or has broken its queue, has lost all of them. */
+	if (!q->running || q->broken) {
+		count_delivered(d, a);
+		return;
 	}
-	plane_leave(p);
-	return rc;
+	d->announcement_count++;
+	if (deliver(p, d) == 0)
+		device_signal(d, CSVN_QUEUE_EVENT);
 }

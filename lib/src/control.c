@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The control queue: requests to TypeScript, and its answers back to the driver. */
+/* The control queue: requests to the brain, and its answers back to the driver. */
 #include <errno.h>
 #include <string.h>
 
 #include "device.h"
+#include "port.h"
 
 static uint32_t ticket(const struct device *d, uint16_t head)
 {
 	return (uint32_t)d->control_generation << 16 | head;
 }
 
-static int pass_request(struct plane *p, struct device *d, const struct chain *chain, const char **why)
+static int pass_request(struct port *p, struct device *d, const struct chain *chain, const char **why)
 {
 	struct csvn_event_control c = { .size = chain->readable_bytes, .room = chain->writable_bytes };
 	uint8_t bytes[CSVN_RECORD_MAX];
@@ -31,12 +32,12 @@ static int pass_request(struct plane *p, struct device *d, const struct chain *c
 	}
 	d->requests[chain->head] = (struct pending_request){ .pending = true, .chain = *chain };
 	p->counters.requests++;
-	plane_event(p, CSVN_EVENT_CONTROL, d->handle, ticket(d, chain->head), (struct event_part){ &c, sizeof(c) },
-		    (struct event_part){ bytes, (uint32_t)count });
+	port_event(p, CSVN_EVENT_CONTROL, 0, ticket(d, chain->head), (struct event_part){ &c, sizeof(c) },
+		   (struct event_part){ bytes, (uint32_t)count });
 	return 0;
 }
 
-void control_kicked(struct plane *p, struct device *d)
+void control_kicked(struct port *p, struct device *d)
 {
 	struct virtqueue *q = &d->queues[CSVN_QUEUE_CONTROL];
 	const char *why = "";
@@ -47,7 +48,7 @@ void control_kicked(struct plane *p, struct device *d)
 		return;
 	do {
 		for (;;) {
-			if (!plane_admits(p, &d->burst, sizeof(struct csvn_event_control) + CSVN_RECORD_MAX)) {
+			if (!port_admits(p, &d->burst, sizeof(struct csvn_event_control) + CSVN_RECORD_MAX)) {
 				d->stalled = true;
 				return;
 			}
@@ -84,22 +85,12 @@ static int reply(struct device *d, uint32_t name, const uint8_t *bytes, uint32_t
 	return 0;
 }
 
-int csvn_device_reply(int plane, int device, uint32_t name, const uint8_t *bytes, uint32_t count)
+void control_reply(struct port *p, struct device *d, uint32_t name, const uint8_t *bytes, uint32_t count)
 {
-	struct plane *p = plane_enter(plane);
-	struct device *d;
-	int rc = -EBADF;
+	int rc = reply(d, name, bytes, count);
 
-	if (!p)
-		return rc;
-	d = handle_get(&p->devices, device);
-	if (d) {
-		rc = reply(d, name, bytes, count);
-		if (rc == -EFAULT)
-			device_fault(p, d, CSVN_QUEUE_CONTROL, rc, "response outside guest memory");
-		if (rc == 0)
-			device_signal(p, d, CSVN_QUEUE_CONTROL);
-	}
-	plane_leave(p);
-	return rc;
+	if (rc == -EFAULT)
+		device_fault(p, d, CSVN_QUEUE_CONTROL, rc, "response outside guest memory");
+	if (rc == 0)
+		device_signal(d, CSVN_QUEUE_CONTROL);
 }

@@ -6,7 +6,7 @@
  * and counted, and where the rule says so answered with a frame with an error, as a firewall's ICMP message would come back. What comes in is
  * received into memory of ours, and copied into the ring when its source is permitted: the guest may read its ring at any time, also where nothing was
  * published. A circuit of a published port shows unknown
- * sources to TypeScript, and receives nothing more until it is told about that one; any other drops them. Where such a port is bound to any address,
+ * sources to the brain, and receives nothing more until it is told about that one; any other drops them. Where such a port is bound to any address,
  * a source's last datagram says by which address of the host it knows us, and what goes to it leaves from there.
  * What the network says of datagrams that were sent (ICMP) comes by the socket's error queue, and goes to the guest as a
  * frame with an error.
@@ -24,9 +24,10 @@
 
 #include "datagram.h"
 #include "descriptor.h"
+#include "port.h"
 #include "route.h"
 
-static void finish(struct plane *p, struct host_datagram *h, int error)
+static void finish(struct port *p, struct host_datagram *h, int error)
 {
 	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };
 
@@ -34,14 +35,14 @@ static void finish(struct plane *p, struct host_datagram *h, int error)
 		return;
 	h->done = true;
 	csvn_set_state(&h->end, CSVN_STATE_CLOSED | (error ? CSVN_STATE_RESET : CSVN_STATE_FIN));
-	host_wake(p, h->device, h->id);
+	host_wake(p, h->id);
 	watch_drop(p, &h->watch);
-	plane_event(p, CSVN_EVENT_HOST_DATAGRAM_DONE, h->handle, (uint32_t)error,
+	port_event(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error,
 		    (struct event_part){ &done, sizeof(done) }, (struct event_part){ NULL, 0 });
 }
 
 /* Frames of the guest, as many as a turn has. As datagram_send(); 0 when it has closed, and all that it sent is out, is *over. */
-static int send_some(struct plane *p, struct host_datagram *h, bool *over)
+static int send_some(struct port *p, struct host_datagram *h, bool *over)
 {
 	bool armed = false;
 
@@ -63,7 +64,7 @@ static int send_some(struct plane *p, struct host_datagram *h, bool *over)
 	return 1;
 }
 
-static int receive_some(struct plane *p, struct host_datagram *h)
+static int receive_some(struct port *p, struct host_datagram *h)
 {
 	bool armed = false;
 
@@ -80,7 +81,7 @@ static int receive_some(struct plane *p, struct host_datagram *h)
 	return 1;
 }
 
-static void turn(struct plane *p, struct host_datagram *h)
+static void turn(struct port *p, struct host_datagram *h)
 {
 	uint32_t events = 0;
 	bool over = false;
@@ -108,7 +109,7 @@ static void turn(struct plane *p, struct host_datagram *h)
 		finish(p, h, -rc);
 }
 
-void datagram_doorbell(struct plane *p, int handle)
+void datagram_doorbell(struct port *p, int handle)
 {
 	struct host_datagram *h = handle_get(&p->host_datagrams, handle);
 
@@ -116,7 +117,7 @@ void datagram_doorbell(struct plane *p, int handle)
 		turn(p, h);
 }
 
-void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events)
+void datagram_ready(struct port *p, struct host_datagram *h, uint32_t events)
 {
 	if (events & EPOLLERR) {
 		socklen_t bytes = sizeof(int);
@@ -129,9 +130,9 @@ void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events)
 	turn(p, h);
 }
 
-void datagram_destroy(struct plane *p, struct host_datagram *h)
+void datagram_destroy(struct port *p, struct host_datagram *h)
 {
-	host_drop_route(p, h->device, h->id, h->handle);
+	host_drop_route(p, h->id, h->handle);
 	handle_remove(&p->host_datagrams, h->handle);
 	watch_drop(p, &h->watch);
 	if (h->fd >= 0)
@@ -201,7 +202,7 @@ static int open_socket(const struct csvn_host_setup *s, bool *six, bool *wildcar
 	return fd;
 }
 
-static int open_datagram(struct plane *p, const struct csvn_host_setup *s)
+static int open_datagram(struct port *p, int handle, const struct csvn_host_setup *s)
 {
 	struct host_datagram *h = calloc(1, sizeof(*h));
 	int rc;
@@ -209,74 +210,57 @@ static int open_datagram(struct plane *p, const struct csvn_host_setup *s)
 	if (!h)
 		return -ENOMEM;
 	h->fd = -1;
-	h->device = s->device;
+	h->handle = handle;
 	h->id = s->id;
 	h->asks = s->remote.family != 0;
-	rc = h->handle = handle_add(&p->host_datagrams, h);
-	watch_init(&h->watch, WATCHED_HOST_DATAGRAM, h->handle, 0);
+	rc = handle_put(&p->host_datagrams, handle, h);
+	watch_init(&h->watch, WATCHED_HOST_DATAGRAM, handle, 0);
 	if (rc < 0) {
 		free(h);
 		return rc;
 	}
+	host_add_route(p, h->id, ROUTE_HOST_DATAGRAM, handle);
 	rc = host_map_end(p, &h->end, s);
-	if (rc == 0)
-		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_DATAGRAM, h->handle);
 	if (rc == 0)
 		rc = h->fd = open_socket(s, &h->six, &h->wildcard);
 	if (rc < 0) {
 		datagram_destroy(p, h);
 		return rc;
 	}
-	turn(p, h);
-	return h->handle;
+	return 0;
 }
 
-int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup)
+void datagram_open(struct port *p, int handle, const struct csvn_host_setup *setup)
 {
-	struct plane *p = plane_enter(plane);
+	int rc = open_datagram(p, handle, setup);
+
+	port_event(p, CSVN_EVENT_HOST_CONNECTED, handle, (uint32_t)-rc, (struct event_part){ NULL, 0 },
+		   (struct event_part){ NULL, 0 });
+	datagram_doorbell(p, handle);
+}
+
+void datagram_finish(struct port *p, int handle)
+{
+	struct host_datagram *h = handle_get(&p->host_datagrams, handle);
+	uint32_t ready;
 	int rc;
 
-	if (!p)
-		return -EBADF;
-	rc = open_datagram(p, setup);
-	plane_leave(p);
-	return rc;
+	if (!h || h->guest_closed)
+		return;
+	/* What it has sent by now is all. */
+	rc = csvn_rx_ready(&h->end, h->end.size, &ready);
+	h->guest_closed = true;
+	if (rc < 0)
+		finish(p, h, -rc);
+	turn(p, h);
 }
 
-int csvn_host_datagram_finish(int plane, int circuit)
+void datagram_close(struct port *p, int handle)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
-	uint32_t ready;
+	struct host_datagram *h = handle_get(&p->host_datagrams, handle);
 
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
-	if (h && !h->guest_closed) {
-		/* What it has sent by now is all. */
-		int rc = csvn_rx_ready(&h->end, h->end.size, &ready);
-
-		h->guest_closed = true;
-		if (rc < 0)
-			finish(p, h, -rc);
-		turn(p, h);
-	}
-	plane_leave(p);
-	return h ? 0 : -EBADF;
-}
-
-int csvn_host_datagram_close(int plane, int circuit)
-{
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
-
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
 	if (h)
 		datagram_destroy(p, h);
-	plane_leave(p);
-	return h ? 0 : -EBADF;
 }
 
 static bool is_asked(const struct host_datagram *h, const struct csvn_host_address *actual)
@@ -284,68 +268,37 @@ static bool is_asked(const struct host_datagram *h, const struct csvn_host_addre
 	return h->asking && address_same(&h->asked, actual);
 }
 
-int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit)
+int datagram_permit(struct port *p, int handle, const struct csvn_host_permit *permit)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
-	int rc = -EBADF;
+	struct host_datagram *h = handle_get(&p->host_datagrams, handle);
+	int rc;
 
-	if (!p)
-		return rc;
-	h = handle_get(&p->host_datagrams, circuit);
-	if (h) {
-		rc = permit_set(&h->permits, permit, h->six);
-		if (is_asked(h, &permit->actual)) {
-			h->asking = false;
-			/* It would be asked about again and again. */
-			if (rc < 0)
-				datagram_drop(p, h);
-		}
-		datagram_doorbell(p, circuit);
+	if (!h)
+		return 0;
+	rc = permit->number < CSVN_MOVED_MAX ? permit_set(&h->permits, permit, h->six) : -EINVAL;
+	if (is_asked(h, &permit->actual)) {
+		h->asking = false;
+		/* It would be asked about again and again. */
+		if (rc < 0)
+			datagram_drop(p, h);
 	}
-	plane_leave(p);
+	turn(p, h);
 	return rc;
 }
 
-int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest)
+void datagram_forget(struct port *p, int handle, const struct csvn_host_address *guest)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_datagram *h;
+	struct host_datagram *h = handle_get(&p->host_datagrams, handle);
 	struct permit *known;
 
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
-	known = h ? permit_by_guest(&h->permits, guest) : NULL;
+	if (!h)
+		return;
+	known = permit_by_guest(&h->permits, guest);
 	if (known)
 		permit_drop(&h->permits, known);
 	/* Then it is asked about anew. */
-	if (h && is_asked(h, guest)) {
+	if (is_asked(h, guest)) {
 		h->asking = false;
-		datagram_doorbell(p, circuit);
+		turn(p, h);
 	}
-	plane_leave(p);
-	return known ? 0 : -ENOENT;
-}
-
-int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest, struct csvn_host_moved *out)
-{
-	struct plane *p = plane_enter(plane);
-	struct permit *known = NULL;
-	struct host_datagram *h;
-
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_datagrams, circuit);
-	if (h) {
-		/* What the guest sent before this is to be counted. */
-		datagram_doorbell(p, circuit);
-		known = permit_by_guest(&h->permits, guest);
-	}
-	if (known) {
-		*out = known->moved;
-		known->moved = (struct csvn_host_moved){ 0, 0 };
-	}
-	plane_leave(p);
-	return known ? 0 : -ENOENT;
 }

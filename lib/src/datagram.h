@@ -15,13 +15,12 @@ struct host_datagram {
 	int fd;
 	bool six; /* an IPv6 socket, which talks IPv4 by mapped addresses */
 	bool done;
-	bool asks; /* unknown sources are shown to TypeScript; else they are dropped */
-	bool guest_closed; /* TypeScript said so: what the guest has sent is final */
+	bool asks; /* unknown sources are shown to the brain; else they are dropped */
+	bool guest_closed; /* the brain said so: what the guest has sent is final */
 	bool asking; /* about the next datagram's source: nothing is received until it has answered */
 	struct csvn_host_address asked; /* then: that source */
 	bool wildcard; /* bound to any address of the host: where a datagram came to is where its answer leaves from */
 	struct watch watch;
-	int device;
 	uint32_t id;
 	struct csvn_end end;
 	struct permit_table permits;
@@ -33,19 +32,26 @@ static inline uint32_t frame_bytes(uint32_t size)
 }
 
 /* The guest rang, or the socket has something. */
-void datagram_doorbell(struct plane *p, int handle);
-void datagram_ready(struct plane *p, struct host_datagram *h, uint32_t events);
-void datagram_destroy(struct plane *p, struct host_datagram *h);
+void datagram_doorbell(struct port *p, int handle);
+void datagram_ready(struct port *p, struct host_datagram *h, uint32_t events);
+void datagram_destroy(struct port *p, struct host_datagram *h);
+
+/* Commands; see csvn_command_kind. */
+void datagram_open(struct port *p, int handle, const struct csvn_host_setup *setup);
+void datagram_finish(struct port *p, int handle);
+void datagram_close(struct port *p, int handle);
+int datagram_permit(struct port *p, int handle, const struct csvn_host_permit *permit);
+void datagram_forget(struct port *p, int handle, const struct csvn_host_address *guest);
 
 /* datagram_send.c: one frame of the guest. 1: gone on; 0: nothing there; -EAGAIN: the socket is full; -EPROTO: not a frame. */
-int datagram_send(struct plane *p, struct host_datagram *h);
+int datagram_send(struct port *p, struct host_datagram *h);
 /* datagram_receive.c: one datagram of the socket. 1: gone on; 0: no room; -EAGAIN: nothing there; -EPROTO: the guest's cursor lies. */
-int datagram_receive(struct plane *p, struct host_datagram *h);
+int datagram_receive(struct port *p, struct host_datagram *h);
 /* Take the next datagram, and drop it. */
-void datagram_drop(struct plane *p, struct host_datagram *h);
+void datagram_drop(struct port *p, struct host_datagram *h);
 /* What the network said of datagrams that were sent goes to whom it belongs: how many reports there were, of a turn's at most. */
-int datagram_errors(struct plane *p, struct host_datagram *h);
+int datagram_errors(struct port *p, struct host_datagram *h);
 /* Tell the guest what became of datagrams to an address, if there is room for it. */
-void datagram_report(struct plane *p, struct host_datagram *h, const struct permit *to, int error);
+void datagram_report(struct port *p, struct host_datagram *h, const struct permit *to, int error);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include "datagram.h"
+#include "port.h"
 
 union control {
 	struct cmsghdr align;
@@ -26,7 +27,7 @@ static void put(const struct csvn_end *e, uint64_t cursor, const void *bytes, ui
 }
 
 /* Publish a frame of which all is said but where it comes from. */
-static void publish(struct plane *p, struct host_datagram *h, const struct csvn_host_address *guest,
+static void publish(struct port *p, struct host_datagram *h, const struct csvn_host_address *guest,
 		    struct csvn_datagram d)
 {
 	d.family = (uint8_t)guest->family;
@@ -36,10 +37,10 @@ static void publish(struct plane *p, struct host_datagram *h, const struct csvn_
 	csvn_tx_publish(&h->end, frame_bytes(d.size));
 	p->counters.host_sent += d.size;
 	if (csvn_wants_rx(&h->end))
-		host_wake(p, h->device, h->id);
+		host_wake(p, h->id);
 }
 
-void datagram_report(struct plane *p, struct host_datagram *h, const struct permit *to, int error)
+void datagram_report(struct port *p, struct host_datagram *h, const struct permit *to, int error)
 {
 	uint32_t room;
 
@@ -47,7 +48,7 @@ void datagram_report(struct plane *p, struct host_datagram *h, const struct perm
 		publish(p, h, &to->rule.guest, (struct csvn_datagram){ .error = (uint16_t)error });
 }
 
-int datagram_errors(struct plane *p, struct host_datagram *h)
+int datagram_errors(struct port *p, struct host_datagram *h)
 {
 	int count = 0;
 
@@ -63,7 +64,7 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
 		if (recvmsg(h->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			break;
 		count++;
-		host_worked(p, 0);
+		p->work += host_work(0);
 		if (address_unmapped(&to, &address) < 0)
 			continue;
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
@@ -83,7 +84,7 @@ int datagram_errors(struct plane *p, struct host_datagram *h)
  * recvmsg(), past the errors of earlier sends, which the error queue tells of: they must not be taken for there being no datagram. The
  * length, or -EAGAIN.
  */
-static ssize_t receive(struct plane *p, struct host_datagram *h, struct msghdr *msg, int flags)
+static ssize_t receive(struct port *p, struct host_datagram *h, struct msghdr *msg, int flags)
 {
 	socklen_t length = msg->msg_namelen;
 	size_t control = msg->msg_controllen;
@@ -94,7 +95,7 @@ static ssize_t receive(struct plane *p, struct host_datagram *h, struct msghdr *
 		msg->msg_namelen = length;
 		msg->msg_controllen = control;
 		n = recvmsg(h->fd, msg, MSG_DONTWAIT | flags);
-		host_worked(p, n > 0 ? (size_t)n : 0);
+		p->work += host_work(n > 0 ? (size_t)n : 0);
 		if (n >= 0)
 			return n;
 		if (errno == EAGAIN)
@@ -104,7 +105,7 @@ static ssize_t receive(struct plane *p, struct host_datagram *h, struct msghdr *
 }
 
 /* The source of the next datagram is known? If not, TypeScript is asked, once. 1, 0, or -EAGAIN: there is none. */
-static int source_known(struct plane *p, struct host_datagram *h)
+static int source_known(struct port *p, struct host_datagram *h)
 {
 	struct csvn_host_address address;
 	struct sockaddr_storage from;
@@ -118,7 +119,7 @@ static int source_known(struct plane *p, struct host_datagram *h)
 		return 1;
 	h->asking = true;
 	h->asked = address;
-	plane_event(p, CSVN_EVENT_HOST_SOURCE, h->handle, 0, (struct event_part){ &address, sizeof(address) },
+	port_event(p, CSVN_EVENT_HOST_SOURCE, h->handle, 0, (struct event_part){ &address, sizeof(address) },
 		    (struct event_part){ NULL, 0 });
 	return 0;
 }
@@ -169,7 +170,7 @@ static void read_marks(struct msghdr *msg, struct csvn_datagram *d)
 	}
 }
 
-void datagram_drop(struct plane *p, struct host_datagram *h)
+void datagram_drop(struct port *p, struct host_datagram *h)
 {
 	struct msghdr msg = { .msg_iov = NULL };
 
@@ -177,7 +178,7 @@ void datagram_drop(struct plane *p, struct host_datagram *h)
 		p->counters.host_dropped++;
 }
 
-int datagram_receive(struct plane *p, struct host_datagram *h)
+int datagram_receive(struct port *p, struct host_datagram *h)
 {
 	struct csvn_end *e = &h->end;
 	struct csvn_host_address address;
@@ -215,6 +216,6 @@ int datagram_receive(struct plane *p, struct host_datagram *h)
 	d.size = (uint32_t)n;
 	put(e, e->tail + FRAME_HEADER, p->datagram, d.size);
 	publish(p, h, &permit->rule.guest, d);
-	permit->moved.sent += (uint64_t)n;
+	p->link.shared->moved[permit->rule.number][0] += (uint64_t)n;
 	return 1;
 }

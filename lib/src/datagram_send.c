@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "datagram.h"
+#include "port.h"
 
 #define SENDS_MAX 8 /* of one datagram: reports may come as fast as we send */
 #define FORBIDDEN_NS 200000000u /* between two frames that say so of one address */
@@ -34,7 +35,7 @@ static void get_header(const struct csvn_end *e, struct csvn_datagram *d)
 }
 
 /* Tell the guest that an address is not allowed, a few times a second at most: it may send any number of datagrams there. */
-static void forbid(struct plane *p, struct host_datagram *h, struct permit *to)
+static void forbid(struct port *p, struct host_datagram *h, struct permit *to)
 {
 	struct timespec t;
 	uint64_t now;
@@ -89,14 +90,14 @@ static void add_controls(const struct permit *to, const struct csvn_datagram *d,
 }
 
 /* The bytes sent, or -errno of this datagram's own. */
-static ssize_t send_past_errors(struct plane *p, struct host_datagram *h, const struct msghdr *msg)
+static ssize_t send_past_errors(struct port *p, struct host_datagram *h, const struct msghdr *msg)
 {
 	int error = 0;
 
 	for (int i = 0; i < SENDS_MAX; i++) {
 		ssize_t n = sendmsg(h->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-		host_worked(p, n > 0 ? (size_t)n : 0);
+		p->work += host_work(n > 0 ? (size_t)n : 0);
 		if (n >= 0)
 			return n;
 		error = errno;
@@ -106,7 +107,7 @@ static ssize_t send_past_errors(struct plane *p, struct host_datagram *h, const 
 	return -error;
 }
 
-static int send_to(struct plane *p, struct host_datagram *h, struct permit *to, const struct csvn_datagram *d)
+static int send_to(struct port *p, struct host_datagram *h, struct permit *to, const struct csvn_datagram *d)
 {
 	struct csvn_end *e = &h->end;
 	union control control;
@@ -122,7 +123,7 @@ static int send_to(struct plane *p, struct host_datagram *h, struct permit *to, 
 		return -EAGAIN;
 	if (n >= 0) {
 		p->counters.host_received += (uint64_t)n;
-		to->moved.received += (uint64_t)n;
+		p->link.shared->moved[to->rule.number][1] += (uint64_t)n;
 	} else if (n == -ENOBUFS) {
 		p->counters
 			.host_dropped++; /* a device's queue is full: sockets that do not ask for errors are not told */
@@ -132,7 +133,7 @@ static int send_to(struct plane *p, struct host_datagram *h, struct permit *to, 
 	return 1;
 }
 
-int datagram_send(struct plane *p, struct host_datagram *h)
+int datagram_send(struct port *p, struct host_datagram *h)
 {
 	struct csvn_end *e = &h->end;
 	struct csvn_host_address to = { 0 };
@@ -156,7 +157,7 @@ int datagram_send(struct plane *p, struct host_datagram *h)
 	permit = permit_by_guest(&h->permits, &to);
 	if (!permit || !permit->rule.allowed) {
 		p->counters.host_dropped++;
-		host_worked(p, 0);
+		p->work += host_work(0);
 		if (permit)
 			forbid(p, h, permit);
 	} else if (send_to(p, h, permit, &d) == -EAGAIN) {
@@ -164,6 +165,6 @@ int datagram_send(struct plane *p, struct host_datagram *h)
 	}
 	csvn_rx_release(e, frame_bytes(d.size));
 	if (csvn_wants_tx(e))
-		host_wake(p, h->device, h->id);
+		host_wake(p, h->id);
 	return 1;
 }

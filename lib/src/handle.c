@@ -70,6 +70,26 @@ int handle_add(struct handle_table *t, void *object)
 	return (int)(slot->generation << HANDLE_INDEX_BITS | index);
 }
 
+int handle_put(struct handle_table *t, int handle, void *object)
+{
+	uint32_t index = (uint32_t)handle;
+
+	if (handle < 0 || index > HANDLE_INDEX_MASK)
+		return -ENFILE;
+	while (index >= t->capacity) {
+		int rc = grow(t);
+
+		if (rc < 0)
+			return rc;
+	}
+	if (t->slots[index].object)
+		return -EEXIST;
+	t->slots[index].object = object;
+	t->slots[index].generation = 0;
+	t->count++;
+	return 0;
+}
+
 static struct handle_slot *find(const struct handle_table *t, int handle)
 {
 	uint32_t index = (uint32_t)handle & HANDLE_INDEX_MASK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handles: 31-bit names of objects, 20 bits of index and 11 of generation. A removed handle stays invalid until its
- * index has been used 2048 times more.
+ * Tables of objects by number. Those of a table are either its own choice (handle_add(): 20 bits of index and 11 of generation; a removed one stays invalid until its
+ * index has been used 2048 times more), or somebody else's (handle_put(), below 2^20).
  */
 #ifndef CSVN_HANDLE_H
 #define CSVN_HANDLE_H
@@ -34,6 +34,7 @@ static inline uint32_t handle_index(int handle)
 void handle_table_init(struct handle_table *t, uint32_t limit);
 void handle_table_free(struct handle_table *t);
 int handle_add(struct handle_table *t, void *object); /* -ENOMEM, -ENFILE */
+int handle_put(struct handle_table *t, int handle, void *object); /* 0, -ENOMEM, -ENFILE, -EEXIST */
 void *handle_get(const struct handle_table *t, int handle); /* NULL: stale or never valid */
 void *handle_remove(struct handle_table *t, int handle); /* NULL: stale */
 

@@ -6,8 +6,9 @@
 #include <sys/mman.h>
 
 #include "datagram.h"
+#include "port.h"
 
-int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_setup *s)
+int host_map_end(struct port *p, struct csvn_end *end, const struct csvn_host_setup *s)
 {
 	const struct host_arena *a = handle_get(&p->host_arenas, s->arena);
 	const uint64_t extents[4][2] = { { s->own_control, CSVN_PAGE },
@@ -22,7 +23,7 @@ int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_s
 	for (int i = 0; i < 4; i++)
 		if (extents[i][0] % CSVN_PAGE || extents[i][0] > a->bytes || extents[i][1] > a->bytes - extents[i][0])
 			return -ERANGE;
-	/* SAFETY: each extent lies in the arena's mapping, which outlives its circuits: see csvn_host_arena_unmap(). */
+	/* SAFETY: each extent lies in the arena's mapping, which outlives its circuits: see host_arena_unmap(). */
 	csvn_end_init(end, (void *)(a->memory + s->own_control), (void *)(a->memory + s->peer_control),
 		      a->memory + s->tx_ring, a->memory + s->rx_ring, s->ring_size);
 	/* While the socket is what is waited for, nothing is asked of the guest, but its end must be seen. */
@@ -30,40 +31,32 @@ int host_map_end(struct plane *p, struct csvn_end *end, const struct csvn_host_s
 	return 0;
 }
 
-void host_arena_destroy(struct plane *p, struct host_arena *a)
+void host_arena_destroy(struct port *p, struct host_arena *a)
 {
 	handle_remove(&p->host_arenas, a->handle);
 	munmap(a->memory, a->bytes);
 	free(a);
 }
 
-int csvn_host_arena_map(int plane, int fd, uint64_t bytes)
+int host_arena_map(struct port *p, int handle, int fd, uint64_t bytes)
 {
-	struct plane *p;
 	struct host_arena *a = calloc(1, sizeof(*a));
-	int rc = -ENOMEM;
+	int rc;
 
 	if (!a)
-		return rc;
+		return -ENOMEM;
+	a->handle = handle;
 	a->bytes = bytes;
 	a->memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (a->memory == MAP_FAILED) {
-		rc = -errno;
+	rc = a->memory == MAP_FAILED ? -errno : handle_put(&p->host_arenas, handle, a);
+	if (rc < 0) {
+		if (a->memory != MAP_FAILED)
+			munmap(a->memory, bytes);
 		free(a);
 		return rc;
 	}
 	(void)madvise(a->memory, bytes, MADV_DONTDUMP);
-	p = plane_enter(plane);
-	rc = p ? handle_add(&p->host_arenas, a) : -EBADF;
-	if (rc < 0) {
-		munmap(a->memory, bytes);
-		free(a);
-	} else {
-		a->handle = rc;
-	}
-	if (p)
-		plane_leave(p);
-	return rc;
+	return 0;
 }
 
 static bool is_inside(const struct host_arena *a, const void *page)
@@ -72,7 +65,7 @@ static bool is_inside(const struct host_arena *a, const void *page)
 }
 
 /* Is a host circuit in this arena? Its end's pages say so. */
-static bool is_used(const struct plane *p, const struct host_arena *a)
+static bool is_used(const struct port *p, const struct host_arena *a)
 {
 	struct host_datagram *g;
 	struct host_circuit *h;
@@ -86,20 +79,11 @@ static bool is_used(const struct plane *p, const struct host_arena *a)
 	return false;
 }
 
-int csvn_host_arena_unmap(int plane, int arena)
+void host_arena_unmap(struct port *p, int handle)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_arena *a;
-	int rc = -EBADF;
+	struct host_arena *a = handle_get(&p->host_arenas, handle);
 
-	if (!p)
-		return rc;
-	a = handle_get(&p->host_arenas, arena);
-	if (a) {
-		rc = is_used(p, a) ? -EBUSY : 0;
-		if (rc == 0)
-			host_arena_destroy(p, a);
-	}
-	plane_leave(p);
-	return rc;
+	/* The brain counts them as well: one that is used stays until the end. */
+	if (a && !is_used(p, a))
+		host_arena_destroy(p, a);
 }

@@ -12,8 +12,9 @@
 #include "descriptor.h"
 #include "device.h"
 #include "host.h"
+#include "port.h"
 
-void host_doorbell(struct plane *p, int handle)
+void host_doorbell(struct port *p, int handle)
 {
 	struct host_circuit *h = handle_get(&p->host_circuits, handle);
 
@@ -29,14 +30,14 @@ static int socket_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0 ? errno : error;
 }
 
-static void tell_state(struct plane *p, struct host_circuit *h, uint32_t state)
+static void tell_state(struct port *p, struct host_circuit *h, uint32_t state)
 {
 	csvn_set_state(&h->end, state);
 	if (csvn_wants_state(&h->end, state))
-		host_wake(p, h->device, h->id);
+		host_wake(p, h->id);
 }
 
-void host_tell_fin(struct plane *p, struct host_circuit *h)
+void host_tell_fin(struct port *p, struct host_circuit *h)
 {
 	h->read_ended = true;
 	tell_state(p, h, CSVN_STATE_FIN);
@@ -66,11 +67,10 @@ static void close_socket(struct host_circuit *h, bool reset)
 }
 
 /* Nothing moves any more: the guest is told, and TypeScript. */
-static void end(struct plane *p, struct host_circuit *h, int error)
+static void end(struct port *p, struct host_circuit *h, int error)
 {
 	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };
 	uint32_t fin = h->read_ended || error == EPIPE ? CSVN_STATE_FIN : 0;
-	bool closing;
 
 	h->looks_rx = h->looks_tx = false;
 	if (!error)
@@ -78,14 +78,11 @@ static void end(struct plane *p, struct host_circuit *h, int error)
 	else if (is_reset(h, error))
 		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_RESET | fin);
 	close_socket(h, error != 0);
-	/* The CLOSE of a guest that has closed is as good as here, and nothing can be given up before it; once it came, nothing else may come. */
-	closing = !error && !h->guest_closed && csvn_peer_state(&h->end) & CSVN_STATE_CLOSED;
-	(closing ? plane_event_quiet : plane_event)(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error,
-						    (struct event_part){ &done, sizeof(done) },
-						    (struct event_part){ NULL, 0 });
+	port_event(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
+		   (struct event_part){ NULL, 0 });
 }
 
-void host_become(struct plane *p, struct host_circuit *h, enum host_state state, int error)
+void host_become(struct port *p, struct host_circuit *h, enum host_state state, int error)
 {
 	enum host_state before = h->state;
 
@@ -93,7 +90,7 @@ void host_become(struct plane *p, struct host_circuit *h, enum host_state state,
 		return;
 	h->state = state;
 	if (before == HOST_CONNECTING) {
-		plane_event(p, CSVN_EVENT_HOST_CONNECTED, h->handle, (uint32_t)error, (struct event_part){ NULL, 0 },
+		port_event(p, CSVN_EVENT_HOST_CONNECTED, h->handle, (uint32_t)error, (struct event_part){ NULL, 0 },
 			    (struct event_part){ NULL, 0 });
 		if (state == HOST_DONE)
 			close_socket(h, false);
@@ -105,13 +102,13 @@ void host_become(struct plane *p, struct host_circuit *h, enum host_state state,
 	}
 }
 
-static void connected(struct plane *p, struct host_circuit *h, int error)
+static void connected(struct port *p, struct host_circuit *h, int error)
 {
 	host_become(p, h, error ? HOST_DONE : HOST_OPEN, error);
 	pump(p, h, false);
 }
 
-void host_ready(struct plane *p, struct host_circuit *h, uint32_t events)
+void host_ready(struct port *p, struct host_circuit *h, uint32_t events)
 {
 	if (h->state == HOST_CONNECTING) {
 		connected(p, h, socket_error(h->fd));
@@ -129,46 +126,35 @@ void host_ready(struct plane *p, struct host_circuit *h, uint32_t events)
 	pump(p, h, events & (EPOLLIN | EPOLLERR | EPOLLHUP));
 }
 
-void host_circuit_destroy(struct plane *p, struct host_circuit *h)
+void host_circuit_destroy(struct port *p, struct host_circuit *h)
 {
-	host_drop_route(p, h->device, h->id, h->handle);
+	host_drop_route(p, h->id, h->handle);
 	handle_remove(&p->host_circuits, h->handle);
 	close_socket(h, true);
 	free(h);
 }
 
-int host_add_route(struct plane *p, int device, uint32_t id, int kind, int handle)
+void host_add_route(struct port *p, uint32_t id, int kind, int handle)
 {
-	struct device *d = handle_get(&p->devices, device);
-	int rc = d ? route_set(&d->routes, id, kind, 0) : -EBADF;
-
-	if (rc < 0)
-		return rc;
-	route_find(&d->routes, id)->host = handle;
-	p->counters.routes++;
-	return 0;
+	route_set(&p->device.routes, id, kind, (uint32_t)handle, 0);
 }
 
-void host_drop_route(struct plane *p, int device, uint32_t id, int handle)
+void host_drop_route(struct port *p, uint32_t id, int handle)
 {
-	struct device *d = handle_get(&p->devices, device);
-	struct route *r = d ? route_find(&d->routes, id) : NULL;
+	struct route *r = route_find(&p->device.routes, id);
 
-	if (r && r->peer < 0 && r->host == handle) {
-		route_drop(&d->routes, r);
-		p->counters.routes--;
-	}
+	if (r && (r->to == ROUTE_HOST_STREAM || r->to == ROUTE_HOST_DATAGRAM) && r->place == (uint32_t)handle)
+		route_drop(&p->device.routes, r);
 }
 
-void host_wake(struct plane *p, int device, uint32_t id)
+void host_wake(struct port *p, uint32_t id)
 {
-	struct device *d = handle_get(&p->devices, device);
-	struct route *r = d ? route_find(&d->routes, id) : NULL;
+	struct route *r = route_find(&p->device.routes, id);
 
 	if (!r)
 		return;
-	route_list(&d->routes, ROUTES_DUE, r);
-	wake_flush(p, d);
+	route_list(&p->device.routes, ROUTES_DUE, r);
+	wake_flush(p, &p->device);
 }
 
 /* A socket that connects to the setup's remote, or the accepted one. */
@@ -212,7 +198,7 @@ static int outcome(int fd)
 }
 
 /* The socket becomes the circuit's, unless there is an error. */
-static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd, enum host_state state)
+static int open_circuit(struct port *p, int handle, const struct csvn_host_setup *s, int fd, enum host_state state)
 {
 	int error = state == HOST_CONNECTING ? outcome(fd) : 0;
 	struct host_circuit *h = calloc(1, sizeof(*h));
@@ -221,18 +207,17 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd
 	if (!h)
 		return -ENOMEM;
 	h->fd = -1;
-	h->device = s->device;
+	h->handle = handle;
 	h->id = s->id;
-	h->state = state;
-	rc = h->handle = handle_add(&p->host_circuits, h);
-	watch_init(&h->watch, WATCHED_HOST, h->handle, 0);
+	h->state = HOST_CONNECTING;
+	rc = handle_put(&p->host_circuits, handle, h);
+	watch_init(&h->watch, WATCHED_HOST, handle, 0);
 	if (rc < 0) {
 		free(h);
 		return rc;
 	}
+	host_add_route(p, h->id, ROUTE_HOST_STREAM, handle);
 	rc = host_map_end(p, &h->end, s);
-	if (rc == 0)
-		rc = host_add_route(p, h->device, h->id, ROUTE_HOST_STREAM, h->handle);
 	if (rc == 0)
 		rc = watch_for(p, &h->watch, fd, error == -EINPROGRESS ? EPOLLOUT : EPOLLIN);
 	if (rc < 0) {
@@ -240,43 +225,33 @@ static int open_circuit(struct plane *p, const struct csvn_host_setup *s, int fd
 		return rc;
 	}
 	h->fd = fd;
-	rc = h->handle;
-	if (state == HOST_OPEN)
-		pump(p, h, false);
-	else if (error != -EINPROGRESS)
+	if (error != -EINPROGRESS)
 		connected(p, h, error);
-	return rc;
+	return 0;
 }
 
-int csvn_host_open(int plane, const struct csvn_host_setup *setup)
+/* The connection that the setup names, a new one where it names none, or -errno. */
+static int find_socket(struct port *p, const struct csvn_host_setup *setup, enum host_state *state)
+{
+	int fd = setup->connection < 0 ? -1 : host_connection_take(p, setup->connection);
+
+	return setup->connection >= 0 && fd < 0 ? fd : open_socket(setup, fd, state);
+}
+
+void host_open(struct port *p, int handle, const struct csvn_host_setup *setup)
 {
 	enum host_state state;
-	struct plane *p;
-	int fd = -1, rc;
+	int fd = find_socket(p, setup, &state);
+	int rc = fd < 0 ? fd : open_circuit(p, handle, setup, fd, state);
 
-	if (setup->connection >= 0) {
-		p = plane_enter(plane);
-		fd = p ? host_connection_take(p, setup->connection) : -EBADF;
-		if (p)
-			plane_leave(p);
-		if (fd < 0)
-			return fd;
-	}
-	/* Before the lock is taken: connect() may take as long as all the rest of a set-up. */
-	fd = open_socket(setup, fd, &state);
-	if (fd < 0)
-		return fd;
-	p = plane_enter(plane);
-	rc = p ? open_circuit(p, setup, fd, state) : -EBADF;
-	if (p)
-		plane_leave(p);
-	if (rc >= 0)
-		return rc;
-	if (setup->connection >= 0)
+	if (rc == 0)
+		return;
+	if (fd >= 0 && setup->connection >= 0)
 		host_reset_socket(fd);
-	else
+	else if (fd >= 0)
 		close(fd);
-	return rc;
+	port_event(p, CSVN_EVENT_HOST_CONNECTED, handle, (uint32_t)-rc, (struct event_part){ NULL, 0 },
+		   (struct event_part){ NULL, 0 });
 }
 
 /* What it has sent by now is all: whatever it writes into its ring from now on is nobody's. */
@@ -289,32 +264,20 @@ static void guest_closed(struct host_circuit *h)
 	h->guest_closed = true;
 }
 
-int csvn_host_finish(int plane, int circuit)
+void host_finish(struct port *p, int handle)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_circuit *h;
+	struct host_circuit *h = handle_get(&p->host_circuits, handle);
 
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_circuits, circuit);
-	if (h) {
-		guest_closed(h);
-		pump(p, h, false);
-	}
-	plane_leave(p);
-	return h ? 0 : -EBADF;
+	if (!h)
+		return;
+	guest_closed(h);
+	pump(p, h, false);
 }
 
-int csvn_host_close(int plane, int circuit)
+void host_close(struct port *p, int handle)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_circuit *h;
+	struct host_circuit *h = handle_get(&p->host_circuits, handle);
 
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_circuits, circuit);
 	if (h)
 		host_circuit_destroy(p, h);
-	plane_leave(p);
-	return h ? 0 : -EBADF;
 }

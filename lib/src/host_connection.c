@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connections that a published port has accepted, until TypeScript has decided: each becomes a circuit, or is refused. One that waits may
- * be watched meanwhile, so that TypeScript hears when its client has reset it; a client that has but finished writing waits on.
+ * Connections that a published port has accepted, until the brain has decided: each becomes a circuit, or is refused. One that waits may
+ * be watched meanwhile, so that it hears when its client has reset it; a client that has but finished writing waits on.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "port.h"
 
 void host_reset_socket(int fd)
 {
@@ -19,7 +20,7 @@ void host_reset_socket(int fd)
 	close(fd);
 }
 
-int host_connection_add(struct plane *p, int fd)
+int host_connection_add(struct port *p, int fd)
 {
 	struct host_connection *c = calloc(1, sizeof(*c));
 	int rc = c ? handle_add(&p->host_connections, c) : -ENOMEM;
@@ -34,7 +35,7 @@ int host_connection_add(struct plane *p, int fd)
 	return rc;
 }
 
-int host_connection_take(struct plane *p, int handle)
+int host_connection_take(struct port *p, int handle)
 {
 	struct host_connection *c = handle_remove(&p->host_connections, handle);
 	int fd;
@@ -47,42 +48,31 @@ int host_connection_take(struct plane *p, int handle)
 	return fd;
 }
 
-void host_connection_ready(struct plane *p, struct host_connection *c)
+void host_connection_ready(struct port *p, struct host_connection *c)
 {
 	/* Once: it is not waited for any more. */
 	watch_drop(p, &c->watch);
-	plane_event(p, CSVN_EVENT_HOST_GONE, c->handle, 0, (struct event_part){ NULL, 0 },
+	port_event(p, CSVN_EVENT_HOST_GONE, c->handle, 0, (struct event_part){ NULL, 0 },
 		    (struct event_part){ NULL, 0 });
 }
 
-void host_connection_destroy(struct plane *p, struct host_connection *c)
+void host_connection_destroy(struct port *p, struct host_connection *c)
 {
 	host_reset_socket(host_connection_take(p, c->handle));
 }
 
-int csvn_host_wait(int plane, int connection)
+int host_connection_wait(struct port *p, int handle)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_connection *c;
-	int rc = -EBADF;
+	struct host_connection *c = handle_get(&p->host_connections, handle);
 
-	if (!p)
-		return rc;
-	c = handle_get(&p->host_connections, connection);
-	if (c)
-		rc = watch_for(p, &c->watch, c->fd, 0); /* errors and hang-ups are told unasked */
-	plane_leave(p);
-	return rc;
+	/* Errors and hang-ups are told unasked. */
+	return c ? watch_for(p, &c->watch, c->fd, 0) : -EBADF;
 }
 
-int csvn_host_refuse(int plane, int connection)
+void host_connection_refuse(struct port *p, int handle)
 {
-	struct plane *p = plane_enter(plane);
-	int fd = p ? host_connection_take(p, connection) : -EBADF;
+	int fd = host_connection_take(p, handle);
 
 	if (fd >= 0)
 		host_reset_socket(fd);
-	if (p)
-		plane_leave(p);
-	return fd < 0 ? fd : 0;
 }

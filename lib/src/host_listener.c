@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Listening sockets of the host's stack, for published ports: each connection is handed to TypeScript. */
+/* Listening sockets of the host's stack, for published ports: each connection is told to the brain. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -8,11 +8,12 @@
 
 #include "descriptor.h"
 #include "host.h"
+#include "port.h"
 
 #define BACKLOG 128
 #define ACCEPTS_A_TURN 64
 
-void host_accept(struct plane *p, struct host_listener *l)
+void host_accept(struct port *p, struct host_listener *l)
 {
 	for (int i = 0; i < ACCEPTS_A_TURN && rest_admits(p, &l->resting, sizeof(struct csvn_host_address)); i++) {
 		struct csvn_host_address client;
@@ -28,7 +29,7 @@ void host_accept(struct plane *p, struct host_listener *l)
 			if (connection < 0)
 				host_reset_socket(fd);
 			else
-				plane_event(p, CSVN_EVENT_HOST_ACCEPTED, l->handle, (uint32_t)connection,
+				port_event(p, CSVN_EVENT_HOST_ACCEPTED, l->handle, (uint32_t)connection,
 					    (struct event_part){ &client, sizeof(client) },
 					    (struct event_part){ NULL, 0 });
 		}
@@ -42,7 +43,7 @@ void host_accept(struct plane *p, struct host_listener *l)
 	}
 }
 
-void host_listener_destroy(struct plane *p, struct host_listener *l)
+void host_listener_destroy(struct port *p, struct host_listener *l)
 {
 	handle_remove(&p->host_listeners, l->handle);
 	rest_end(p, &l->resting);
@@ -70,67 +71,47 @@ static int open_listener(const struct csvn_host_address *address)
 	return rc;
 }
 
-int csvn_host_listen(int plane, const struct csvn_host_address *address)
+/* The port that it has, which may have been asked for as 0. */
+static int port_of(int fd)
 {
-	struct host_listener *l = calloc(1, sizeof(*l));
-	struct plane *p;
-	int rc;
-
-	if (!l)
-		return -ENOMEM;
-	rc = l->fd = open_listener(address);
-	if (rc < 0) {
-		free(l);
-		return rc;
-	}
-	p = plane_enter(plane);
-	rc = p ? handle_add(&p->host_listeners, l) : -EBADF;
-	if (rc < 0) {
-		close(l->fd);
-		free(l);
-	} else {
-		l->handle = rc;
-		watch_init(&l->resting.watch, WATCHED_HOST_LISTENER, l->handle, 0);
-		rc = rest_begin(p, &l->resting, l->fd);
-		if (rc < 0)
-			host_listener_destroy(p, l);
-		else
-			rc = l->handle;
-	}
-	if (p)
-		plane_leave(p);
-	return rc;
-}
-
-int csvn_host_listener_port(int plane, int listener)
-{
-	struct plane *p = plane_enter(plane);
 	struct csvn_host_address address;
 	struct sockaddr_storage local;
 	socklen_t length = sizeof(local);
-	struct host_listener *l;
-	int rc = -EBADF;
+	int rc = getsockname(fd, (struct sockaddr *)&local, &length) < 0 ? -errno :
+									   address_from_system(&local, &address);
 
-	if (!p)
-		return rc;
-	l = handle_get(&p->host_listeners, listener);
-	if (l)
-		rc = getsockname(l->fd, (struct sockaddr *)&local, &length) < 0 ? -errno
-										: address_from_system(&local, &address);
-	plane_leave(p);
 	return rc < 0 ? rc : (int)address.port;
 }
 
-int csvn_host_unlisten(int plane, int listener)
+int host_listen(struct port *p, int handle, const struct csvn_host_address *address)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_listener *l;
+	struct host_listener *l = calloc(1, sizeof(*l));
+	int rc, fd;
 
-	if (!p)
-		return -EBADF;
-	l = handle_get(&p->host_listeners, listener);
+	if (!l)
+		return -ENOMEM;
+	fd = l->fd = open_listener(address);
+	l->handle = handle;
+	rc = fd < 0 ? fd : handle_put(&p->host_listeners, handle, l);
+	if (rc < 0) {
+		if (fd >= 0)
+			close(fd);
+		free(l);
+		return rc;
+	}
+	watch_init(&l->resting.watch, WATCHED_HOST_LISTENER, handle, 0);
+	rc = rest_begin(p, &l->resting, fd);
+	if (rc == 0)
+		rc = port_of(fd);
+	if (rc < 0)
+		host_listener_destroy(p, l);
+	return rc;
+}
+
+void host_unlisten(struct port *p, int handle)
+{
+	struct host_listener *l = handle_get(&p->host_listeners, handle);
+
 	if (l)
 		host_listener_destroy(p, l);
-	plane_leave(p);
-	return l ? 0 : -EBADF;
 }

@@ -16,6 +16,7 @@
 
 #include "csvn/records.h"
 #include "host.h"
+#include "port.h"
 
 #define ALLOWED_MAX 1024u /* bytes of the list of congestion controls */
 
@@ -127,21 +128,13 @@ void host_limit_wait(int fd)
 		set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ORPHAN_MS);
 }
 
-int csvn_host_options(int plane, int circuit, const uint8_t *options, uint32_t bytes)
+void host_options(struct port *p, int handle, const struct csvn_options *o)
 {
-	struct plane *p = plane_enter(plane);
-	struct csvn_options o;
-	struct host_circuit *h;
+	struct host_circuit *h = handle_get(&p->host_circuits, handle);
 
-	if (!p)
-		return -EBADF;
-	h = handle_get(&p->host_circuits, circuit);
-	if (h && h->fd >= 0 && bytes == sizeof(o)) {
-		memcpy(&o, options, sizeof(o));
-		host_set_options(h->fd, &o);
-		if (h->limited)
-			host_limit_wait(h->fd);
-	}
-	plane_leave(p);
-	return !h ? -EBADF : bytes == sizeof(o) ? 0 : -EINVAL;
+	if (!h || h->fd < 0)
+		return;
+	host_set_options(h->fd, o);
+	if (h->limited)
+		host_limit_wait(h->fd);
 }

@@ -5,6 +5,9 @@
 #include <time.h>
 
 #include "csvn/ring.h"
+#include "host.h"
+#include "peers.h"
+#include "port.h"
 
 #define LOOK_MAX_NS 50000u
 
@@ -22,10 +25,8 @@ void look_init(struct look *l)
 	csvn_spin_init(&l->spin);
 }
 
-bool look_again(struct plane *p, struct host_circuit *h)
+bool look_again(struct port *p, struct host_circuit *h)
 {
-	if (!p->looks)
-		return false;
 	if (h->listed)
 		return true;
 	if (p->looked_count == LOOKED_MAX)
@@ -45,14 +46,14 @@ static bool is_due(const struct host_circuit *h)
 }
 
 /* The circuit at this place of the list, or NULL when it is looked at no longer. */
-static struct host_circuit *looked(struct plane *p, uint32_t i)
+static struct host_circuit *looked(struct port *p, uint32_t i)
 {
 	struct host_circuit *h = handle_get(&p->host_circuits, p->looked[i]);
 
 	return h && (h->looks_rx || h->looks_tx) ? h : NULL;
 }
 
-static void unlist(struct plane *p, uint32_t i)
+static void unlist(struct port *p, uint32_t i)
 {
 	struct host_circuit *h = handle_get(&p->host_circuits, p->looked[i]);
 
@@ -61,10 +62,11 @@ static void unlist(struct plane *p, uint32_t i)
 	p->looked[i] = p->looked[--p->looked_count];
 }
 
-void look_turn(struct plane *p)
+void look_turn(struct port *p)
 {
 	uint32_t i = 0;
 
+	peers_turn(p);
 	while (i < p->looked_count) {
 		struct host_circuit *h = looked(p, i);
 
@@ -77,26 +79,23 @@ void look_turn(struct plane *p)
 	}
 }
 
-/* Has one of them something to do? Who holds the lock meanwhile is not waited for: there is another look. */
-static bool any_due(struct plane *p)
+/* Has something that is looked at something to do? */
+static bool any_due(struct port *p)
 {
-	bool due = false;
-
-	if (pthread_mutex_trylock(&p->lock) != 0)
-		return false;
-	for (uint32_t i = 0; i < p->looked_count && !due; i++) {
+	if (queue_has(&p->link.commands) || peers_due(p))
+		return true;
+	for (uint32_t i = 0; i < p->looked_count; i++) {
 		struct host_circuit *h = looked(p, i);
 
-		due = h && is_due(h);
+		if (h && is_due(h))
+			return true;
 	}
-	pthread_mutex_unlock(&p->lock);
-	return due;
+	return false;
 }
 
-/* Nobody will look: all have a turn in which they arm. */
-static void end_look(struct plane *p)
+/* Nobody will look: all have a turn in which they arm. True: something is there after all. */
+static bool end_look(struct port *p)
 {
-	pthread_mutex_lock(&p->lock);
 	while (p->looked_count) {
 		struct host_circuit *h = looked(p, 0);
 
@@ -104,39 +103,47 @@ static void end_look(struct plane *p)
 		if (h)
 			pump(p, h, false);
 	}
-	pthread_mutex_unlock(&p->lock);
+	return peers_rest(p) || !queue_sleep(&p->link.commands);
 }
 
-int look_wait(struct plane *p, struct look *l, struct epoll_event *ready, int most, int timeout)
+int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int most, int timeout)
 {
-	uint64_t began, took = 0;
-	uint32_t length;
+	uint64_t began = 0, took = 0;
 	bool due = false;
 	int n = 0;
 
-	if (!l->due || timeout == 0)
-		return epoll_wait(p->epoll, ready, most, timeout);
-	began = nanoseconds();
-	length = csvn_spin_begin(&l->spin, LOOK_MAX_NS);
-	if (length) {
-		do {
-			n = epoll_wait(p->epoll, ready, most, 0);
-			due = n == 0 && any_due(p);
-			took = nanoseconds() - began;
-		} while (n == 0 && !due && took < length);
-		csvn_spin_end(&l->spin, (uint32_t)took, n != 0 || due);
+	if (timeout == 0)
+		return epoll_wait(p->epoll, ready, most, 0);
+	if (l->due) {
+		uint32_t length = csvn_spin_begin(&l->spin, LOOK_MAX_NS);
+
+		began = nanoseconds();
+		if (length) {
+			do {
+				n = epoll_wait(p->epoll, ready, most, 0);
+				due = n == 0 && any_due(p);
+				took = nanoseconds() - began;
+			} while (n == 0 && !due && took < length);
+			csvn_spin_end(&l->spin, (uint32_t)took, n != 0 || due);
+		}
+		if (n || due)
+			return n;
 	}
-	if (n || due)
-		return n;
-	end_look(p);
+	if (end_look(p) || p->device.signals || p->device.again || p->news)
+		timeout = 0;
 	n = epoll_wait(p->epoll, ready, most, timeout);
-	csvn_spin_slept(&l->spin, nanoseconds() - began - took, LOOK_MAX_NS);
+	queue_awake(&p->link.commands);
+	if (l->due)
+		csvn_spin_slept(&l->spin, nanoseconds() - began - took, LOOK_MAX_NS);
 	return n;
 }
 
-void look_batch(struct plane *p, struct look *l)
+void look_batch(struct port *p, struct look *l)
 {
+	uint64_t turns;
+
 	look_turn(p);
-	l->due = p->counters.host_turns != l->turns || p->looked_count;
-	l->turns = p->counters.host_turns;
+	turns = p->counters.host_turns + p->done;
+	l->due = turns != l->turns || p->looked_count || p->peers.looked_count;
+	l->turns = turns;
 }

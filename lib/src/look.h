@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking before the data plane's thread sleeps.
+ * Looking before the port sleeps.
  *
  * Theory of operation. Whoever is talked to often is answered sooner by looking than by sleeping (spin.h); and a guest rings
  * for an end that has armed, which costs it more than a copy of many kilobytes. So a host circuit that has nothing to do, and that
@@ -10,30 +10,32 @@
 #ifndef CSVN_LOOK_H
 #define CSVN_LOOK_H
 
+#include <stdbool.h>
 #include <sys/epoll.h>
 
 #include "csvn/spin.h"
-#include "host.h"
-#include "plane.h"
+
+struct host_circuit;
+struct port;
 
 struct look {
 	struct csvn_spin spin;
-	uint64_t turns; /* of the pump, up to the last batch */
-	bool due; /* the pump had a turn in the last batch */
+	uint64_t turns; /* of the pump, and commands, up to the last batch */
+	bool due; /* there was one of these in the last batch, or something is looked at */
 };
 
 void look_init(struct look *l);
 
-/* May this circuit stay unarmed? Then the thread looks at it, and gives it a turn before it sleeps. */
-bool look_again(struct plane *p, struct host_circuit *h);
+/* May this circuit stay unarmed? Then it is looked at, and has a turn before the port sleeps. */
+bool look_again(struct port *p, struct host_circuit *h);
 
-/* Circuits that are looked at and that have something to do have their turn. The lock is held. */
-void look_turn(struct plane *p);
+/* Circuits and peers that are looked at and that have something to do have their turn. */
+void look_turn(struct port *p);
 
-/* Wait for descriptors, or for a circuit that is looked at: how many descriptors. The lock is not held. */
-int look_wait(struct plane *p, struct look *l, struct epoll_event *ready, int most, int timeout);
+/* Wait for descriptors, for the brain's commands, or for what is looked at: how many descriptors. timeout: milliseconds, -1: for ever. */
+int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int most, int timeout);
 
-/* After a batch. The lock is held. */
-void look_batch(struct plane *p, struct look *l);
+/* After a batch. */
+void look_batch(struct port *p, struct look *l);
 
 #endif

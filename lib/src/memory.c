@@ -40,14 +40,14 @@ static int map_region(struct memory_region *r, const struct csvn_region *in)
 	if (in->size == 0 || in->size > UINT64_MAX - in->guest || in->size > UINT64_MAX - in->user ||
 	    in->size > UINT64_MAX - in->offset)
 		return -EINVAL;
-	rc = check_file(in->fd);
+	rc = check_file(in->token);
 	if (rc < 0)
 		return rc;
-	if (fstat(in->fd, &st) < 0)
+	if (fstat(in->token, &st) < 0)
 		return -errno;
 	if (st.st_size < 0 || (uint64_t)st.st_size < in->offset + in->size)
 		return -ERANGE;
-	r->mapping = mmap(NULL, in->size + lead, PROT_READ | PROT_WRITE, MAP_SHARED, in->fd, (off_t)start);
+	r->mapping = mmap(NULL, in->size + lead, PROT_READ | PROT_WRITE, MAP_SHARED, in->token, (off_t)start);
 	if (r->mapping == MAP_FAILED)
 		return -errno;
 	(void)madvise(r->mapping, in->size + lead, MADV_DONTDUMP);
@@ -104,7 +104,7 @@ int memory_same(const struct memory *m, const struct csvn_region *regions, uint3
 		const struct memory_region *r = &m->regions[i];
 		struct stat st;
 
-		if (check_file(regions[i].fd) < 0 || fstat(regions[i].fd, &st) < 0 || st.st_dev != r->device ||
+		if (check_file(regions[i].token) < 0 || fstat(regions[i].token, &st) < 0 || st.st_dev != r->device ||
 		    st.st_ino != r->inode)
 			return 0;
 		if (r->guest != regions[i].guest || r->user != regions[i].user || r->size != regions[i].size ||

@@ -156,7 +156,6 @@ int permit_set(struct permit_table *t, const struct csvn_host_permit *rule, bool
 	memcpy(&permit.actual, &actual, permit.length);
 	if (known) {
 		place = (uint32_t)(known - t->permits);
-		permit.moved = known->moved;
 		permit.has_local = known->has_local;
 		permit.local = known->local;
 		permit.interface = known->interface;

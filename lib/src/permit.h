@@ -28,7 +28,6 @@ struct permit {
 	struct in6_addr local; /* IPv4: in the last four bytes */
 	uint32_t interface; /* of a link-local one, else 0 */
 	uint64_t reported; /* when the guest was told last that it is not allowed; nanoseconds */
-	struct csvn_host_moved moved;
 	uint32_t next_guest, next_actual; /* in their buckets: place + 1, 0: none */
 };
 

@@ -29,6 +29,7 @@
 #include "device.h"
 #include "host.h"
 #include "look.h"
+#include "port.h"
 
 #define DISCARDED_MAX (16u << 20)
 
@@ -43,9 +44,9 @@ enum outcome {
 	LIED, /* the guest's cursors cannot be */
 };
 
-static void wake_guest(struct plane *p, const struct host_circuit *h)
+static void wake_guest(struct port *p, const struct host_circuit *h)
 {
-	host_wake(p, h->device, h->id);
+	host_wake(p, h->id);
 }
 
 static uint32_t guest_state(const struct host_circuit *h)
@@ -59,7 +60,7 @@ static int bytes_of_guest(struct host_circuit *h, uint32_t *ready)
 	return h->lied ? -EPROTO : csvn_rx_ready(&h->end, h->guest_closed ? 0 : h->end.size, ready);
 }
 
-static void take_bytes(struct plane *p, struct host_circuit *h, uint32_t n)
+static void take_bytes(struct port *p, struct host_circuit *h, uint32_t n)
 {
 	csvn_rx_release(&h->end, n);
 	if (csvn_wants_tx(&h->end))
@@ -67,7 +68,7 @@ static void take_bytes(struct plane *p, struct host_circuit *h, uint32_t n)
 }
 
 /* Nothing is there: arm, or be looked at again. True when the ring is to be looked at once more before this turn ends. */
-static bool wait_for_bytes(struct plane *p, struct host_circuit *h, bool armed)
+static bool wait_for_bytes(struct port *p, struct host_circuit *h, bool armed)
 {
 	if (armed)
 		return false;
@@ -78,7 +79,7 @@ static bool wait_for_bytes(struct plane *p, struct host_circuit *h, bool armed)
 	return true;
 }
 
-static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *error)
+static enum outcome to_socket(struct port *p, struct host_circuit *h, int *error)
 {
 	uint64_t end = p->work + TURN_WORK;
 	struct csvn_end *e = &h->end;
@@ -112,7 +113,7 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 		wanted = ready < TURN_BYTES ? ready : TURN_BYTES;
 		msg.msg_iovlen = (size_t)ring_pieces(e->rx, e->size, e->head, wanted, iov);
 		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		host_worked(p, n > 0 ? (size_t)n : 0);
+		p->work += host_work(n > 0 ? (size_t)n : 0);
 		if (n < 0 && errno != EAGAIN) {
 			*error = errno;
 			return BROKE;
@@ -128,7 +129,7 @@ static enum outcome to_socket(struct plane *p, struct host_circuit *h, int *erro
 }
 
 /* In place of to_socket() once the connection is dead. It costs nothing by the byte, but as much as the guest likes by the piece. */
-static enum outcome discard(struct plane *p, struct host_circuit *h)
+static enum outcome discard(struct port *p, struct host_circuit *h)
 {
 	uint64_t end = p->work + TURN_WORK;
 	bool armed = false;
@@ -144,7 +145,7 @@ static enum outcome discard(struct plane *p, struct host_circuit *h)
 		if (ready) {
 			take_bytes(p, h, ready);
 			h->discarded += ready;
-			host_worked(p, 0);
+			p->work += host_work(0);
 		} else if (wait_for_bytes(p, h, armed)) {
 			armed = true;
 		} else {
@@ -155,7 +156,7 @@ static enum outcome discard(struct plane *p, struct host_circuit *h)
 }
 
 /* readable: epoll says that the socket has something, or was not asked. */
-static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool readable, int *error)
+static enum outcome from_socket(struct port *p, struct host_circuit *h, bool readable, int *error)
 {
 	uint64_t end = p->work + TURN_WORK;
 	struct csvn_end *e = &h->end;
@@ -186,7 +187,7 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool re
 		}
 		wanted = room < TURN_BYTES ? room : TURN_BYTES;
 		n = readv(h->fd, iov, ring_pieces(e->tx, e->size, e->tail, wanted, iov));
-		host_worked(p, n > 0 ? (size_t)n : 0);
+		p->work += host_work(n > 0 ? (size_t)n : 0);
 		if (n < 0 && errno == EAGAIN)
 			return BLOCKED;
 		if (n < 0) {
@@ -207,7 +208,7 @@ static enum outcome from_socket(struct plane *p, struct host_circuit *h, bool re
 }
 
 /* Both directions of a live connection: 0, or what it is over by. */
-static int move_both(struct plane *p, struct host_circuit *h, bool readable, uint32_t *events)
+static int move_both(struct port *p, struct host_circuit *h, bool readable, uint32_t *events)
 {
 	enum outcome out = ENDED, in = ENDED;
 	int error = 0;
@@ -244,7 +245,7 @@ static int move_both(struct plane *p, struct host_circuit *h, bool readable, uin
 }
 
 /* What a dead connection has left: 0 while there may be more, or what the guest is to be told. */
-static int move_rest(struct plane *p, struct host_circuit *h, uint32_t *events)
+static int move_rest(struct port *p, struct host_circuit *h, uint32_t *events)
 {
 	enum outcome out = discard(p, h), in = ENDED;
 	int ignored;
@@ -261,7 +262,7 @@ static int move_rest(struct plane *p, struct host_circuit *h, uint32_t *events)
 	return 0;
 }
 
-void pump(struct plane *p, struct host_circuit *h, bool readable)
+void pump(struct port *p, struct host_circuit *h, bool readable)
 {
 	uint32_t events = 0;
 	int error = 0;

@@ -7,7 +7,7 @@
 
 #include "descriptor.h"
 #include "host.h"
-#include "session.h"
+#include "port.h"
 
 static uint64_t milliseconds(void)
 {
@@ -18,7 +18,7 @@ static uint64_t milliseconds(void)
 }
 
 /* The one place where that state changes, and what is counted of it. */
-static void become(struct plane *p, struct resting *r, enum rest state)
+static void become(struct port *p, struct resting *r, enum rest state)
 {
 	p->resting += (state == RESTING) - (r->state == RESTING);
 	r->state = state;
@@ -26,7 +26,7 @@ static void become(struct plane *p, struct resting *r, enum rest state)
 		watch_drop(p, &r->watch);
 }
 
-int rest_begin(struct plane *p, struct resting *r, int fd)
+int rest_begin(struct port *p, struct resting *r, int fd)
 {
 	int rc = watch_for(p, &r->watch, fd, EPOLLIN);
 
@@ -34,9 +34,9 @@ int rest_begin(struct plane *p, struct resting *r, int fd)
 	return rc;
 }
 
-bool rest_admits(struct plane *p, struct resting *r, uint32_t bytes)
+bool rest_admits(struct port *p, struct resting *r, uint32_t bytes)
 {
-	if (plane_admits(p, &r->burst, bytes))
+	if (port_admits(p, &r->burst, bytes))
 		return true;
 	become(p, r, STALLED);
 	return false;
@@ -47,13 +47,13 @@ void rest_unused(struct resting *r)
 	r->burst.count--;
 }
 
-static void tell(struct plane *p, int error)
+static void tell(struct port *p, int error)
 {
-	plane_event(p, CSVN_EVENT_SHORT, 0, (uint32_t)error, (struct event_part){ NULL, 0 },
+	port_event(p, CSVN_EVENT_SHORT, 0, (uint32_t)error, (struct event_part){ NULL, 0 },
 		    (struct event_part){ NULL, 0 });
 }
 
-void rest_now(struct plane *p, struct resting *r, int error)
+void rest_now(struct port *p, struct resting *r, int error)
 {
 	if (!p->resting) {
 		p->counters.rests++;
@@ -63,38 +63,34 @@ void rest_now(struct plane *p, struct resting *r, int error)
 	become(p, r, RESTING);
 }
 
-void rest_end(struct plane *p, struct resting *r)
+void rest_end(struct port *p, struct resting *r)
 {
 	become(p, r, STALLED); /* for good */
 }
 
 /* Those of a state are watched again, and find what waits. */
-static void wake_all(struct plane *p, enum rest state)
+static void wake_all(struct port *p, enum rest state)
 {
 	struct host_listener *h;
-	struct listener *l;
 
-	handle_for_each(&p->listeners, i, l)
-		if (l->resting.state == state)
-			(void)rest_begin(p, &l->resting, l->fd); /* or it rests */
 	handle_for_each(&p->host_listeners, i, h)
 		if (h->resting.state == state)
-			(void)rest_begin(p, &h->resting, h->fd);
+			(void)rest_begin(p, &h->resting, h->fd); /* or it rests */
 }
 
-void rest_resume(struct plane *p)
+void rest_resume(struct port *p)
 {
 	wake_all(p, STALLED);
 }
 
-void rest_tick(struct plane *p)
+void rest_tick(struct port *p)
 {
 	uint64_t now = milliseconds();
 
 	if (!p->resting || now - p->rested < REST_MS)
 		return;
 	p->rested = now;
-	if (descriptor_is_short(p->wake))
+	if (descriptor_is_short(p->link.wake))
 		return;
 	wake_all(p, RESTING);
 	if (!p->resting)

@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "plane.h"
+#include "events.h"
+#include "watch.h"
+
+struct port;
 
 #define REST_MS 100
 
@@ -24,18 +27,18 @@ struct resting {
 };
 
 /* Watch a listening socket. 0 or -errno. */
-int rest_begin(struct plane *p, struct resting *r, int fd);
+int rest_begin(struct port *p, struct resting *r, int fd);
 /* May it accept one more? If not, it stalls. bytes: of the event that tells of it. */
-bool rest_admits(struct plane *p, struct resting *r, uint32_t bytes);
+bool rest_admits(struct port *p, struct resting *r, uint32_t bytes);
 /* Nobody came: what was admitted is not used. */
 void rest_unused(struct resting *r);
 /* It cannot accept for want of something: it rests. */
-void rest_now(struct plane *p, struct resting *r, int error);
-void rest_end(struct plane *p, struct resting *r);
+void rest_now(struct port *p, struct resting *r, int error);
+void rest_end(struct port *p, struct resting *r);
 
 /* There is room for events: those that stalled go on. */
-void rest_resume(struct plane *p);
+void rest_resume(struct port *p);
 /* While somebody rests: is it over? */
-void rest_tick(struct plane *p);
+void rest_tick(struct port *p);
 
 #endif

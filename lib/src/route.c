@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "route.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +12,7 @@ void route_table_free(struct route_table *t)
 	memset(t, 0, sizeof(*t));
 }
 
-static int grow(struct route_table *t, uint32_t slot)
+static void grow(struct route_table *t, uint32_t slot)
 {
 	uint32_t capacity = t->capacity ? t->capacity : FIRST_CAPACITY;
 	struct route *routes;
@@ -22,34 +21,27 @@ static int grow(struct route_table *t, uint32_t slot)
 		capacity *= 2;
 	routes = realloc(t->routes, capacity * sizeof(*routes));
 	if (!routes)
-		return -ENOMEM;
+		abort();
 	memset(routes + t->capacity, 0, (capacity - t->capacity) * sizeof(*routes));
 	t->routes = routes;
 	t->capacity = capacity;
-	return 0;
 }
 
-int route_set(struct route_table *t, uint32_t id, int peer, uint32_t peer_id)
+void route_set(struct route_table *t, uint32_t id, int to, uint32_t place, uint32_t own_place)
 {
 	uint32_t slot = id & ROUTE_SLOT_MASK;
 	struct route *r;
 
-	if (slot >= t->capacity) {
-		int rc = grow(t, slot);
-
-		if (rc < 0)
-			return rc;
-	}
+	if (slot >= t->capacity)
+		grow(t, slot);
 	r = &t->routes[slot];
-	if (r->used)
-		return -EEXIST;
+	t->count += !r->used;
 	/* What its last user is on a list for stays there, and is then a wake or a turn too many, which is allowed. */
 	r->id = id;
-	r->peer = peer;
-	r->peer_id = peer_id;
+	r->to = to;
+	r->place = place;
+	r->own_place = own_place;
 	r->used = true;
-	t->count++;
-	return 0;
 }
 
 struct route *route_find(struct route_table *t, uint32_t id)

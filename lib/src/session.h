@@ -1,44 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* Listening unix sockets and the front-ends' connections on them. */
+/* The front-end's connection, and the back-end channel that it may give. */
 #ifndef CSVN_SESSION_H
 #define CSVN_SESSION_H
 
+#include <stdbool.h>
 #include <time.h>
 
-#include "plane.h"
-#include "rest.h"
+#include "alone.h"
+#include "events.h"
 #include "stream.h"
-
-struct listener {
-	int handle;
-	int fd;
-	struct resting resting;
-	char path[108];
-};
+#include "watch.h"
 
 #define MESSAGE_SECONDS 5 /* that a front-end has to complete a message */
 
+struct port;
+
 struct session {
-	int handle;
 	time_t begun; /* monotonic second in which the message that is being read began; 0: between messages */
-	bool ended; /* said so to TypeScript, which closes it */
-	bool handed_over; /* to the stand-in: ended here, and not there */
+	bool ended; /* and told */
 	bool paused, backend_paused; /* not read until there is room for events */
+	bool brainless; /* answered here: alone.h */
 	struct burst burst;
-	struct keep_slot *slot; /* for the stand-in, or NULL: keep.h */
 	struct watch front_watch, back_watch;
 	struct stream front, back;
+	struct alone alone;
 };
 
-void listener_accept(struct plane *p, int handle);
-void listener_destroy(struct plane *p, struct listener *l);
-void session_read(struct plane *p, struct session *s);
-void session_read_backend(struct plane *p, struct session *s);
-void session_resume(struct plane *p, struct session *s);
-/* Nothing more is read of it, nor sent, and nobody is told. */
-void session_rest(struct plane *p, struct session *s);
-/* Once a second while any message is incomplete: end the sessions that take too long. */
-void session_tick(struct plane *p);
-void session_destroy(struct plane *p, struct session *s);
+void session_init(struct session *s);
+/* Begin with a front-end's connection, taken over. 0 or -errno. */
+int session_begin(struct port *p, int front);
+/* Close both connections. */
+void session_end(struct port *p);
+void session_read(struct port *p);
+void session_read_backend(struct port *p);
+void session_resume(struct port *p);
+/* Once a second while a message is incomplete: a session that takes too long ends. */
+void session_tick(struct port *p);
+/* The brain is gone: answer in its place from now on. */
+void session_alone(struct port *p);
+
+/* Commands. */
+void session_send(struct port *p, const uint8_t *bytes, uint32_t count);
+int session_attach_backend(struct port *p, int fd); /* taken over */
+void session_send_backend(struct port *p, const uint8_t *bytes, uint32_t count, int fd);
 
 #endif

@@ -11,17 +11,14 @@
 #include <stdint.h>
 
 #include "csvn/abi.h"
-#include "csvn/keep.h"
 
-#define STREAM_HEADER KEEP_HEADER
+#define STREAM_HEADER 12u
 
 struct stream {
 	int fd; /* -1: none */
 	uint32_t have; /* bytes of the message that is being read */
 	uint32_t descriptors;
 	int fds[CSVN_MESSAGE_FDS];
-	struct keep_reading *reading; /* what the kernel notes of it, in the stand-in's table or here */
-	struct keep_reading own;
 	uint32_t header[3];
 	uint8_t payload[CSVN_MESSAGE_MAX];
 };
@@ -34,9 +31,9 @@ void stream_close(struct stream *s);
  * -EPIPE at the end of file, -EMSGSIZE for a payload over the limit, -E2BIG for too many descriptors, -EBADF for one of another kind.
  */
 int stream_read(struct stream *s);
-/* asks: the stand-in is to know of one more that wants an answer. */
-void stream_next(struct stream *s, bool asks);
-/* Send it as a whole, with fd if that is >= 0; noted: where the kernel notes it, or NULL. -EAGAIN: the far end does not read. */
-int stream_send(const struct stream *s, const uint8_t *bytes, uint32_t count, int fd, struct mmsghdr *noted);
+/* The message was taken, with its descriptors. */
+void stream_next(struct stream *s);
+/* Send it as a whole, with fd if that is >= 0. -EAGAIN: the far end does not read. */
+int stream_send(const struct stream *s, const uint8_t *bytes, uint32_t count, int fd);
 
 #endif

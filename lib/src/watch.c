@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "plane.h"
+#include "port.h"
 
 void watch_init(struct watch *w, enum watched what, int handle, uint32_t aux)
 {
@@ -14,7 +14,7 @@ void watch_init(struct watch *w, enum watched what, int handle, uint32_t aux)
 	w->data = (uint64_t)what << 56 | (uint64_t)(aux & 0xff) << 48 | (uint32_t)handle;
 }
 
-int watch_for(struct plane *p, struct watch *w, int fd, uint32_t events)
+int watch_for(struct port *p, struct watch *w, int fd, uint32_t events)
 {
 	struct epoll_event e = { .events = events, .data.u64 = w->data };
 	int rc;
@@ -33,7 +33,7 @@ int watch_for(struct plane *p, struct watch *w, int fd, uint32_t events)
 	return 0;
 }
 
-void watch_drop(struct plane *p, struct watch *w)
+void watch_drop(struct port *p, struct watch *w)
 {
 	if (w->fd < 0)
 		return;

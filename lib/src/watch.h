@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the plane's epoll set knows of a descriptor. A watch is the only way to that set: it adds, changes and removes, and so knows
+ * What the port's epoll set knows of a descriptor. A watch is the only way to that set: it adds, changes and removes, and so knows
  * at any time whether the descriptor is in it, and for what. Nobody else remembers that.
  *
  * epoll tells of errors and hang-ups unasked, and again and again. So a descriptor that has nothing to be waited for is not kept in the
@@ -11,15 +11,16 @@
 
 #include <stdint.h>
 
-struct plane;
+struct port;
 
 /* What a descriptor is. */
 enum watched {
 	WATCHED_WAKE = 1,
-	WATCHED_LISTENER,
+	WATCHED_FILES,
 	WATCHED_SESSION,
 	WATCHED_BACKEND,
 	WATCHED_KICK, /* aux: queue */
+	WATCHED_PEER,
 	WATCHED_HOST,
 	WATCHED_HOST_DATAGRAM,
 	WATCHED_HOST_LISTENER,
@@ -34,9 +35,9 @@ struct watch {
 
 void watch_init(struct watch *w, enum watched what, int handle, uint32_t aux);
 /* From now on, tell of these epoll events of fd. 0, or -errno: then the set does not have it. */
-int watch_for(struct plane *p, struct watch *w, int fd, uint32_t events);
+int watch_for(struct port *p, struct watch *w, int fd, uint32_t events);
 /* Tell nothing any more. Before the descriptor is closed, if anybody else may have a duplicate of it. */
-void watch_drop(struct plane *p, struct watch *w);
+void watch_drop(struct port *p, struct watch *w);
 /* The descriptor is about to be closed, and is the only one of its file: the kernel takes it out of the set. */
 void watch_closing(struct watch *w);
 

@@ -122,7 +122,7 @@ async function run(config: Config): Promise<void> {
   globalThis.addEventListener("error", (event) => report(event, event.error));
   const { ringBytes, windowBytes, network4, network6, socketMode } = config;
   await using csvn = await Switch.start({
-    standIn: true,
+    portsStay: true,
     sockets: config.sockets,
     vms: config.vms,
     policy: policyOptions(config),

@@ -5,40 +5,44 @@
  * @module
  */
 
-import { checked } from "../errno.ts";
-import type { Library } from "./library.ts";
-
-/** A data plane's bell. */
+/** A bell: what rings it has one end of a unix socket, and this the other. */
 export class Bell implements Disposable {
-  readonly #byte = new Uint8Array(1);
+  readonly #bytes = new Uint8Array(64);
 
-  private constructor(readonly symbols: Library["symbols"], readonly plane: number, readonly conn: Deno.Conn) {}
+  private constructor(readonly conn: Deno.Conn) {}
 
   /**
-   * Give a data plane its bell. It comes in by a socket that only this user can reach, and that is gone when this returns.
+   * Hang a bell. Its socket comes in at a path that only this user can reach, and that is gone when this returns.
    *
-   * @throws {SystemError} EEXIST when it has one.
-   * @throws {Error} when there is no room for temporary files, or no right to make any: the message says where.
+   * @param connect Has somebody connect to the path, once.
+   * @throws {Error} when there is no room for temporary files, or no right to make any: the message says where. Or as `connect`.
    */
-  static async hang(symbols: Library["symbols"], plane: number): Promise<Bell> {
+  static async hang<T>(connect: (path: Uint8Array<ArrayBuffer>) => T | Promise<T>): Promise<[Bell, T]> {
     const directory = await Deno.makeTempDir({ prefix: "csvn-" });
     try {
       const path = `${directory}/bell`;
       using listener = Deno.listen({ transport: "unix", path });
-      const bytes = new TextEncoder().encode(path);
-      checked("reach the data plane", symbols.csvn_events_bell(plane, bytes, bytes.length));
-      return new Bell(symbols, plane, await listener.accept());
+      const done = await connect(new TextEncoder().encode(path));
+      return [new Bell(await listener.accept()), done];
     } finally {
       await Deno.remove(directory, { recursive: true });
     }
   }
 
-  /** Wait until the plane has events, or is told to wake us; at once when it has some. */
-  async rung(): Promise<void> {
-    if (checked("wait for events", this.symbols.csvn_events_park(this.plane)) === 1) await this.conn.read(this.#byte);
+  /** Wait until it is rung. @returns false: nobody is there any more who would. */
+  async rung(): Promise<boolean> {
+    try {
+      return await this.conn.read(this.#bytes) !== null;
+    } catch {
+      return false;
+    }
   }
 
   [Symbol.dispose](): void {
-    this.conn.close();
+    try {
+      this.conn.close();
+    } catch {
+      // It was closed before.
+    }
   }
 }

@@ -39,7 +39,7 @@ function isStale(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return true;
     throw error;
   }
-  return ["src", "standin", "include"].some((part) => newest(join(folder, part)) > built);
+  return ["src", "brain", "port", "include"].some((part) => newest(join(folder, part)) > built);
 }
 
 function build(): void {
@@ -67,9 +67,9 @@ function chosen(path?: string): string {
   return path ?? Deno.env.get("CSVN_LIBRARY") ?? libraryPath;
 }
 
-/** The program of the stand-in ({@linkcode Plane.startStandIn}), which is built with the library. */
-export function standInPath(): string {
-  return join(dirname(chosen()), "csvn-standin");
+/** The ports' program, which is built with the library. */
+export function portPath(): string {
+  return join(dirname(chosen()), "csvn-port");
 }
 
 /**

@@ -1,35 +1,58 @@
 /**
- * The data plane as TypeScript sees it: the helper library's plane, its sessions and devices, and the loop that brings its
- * events. Theory of operation: a bell (`bell.ts`) rings when there are events; whatever came is taken and
- * handled at once, and without parking again as long as there is more. Handlers are synchronous. Set-ups alone can keep the
- * thread busy for ever: so it goes through the event loop once in a while.
+ * The data plane as TypeScript sees it: the sockets that front-ends connect to, and a port for each that has (`port.ts`).
+ *
+ * Theory of operation. A thread of the helper library accepts connections, and waits for ports' ends; its bell says that there is either. Each port has a bell of its
+ * own, and what it tells is handled at once, as long as there is more. Handlers are synchronous. Set-ups alone can keep the
+ * thread busy for ever: so it goes through the event loop once in a while. Commands that come of events are sent on their way after some of these; others, before
+ * the event loop goes on.
  *
  * @module
  */
 
 import type { ArenaMemory } from "../circuit/plane.ts";
-import { checked } from "../errno.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import { checked, SystemError } from "../errno.ts";
 import type { Descriptor, FrontEnd } from "../vhost/transport.ts";
+import { Command, Layout } from "./abi.ts";
 import { MemfdArena } from "./arena_memory.ts";
 import { Bell } from "./bell.ts";
-import { OwnedDescriptor } from "./descriptor.ts";
+import { Boards } from "./boards.ts";
+import { Token } from "./descriptor.ts";
 import { PlaneDevice } from "./device.ts";
-import { type Credentials, decodeEvents, type PlaneEvent } from "./events.ts";
+import type { PortEvent, TokenEvent } from "./events.ts";
 import { PlaneHostStack } from "./host_stack.ts";
-import type { Library } from "./library.ts";
+import { type Library, portPath } from "./library.ts";
+import { Port, type PortsContext } from "./port.ts";
 
-const EVENT_QUEUE_BYTES = 1 << 20;
-const BUFFER_BYTES = 256 << 10;
 /** Milliseconds after which everything else in this thread has its turn, however many events there are. */
 const TURN_MS = 1;
-/** Events whose answers drivers are interrupted for at once: more would keep them waiting while there is work for them. */
-const SIGNAL_EVENTS = 32;
+/** Milliseconds that ports have to end when the plane does. */
+const END_MS = 5000;
 
-/** The data plane's counters: totals since it was opened; `sessions`, `devices` and `routes` are those of now. */
+/** What ports count, in the order of `csvn_counters`. */
+export const counterNames = [
+  "doorbells",
+  "wakes",
+  "strays",
+  "calls",
+  "requests",
+  "announcements",
+  "stalls",
+  "hostTurns",
+  "hostReceived",
+  "hostSent",
+  "hostDropped",
+  "rests",
+  "routes",
+  "hostCircuits",
+] as const;
+
+/** The data plane's counters: the sums of the ports that there are; `ports`, `routes` and `hostCircuits` are those of now. */
 export interface PlaneCounters {
-  /** Events delivered to JavaScript. */
+  ports: number;
+  /** Events that were told to this thread. */
   events: number;
-  /** Times that JavaScript parked. */
+  /** Times that it had nothing more to do for a port, and parked. */
   parks: number;
   /** Circuit ids taken from doorbell queues. */
   doorbells: number;
@@ -43,13 +66,8 @@ export interface PlaneCounters {
   requests: number;
   /** Events put on event queues. */
   announcements: number;
-  /** Times that a queue waited because the event queue to JavaScript was full. */
+  /** Times that a queue waited because there was no room for events. */
   stalls: number;
-  sessions: number;
-  devices: number;
-  routes: number;
-  /** Circuits to the host's stack, now. */
-  hostCircuits: number;
   /** Turns of the pump. */
   hostTurns: number;
   /** Bytes from guests to the host's stack. */
@@ -60,29 +78,17 @@ export interface PlaneCounters {
   hostDropped: number;
   /** Times that descriptors were short, so that nothing was accepted for a while. */
   rests: number;
+  routes: number;
+  /** Circuits to the host's stack, now. */
+  hostCircuits: number;
 }
 
-/** The counters, in their C order. */
-export const counterNames = [
-  "events",
-  "parks",
-  "doorbells",
-  "wakes",
-  "strays",
-  "calls",
-  "requests",
-  "announcements",
-  "stalls",
-  "sessions",
-  "devices",
-  "routes",
-  "hostCircuits",
-  "hostTurns",
-  "hostReceived",
-  "hostSent",
-  "hostDropped",
-  "rests",
-] as const satisfies (keyof PlaneCounters)[];
+/** Peer credentials of a front-end. */
+export interface Credentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /** Told about a session. */
 export interface SessionHandler {
@@ -106,83 +112,101 @@ export interface DeviceHandler {
 }
 
 /** Told about a new front-end; returns what handles its session, or undefined when it has turned it away, which closes it. */
-export type AcceptHandler = (frontEnd: FrontEnd, credentials: Credentials) => SessionHandler | undefined;
+export type AcceptHandler = (frontEnd: PlaneFrontEnd, credentials: Credentials) => SessionHandler | undefined;
 
-/** A front-end's connection. */
-class PlaneFrontEnd implements FrontEnd {
-  constructor(readonly plane: Plane, readonly session: number) {}
+/** A front-end's connection, and the device that is its alone. */
+export class PlaneFrontEnd implements FrontEnd {
+  readonly device: PlaneDevice;
+  /** Told about the device. */
+  handler: DeviceHandler | undefined;
 
-  send(bytes: Uint8Array<ArrayBuffer>): void {
-    this.plane.symbols.csvn_session_send(this.plane.handle, this.session, bytes, bytes.length, -1);
+  constructor(readonly port: Port, boards: Boards) {
+    this.device = new PlaneDevice(port, boards);
   }
 
-  attachBackend(descriptor: Descriptor): Promise<void> {
-    return Promise.try(() => {
-      const rc = this.plane.symbols.csvn_backend_attach(this.plane.handle, this.session, descriptor.release());
-      checked("take over the back-end channel", rc);
-    });
+  send(bytes: Uint8Array): void {
+    this.port.command(Command.SEND, 0, 0, bytes);
   }
 
-  sendBackend(bytes: Uint8Array<ArrayBuffer>, fd: number): boolean {
-    return this.plane.symbols.csvn_backend_send(this.plane.handle, this.session, bytes, bytes.length, fd) >= 0;
+  async attachBackend(descriptor: Descriptor): Promise<void> {
+    await this.port.ask("take over the back-end channel", Command.BACKEND_ATTACH, descriptor.release());
+  }
+
+  sendBackend(bytes: Uint8Array, fd: number): boolean {
+    if (this.port.gone) return false;
+    if (fd < 0) {
+      this.port.command(Command.BACKEND_SEND, -1, 0, bytes);
+      return true;
+    }
+    const { file } = this.port.give(fd);
+    this.port.command(Command.BACKEND_SEND, file, 0, bytes);
+    this.port.command(Command.FILE_CLOSE, file);
+    return true;
   }
 
   close(): void {
-    this.plane.closeSession(this.session);
+    this.port.end();
   }
 }
 
-/** A data plane. Dispose it to stop its thread and release all that it holds. */
+/** A data plane. Dispose it to stop its thread and end its ports, but for those that were handed over. */
 export class Plane implements AsyncDisposable {
-  readonly symbols: Library["symbols"];
-  readonly handle: number;
   /** The host's stack. */
-  readonly host: PlaneHostStack;
+  readonly host = new PlaneHostStack();
   /** Told when listening sockets rest, for want of descriptors: the errno; and 0 when they do not any more. */
   short: (errno: number) => void = () => {};
+  readonly #context: PortsContext;
+  readonly #boards: Boards;
   readonly #accepts = new Map<number, AcceptHandler>();
-  readonly #sessions = new Map<number, SessionHandler>();
-  readonly #devices = new Map<number, DeviceHandler>();
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  readonly #ports = new Map<number, Port>();
+  #rests = 0;
   /** When others are to have their turn; as {@linkcode performance.now}. */
   #turnEnds = 0;
+  #flushing = false;
   #closing = false;
-  #loop: Promise<void> | undefined;
+  readonly #loop: Promise<void>;
+
+  private constructor(
+    readonly library: Library,
+    readonly handle: number,
+    readonly bell: Bell,
+    report: (error: unknown) => void,
+    clock: Clock,
+  ) {
+    this.#boards = new Boards(library, clock);
+    this.#context = {
+      library,
+      plane: handle,
+      clock,
+      report,
+      dirty: () => this.#dirty(),
+      flush: () => void library.symbols.csvn_ports_flush(handle),
+      yield: () => this.#yield(),
+    };
+    this.#loop = this.#run();
+  }
 
   /**
+   * Open a data plane.
+   *
    * @param library The opened helper library; it must outlive the plane.
    * @param report Told about an exception of a handler, which is a bug of ours: the loop goes on.
    * @throws {SystemError}
    */
-  constructor(readonly library: Library, readonly report: (error: unknown) => void) {
-    this.symbols = library.symbols;
-    this.handle = checked("open a data plane", library.symbols.csvn_plane_open(EVENT_QUEUE_BYTES));
-    this.host = new PlaneHostStack(library, this.handle);
+  static async open(library: Library, report: (error: unknown) => void, clock: Clock = systemClock): Promise<Plane> {
+    const program = new TextEncoder().encode(portPath());
+    const [bell, handle] = await Bell.hang((path) => {
+      return checked(
+        "open a data plane",
+        library.symbols.csvn_plane_open(program, program.length, path, path.length),
+      );
+    });
+    return new Plane(library, handle, bell, report, clock);
   }
 
-  /**
-   * Start delivering events.
-   *
-   * @throws {Error} as {@linkcode Bell.hang}.
-   */
-  async start(): Promise<void> {
-    this.#loop = this.#run(await Bell.hang(this.symbols, this.handle));
-  }
-
-  /**
-   * Start the stand-in: the process that answers front-ends when this one is gone, since QEMU does not survive that their connections end.
-   *
-   * @param path Its program.
-   * @throws {SystemError} ENOENT, EACCES, …
-   */
-  startStandIn(path: string): void {
-    const bytes = new TextEncoder().encode(path);
-    checked(`start ${path}`, this.symbols.csvn_standin_start(this.handle, bytes, bytes.length));
-  }
-
-  /** The switch is about to end: a stand-in, where there is one, goes on with the front-ends, and this plane does nothing more with them. */
+  /** The switch is about to end: ports go on with their front-ends, and this plane does nothing more with them. */
   handOver(): void {
-    this.symbols.csvn_standin_hand_over(this.handle);
+    for (const port of [...this.#ports.values()]) port.release();
   }
 
   /**
@@ -193,21 +217,14 @@ export class Plane implements AsyncDisposable {
    * @throws {SystemError} EADDRINUSE, EACCES, ENOENT, ENAMETOOLONG, …
    */
   listen(path: string, mode: number, accept: AcceptHandler): () => void {
+    const { symbols } = this.library;
     const bytes = new TextEncoder().encode(path);
-    const rc = this.symbols.csvn_listen(this.handle, bytes, bytes.length, mode);
-    const listener = checked(`listen on ${path}`, rc);
+    const listener = checked(`listen on ${path}`, symbols.csvn_listen(this.handle, bytes, bytes.length, mode));
     this.#accepts.set(listener, accept);
     return () => {
       this.#accepts.delete(listener);
-      this.symbols.csvn_unlisten(this.handle, listener);
+      symbols.csvn_unlisten(this.handle, listener);
     };
-  }
-
-  /** Make a device. @throws {SystemError} */
-  openDevice(handler: DeviceHandler): PlaneDevice {
-    const device = checked("open a device", this.symbols.csvn_device_open(this.handle));
-    this.#devices.set(device, handler);
-    return new PlaneDevice(this.library, this.handle, device, () => this.closeDevice(device));
   }
 
   /** Make an arena's memory. @throws {SystemError} */
@@ -215,106 +232,130 @@ export class Plane implements AsyncDisposable {
     return new MemfdArena(this.library, length);
   }
 
-  /** What the data plane has counted. */
+  /** What the ports have counted. */
   counters(): PlaneCounters {
-    const values = new BigUint64Array(counterNames.length);
-    const bytes = new Uint8Array(values.buffer);
-    checked("read the counters", this.symbols.csvn_counters(this.handle, bytes, bytes.length));
-    return Object.fromEntries(counterNames.map((name, i) => [name, Number(values[i])])) as unknown as PlaneCounters;
+    const sums = Object.fromEntries(counterNames.map((name) => [name, 0])) as unknown as PlaneCounters;
+    let events = 0;
+    let parks = 0;
+    for (const port of this.#ports.values()) {
+      port.progress().counters.forEach((value, i) => sums[counterNames[i]!] += value);
+      events += port.events;
+      parks += port.parks;
+    }
+    return { ...sums, ports: this.#ports.size, events, parks };
   }
 
-  /** How many sessions are handled. */
-  get sessions(): number {
-    return this.#sessions.size;
-  }
-
-  /** Close a session; nothing more is heard of it. */
-  closeSession(session: number): void {
-    this.#sessions.delete(session);
-    this.symbols.csvn_session_close(this.handle, session);
-  }
-
-  /** Close a device; nothing more is heard of it. */
-  closeDevice(device: number): void {
-    this.#devices.delete(device);
-    this.symbols.csvn_device_close(this.handle, device);
+  /** The ports' processes. */
+  get processes(): number[] {
+    return [...this.#ports.values()].map(({ pid }) => pid).filter((pid) => pid !== undefined);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
-    this.symbols.csvn_events_wake(this.handle);
+    for (const port of this.#ports.values()) port.end();
+    const until = performance.now() + END_MS;
+    while (this.#ports.size > 0 && performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      this.#look();
+    }
+    for (const port of [...this.#ports.values()]) port.release();
+    this.bell[Symbol.dispose]();
     await this.#loop;
-    this.symbols.csvn_plane_close(this.handle);
+    this.library.symbols.csvn_plane_close(this.handle);
   }
 
-  async #run(hung: Bell): Promise<void> {
-    using bell = hung;
-    this.#turnEnds = performance.now() + TURN_MS;
-    while (!this.#closing) {
-      const bytes = checked("take events", this.symbols.csvn_events_take(this.handle, this.#buffer, BUFFER_BYTES));
-      if (bytes > 0) {
-        await this.#deliver(bytes);
-      } else {
-        await bell.rung();
-        this.#turnEnds = performance.now() + TURN_MS;
-      }
-    }
+  /** Commands were given: they are sent on their way before the event loop goes on. */
+  #dirty(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      this.#flushing = false;
+      this.library.symbols.csvn_ports_flush(this.handle);
+    });
   }
 
-  /** Handle a batch of events, all of it, also while the plane closes: there may be descriptors in it. */
-  async #deliver(bytes: number): Promise<void> {
-    let count = 0;
-    for (const event of decodeEvents(this.#buffer, bytes)) {
-      if (count++ % SIGNAL_EVENTS === 0) {
-        if (performance.now() >= this.#turnEnds) await this.#yield();
-        this.symbols.csvn_signals(this.handle, 1);
-      }
-      try {
-        this.#dispatch(event);
-      } catch (error) {
-        this.report(error);
-      }
-    }
-    if (count > 0) this.symbols.csvn_signals(this.handle, 0);
-  }
-
-  /** Let timers, requests on the API and file watches have their turn. Nothing of drivers waits for us but what comes next. */
+  /** Let timers, requests on the API and file watches have their turn, if it is time. */
   async #yield(): Promise<void> {
-    this.symbols.csvn_signals(this.handle, 0);
-    await this.symbols.csvn_turn();
+    const now = performance.now();
+    // After a pause others have had theirs.
+    if (now < this.#turnEnds || now > this.#turnEnds + TURN_MS) {
+      if (now >= this.#turnEnds) this.#turnEnds = now + TURN_MS;
+      return;
+    }
+    this.library.symbols.csvn_ports_flush(this.handle);
+    await this.library.symbols.csvn_turn();
     this.#turnEnds = performance.now() + TURN_MS;
   }
 
-  #dispatch(event: PlaneEvent): void {
+  async #run(): Promise<void> {
+    while (await this.bell.rung()) this.#look();
+  }
+
+  /** Front-ends may have come, and ports ended; descriptors may be short, or not any more. */
+  #look(): void {
+    const { symbols } = this.library;
+    for (let ended: number; (ended = symbols.csvn_ended_take(this.handle)) >= 0;) {
+      this.#ports.get(ended)?.lost("its port has ended");
+    }
+    const out = new Uint8Array(Layout.accepted.size);
+    while (symbols.csvn_accepted_take(this.handle, out) === 1) this.#accepted(new DataView(out.buffer));
+    const rests = symbols.csvn_plane_short(this.handle);
+    if (rests === this.#rests) return;
+    this.#rests = rests;
+    this.short(rests);
+  }
+
+  #accepted(who: DataView): void {
+    const handle = who.getInt32(Layout.accepted.port, true);
+    const accept = this.#accepts.get(who.getInt32(Layout.accepted.listener, true));
+    const port = new Port(this.#context, handle);
+    if (!accept || this.#closing) return port.lost("nobody listens any more");
+    const frontEnd = new PlaneFrontEnd(port, this.#boards);
+    this.#ports.set(handle, port);
+    let handler: SessionHandler | undefined;
+    port.ended = (reason) => {
+      this.#ports.delete(handle);
+      this.#boards.portGone(port);
+      this.host.portGone(port);
+      handler?.end(reason);
+    };
+    handler = accept(frontEnd, {
+      pid: who.getInt32(Layout.accepted.pid, true),
+      uid: who.getUint32(Layout.accepted.uid, true),
+      gid: who.getUint32(Layout.accepted.gid, true),
+    });
+    if (!handler) return port.lost("it was turned away");
+    const session = handler;
+    port.handler = (event) => this.#dispatch(frontEnd, session, event);
+    port.start().catch((error) => {
+      if (!(error instanceof SystemError)) this.#context.report(error);
+      port.lost(`its port cannot be started: ${(error as Error).message}`);
+    });
+  }
+
+  #dispatch(frontEnd: PlaneFrontEnd, session: SessionHandler, event: PortEvent): void {
+    const tokens = (events: readonly TokenEvent[]): Token[] => {
+      return events.map(({ token, identity }) => new Token(frontEnd.port, token, identity));
+    };
     switch (event.kind) {
-      case "accepted": {
-        const accept = this.#accepts.get(event.listener);
-        if (!accept) return this.closeSession(event.session);
-        const handler = accept(new PlaneFrontEnd(this, event.session), event.credentials);
-        if (handler) this.#sessions.set(event.session, handler);
-        return;
-      }
       case "message":
-      case "backend-message": {
-        const descriptors = event.fds.map((fd) => new OwnedDescriptor(this.library, fd));
-        const handler = this.#sessions.get(event.session);
-        if (!handler) descriptors.forEach((descriptor) => descriptor[Symbol.dispose]());
-        else if (event.kind === "message") handler.message(event.request, event.flags, event.payload, descriptors);
-        else handler.backendMessage(event.request, event.flags, event.payload, descriptors);
-        return;
-      }
+        return session.message(event.request, event.flags, event.payload, tokens(event.tokens));
+      case "backend-message":
+        return session.backendMessage(event.request, event.flags, event.payload, tokens(event.tokens));
       case "session-end":
-        return this.#sessions.get(event.session)?.end(event.reason);
+        return session.end(event.reason);
       case "backend-end":
-        return this.#sessions.get(event.session)?.backendEnd(event.reason);
+        return session.backendEnd(event.reason);
       case "control":
-        return this.#devices.get(event.device)?.control(event.ticket, event.request, event.size, event.room);
+        return frontEnd.handler?.control(event.ticket, event.request, event.size, event.room);
       case "device-fault":
-        return this.#devices.get(event.device)?.fault(event.queue, event.reason);
+        return frontEnd.handler?.fault(event.queue, event.reason);
       case "short":
         return this.short(event.errno);
+      case "result":
+        return;
       default:
-        return this.host.event(event);
+        return this.host.event(frontEnd.port, event);
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * One front-end's connection, tied to a device of the data plane and a VM of the operator.
+ * One front-end's connection, tied to its port and a VM of the operator.
  *
  * @module
  */
@@ -13,17 +13,15 @@ import { SystemError } from "../errno.ts";
 import type { Vm } from "../circuit/vm.ts";
 import type { Enforcer, Member } from "./enforcer.ts";
 import type { Names } from "./names.ts";
-import type { PlaneDevice } from "../ffi/device.ts";
-import type { Plane, SessionHandler } from "../ffi/plane.ts";
+import type { PlaneFrontEnd, SessionHandler } from "../ffi/plane.ts";
 import { ProtocolError } from "../vhost/protocol.ts";
 import { Session } from "../vhost/session.ts";
-import type { Descriptor, FrontEnd } from "../vhost/transport.ts";
+import type { Descriptor } from "../vhost/transport.ts";
 
 const log = getLogger(["csvn", "vhost"]);
 
 /** What a front-end's connection is served with. */
 export interface FrontEndContext {
-  readonly plane: Plane;
   readonly operator: Operator;
   readonly names: Names;
   readonly enforcer: Enforcer;
@@ -39,19 +37,18 @@ export interface FrontEndContext {
 /** A front-end and its VM, from connection to end. */
 export class FrontEndVm implements SessionHandler {
   readonly #session: Session;
-  readonly #device: PlaneDevice;
   readonly #vm: Vm;
   #ended = false;
   #saidOld = false;
 
-  private constructor(readonly frontEnd: FrontEnd, readonly context: FrontEndContext) {
-    const { plane, operator } = context;
-    this.#device = plane.openDevice({
+  private constructor(readonly frontEnd: PlaneFrontEnd, readonly context: FrontEndContext) {
+    const { operator } = context;
+    frontEnd.handler = {
       control: (ticket, request, size, room) => operator.control(this.#vm, ticket, request, size, room),
       fault: (queue, reason) => operator.queueFault(this.#vm, queue, reason),
-    });
+    };
     this.#session = new Session(frontEnd, {
-      queues: this.#device,
+      queues: frontEnd.device,
       queueCount: QUEUES,
       windowBytes: BigInt(context.windowBytes),
       config: () => operator.config(this.#vm),
@@ -68,12 +65,7 @@ export class FrontEndVm implements SessionHandler {
       unmap: (offset: number, length: number) => backend.unmap(BigInt(offset), BigInt(length)),
       answered: () => backend.answered(),
     };
-    try {
-      this.#vm = operator.attach(this.#device, mapper, context.reserved);
-    } catch (error) {
-      this.#device[Symbol.dispose]();
-      throw error;
-    }
+    this.#vm = operator.attach(frontEnd.device, mapper, context.reserved);
     context.live.add(this);
     try {
       context.enforcer.add(context.member(this.#vm));
@@ -90,7 +82,7 @@ export class FrontEndVm implements SessionHandler {
    *
    * @returns What handles its session; undefined when it was turned away.
    */
-  static serve(frontEnd: FrontEnd, context: FrontEndContext): SessionHandler | undefined {
+  static serve(frontEnd: PlaneFrontEnd, context: FrontEndContext): SessionHandler | undefined {
     try {
       return new FrontEndVm(frontEnd, context);
     } catch (error) {
@@ -122,7 +114,6 @@ export class FrontEndVm implements SessionHandler {
     this.context.names.detach(this.#vm);
     this.context.operator.detach(this.#vm, reason);
     this.context.enforcer.remove(this.#vm.name);
-    this.#device[Symbol.dispose]();
     this.frontEnd.close();
   }
 

@@ -14,8 +14,8 @@ import type { ForbiddenCircuit, RevisionCount } from "../circuit/revision.ts";
 import type { OnDeny, VerdictFunction } from "../circuit/verdict.ts";
 import type { Vm } from "../circuit/vm.ts";
 import { systemClock } from "../clock.ts";
-import { errnoName, SystemError } from "../errno.ts";
-import { type Library, openLibrary, standInPath } from "../ffi/library.ts";
+import { errnoName } from "../errno.ts";
+import { type Library, openLibrary } from "../ffi/library.ts";
 import { Plane, type PlaneCounters } from "../ffi/plane.ts";
 import type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { Publication, PublicationStatus } from "../circuit/publish.ts";
@@ -101,10 +101,10 @@ export interface SwitchOptions {
   /** Ports of the host's network that lead to VMs. */
   readonly publish?: readonly Publication[];
   /**
-   * Have a process stand in for this one when it ends, however: it answers the front-ends, since QEMU and its guest do not survive that their
-   * back-end goes away. It ends with the last of them. For a switch that is a program of its own.
+   * Do the ports' processes outlive the switch when it is closed? They answer the front-ends, since QEMU and its guest do not survive that their
+   * back-end goes away, and each ends with its own. For a switch that is a program of its own. They always outlive one that is killed.
    */
-  readonly standIn?: boolean;
+  readonly portsStay?: boolean;
 }
 
 /** What a VM holds. */
@@ -212,10 +212,8 @@ export class Switch implements AsyncDisposable {
     // What has been opened when something fails is closed.
     await using opened = new AsyncDisposableStack();
     const made = opened.use(new Switch(await partsOf(options)));
-    if (options.standIn) made.#startStandIn();
     made.#listenAll(options);
     made.#watchPolicies();
-    await made.#plane.start();
     opened.move();
     return made;
   }
@@ -270,7 +268,7 @@ export class Switch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#keeper[Symbol.asyncDispose]();
     for (const stop of this.#stops) stop();
-    this.#plane.handOver();
+    if (this.#options.portsStay) this.#plane.handOver();
     for (const served of [...this.#live]) served.end("the switch stops");
     this.#operator[Symbol.dispose]();
     await this.#names[Symbol.asyncDispose]();
@@ -289,7 +287,6 @@ export class Switch implements AsyncDisposable {
 
   #listen(path: string, reserved: string | undefined, profile: VmProfile, mode: number): void {
     const context = {
-      plane: this.#plane,
       operator: this.#operator,
       names: this.#names,
       enforcer: this.#enforcer,
@@ -303,16 +300,6 @@ export class Switch implements AsyncDisposable {
       return FrontEndVm.serve(frontEnd, context);
     }));
     log.info("listening on {path}", { path });
-  }
-
-  /** Without one the switch works as well, until it ends. */
-  #startStandIn(): void {
-    try {
-      this.#plane.startStandIn(standInPath());
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      log.warn("no stand-in: guests will not survive this switch ({reason})", { reason: error.message });
-    }
   }
 
   /** Descriptors are short, or (0) not any more. It may come and go: it is said once in a while. */
@@ -353,7 +340,7 @@ async function partsOf(options: SwitchOptions): Promise<SwitchParts> {
   const keeper = opened.use(await PolicyKeeper.start(paths, defaultAction));
   const library = openLibrary();
   opened.defer(() => library.close());
-  const plane = opened.use(new Plane(library, (error) => log.error("a bug of csvn's: {error}", { error })));
+  const plane = opened.use(await Plane.open(library, (error) => log.error("a bug of csvn's: {error}", { error })));
   const self = switchWorkload(gatewaysOf(network4, network6), namespacesOf(options));
   const enforcer = new Enforcer(() => keeper.set, self, systemClock, options.learnedSeconds);
   const identify: Identify = (vm) => {

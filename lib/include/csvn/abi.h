@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The C ABI between the helper library and src/ffi: integers and caller-owned buffers, nothing else.
+ * What the switch's process (the *brain*: TypeScript, and the helper library that it has loaded) and its *ports* have in common. A port is a process
+ * for each front-end's connection, which alone touches what a front-end or its guest holds: its descriptors, its memory, its virtqueues, and the
+ * sockets of its circuits.
  *
- * Objects are handles: non-negative ints with a generation in them, so that a stale one is an error (-EBADF), never another
- * object. Every function returns a value >= 0, or a negative errno. All functions may be called from any thread, and none
- * blocks (csvn_plane_close() joins the data-plane thread, which never blocks for long).
+ * The brain gives commands, the port tells events, each through a bounded queue of records in memory that the two share (struct csvn_link). Commands
+ * are done in their order, and counted when they are: that is their acknowledgement. Those that have an outcome are followed by an event RESULT, which
+ * comes before they are counted.
  *
- * A *plane* is one data plane: its thread, its event queue and all other objects. A *session* is a front-end's
- * connection, a *device* is the virtqueues and circuit routes of one VM.
+ * Objects of a port have numbers that the brain chooses. A *token* is a descriptor that a front-end has sent, by the port's number for it; a *file* is one that the
+ * brain has sent, by a number of the brain's (csvn_port_give()).
+ *
+ * The functions are what src/ffi calls: integers and caller-owned buffers, nothing else. Each returns a value >= 0, or a negative errno. None
+ * blocks. A *plane* is one switch's ports and listening sockets.
  */
 #ifndef CSVN_ABI_H
 #define CSVN_ABI_H
@@ -16,66 +21,107 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 6u
+#define CSVN_ABI_VERSION 7u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
 #define CSVN_MESSAGE_MAX 4096u /* payload bytes of a vhost-user message */
 #define CSVN_MESSAGE_FDS 8u /* descriptors with one message */
+#define CSVN_MOVED_MAX (1u << 17) /* permits of a port */
 
-/* Kinds of events to TypeScript. */
+/* Kinds of events. */
 enum csvn_event_kind {
-	CSVN_EVENT_ACCEPTED = 1, /* handle: session, aux: listener; csvn_event_accepted */
-	CSVN_EVENT_MESSAGE = 2, /* handle: session; csvn_event_message and the payload */
+	CSVN_EVENT_RESULT = 1, /* handle: the low 31 bits of a command's number, aux: >= 0, or -errno */
+	CSVN_EVENT_MESSAGE = 2, /* csvn_event_message and the payload */
 	CSVN_EVENT_BACKEND_MESSAGE = 3, /* the same, from the back-end channel */
-	CSVN_EVENT_SESSION_END = 4, /* handle: session, aux: errno or 0 for end of file; text */
-	CSVN_EVENT_BACKEND_END = 5, /* handle: session, aux: errno; the back-end channel is closed; text */
-	CSVN_EVENT_CONTROL = 6, /* handle: device, aux: ticket; csvn_event_control and the request's bytes */
-	CSVN_EVENT_DEVICE_FAULT = 7, /* handle: device, aux: queue << 16 | errno; text */
+	CSVN_EVENT_SESSION_END = 4, /* aux: errno or 0 for end of file; text */
+	CSVN_EVENT_BACKEND_END = 5, /* aux: errno; the back-end channel is closed; text */
+	CSVN_EVENT_CONTROL = 6, /* aux: ticket; csvn_event_control and the request's bytes */
+	CSVN_EVENT_DEVICE_FAULT = 7, /* aux: queue << 16 | errno; text */
 	CSVN_EVENT_HOST_CONNECTED = 8, /* handle: host circuit, aux: errno */
 	CSVN_EVENT_HOST_DONE = 9, /* handle: host circuit, aux: errno, EPROTO for a violation; csvn_event_done */
 	CSVN_EVENT_HOST_ACCEPTED =
 		10, /* handle: host listener, aux: host connection; csvn_host_address of the client */
-	CSVN_EVENT_HOST_DATAGRAM_DONE = 12, /* handle: datagram host circuit; else as HOST_DONE */
 	CSVN_EVENT_HOST_SOURCE = 11, /* handle: datagram host circuit; csvn_host_address that is not known: permit it */
-	CSVN_EVENT_HOST_GONE = 13, /* handle: host connection that waits: its client has reset it */
-	CSVN_EVENT_SHORT = 14, /* aux: errno: listening sockets rest, for want of descriptors; 0: no more */
+	CSVN_EVENT_HOST_GONE = 12, /* handle: host connection that waits: its client has reset it */
+	CSVN_EVENT_SHORT = 13, /* aux: errno: listening sockets rest, for want of descriptors; 0: no more */
 };
 
-/* Events lie one after another in the buffer, each at a multiple of 8. */
-struct csvn_event_header {
-	uint32_t length; /* of the whole event, bytes, before padding to a multiple of 8 */
+/* Kinds of commands. */
+enum csvn_command_kind {
+	CSVN_COMMAND_SEND = 1, /* bytes, to the front-end */
+	CSVN_COMMAND_BACKEND_ATTACH = 2, /* handle: token, taken over. RESULT */
+	CSVN_COMMAND_BACKEND_SEND = 3, /* handle: file that goes along, or -1; bytes */
+	CSVN_COMMAND_TOKEN_CLOSE = 4, /* handle: token */
+	CSVN_COMMAND_FILE_CLOSE = 5, /* handle: file */
+	CSVN_COMMAND_MEMORY = 6, /* csvn_region for each; their tokens stay open. RESULT */
+	CSVN_COMMAND_QUEUE_START = 7, /* csvn_queue_setup; its tokens are taken over. RESULT */
+	CSVN_COMMAND_QUEUE_CALL = 8, /* handle: queue, aux: token, taken over, or -1. RESULT */
+	CSVN_COMMAND_QUEUE_STOP = 9, /* handle: queue. RESULT: the next available index */
+	CSVN_COMMAND_REPLY = 10, /* aux: ticket; bytes */
+	CSVN_COMMAND_ANNOUNCE = 11, /* bytes; see csvn_link.delivered */
+	CSVN_COMMAND_ROUTE = 12, /* csvn_route */
+	CSVN_COMMAND_UNROUTE = 13, /* aux: circuit id */
+	CSVN_COMMAND_BOARD = 14, /* handle: board; csvn_board */
+	CSVN_COMMAND_UNBOARD = 15, /* handle: board, which no route leads to any more */
+	CSVN_COMMAND_ARENA = 16, /* handle: arena, aux: file; u64 bytes: map it. RESULT */
+	CSVN_COMMAND_UNARENA = 17, /* handle: arena, which no host circuit is in any more */
+	CSVN_COMMAND_HOST_OPEN = 18, /* handle: host circuit; csvn_host_setup. HOST_CONNECTED tells the outcome */
+	CSVN_COMMAND_HOST_FINISH = 19, /* handle: host circuit: the guest has closed its end, what it sent goes out, nothing more comes in */
+	CSVN_COMMAND_HOST_CLOSE = 20, /* handle: host circuit, an unfinished connection is reset */
+	CSVN_COMMAND_HOST_OPTIONS = 21, /* handle: host circuit; csvn_options of the guest's socket */
+	CSVN_COMMAND_DATAGRAM_OPEN = 22, /* handle: datagram host circuit; csvn_host_setup. HOST_CONNECTED tells the outcome */
+	CSVN_COMMAND_DATAGRAM_PERMIT = 23, /* handle: the same; csvn_host_permit. RESULT: -ENOBUFS: too many are known */
+	CSVN_COMMAND_DATAGRAM_FORGET = 24, /* handle: the same; csvn_host_address, as the guest calls it */
+	CSVN_COMMAND_LISTEN = 25, /* handle: host listener; csvn_host_address. RESULT: its port */
+	CSVN_COMMAND_UNLISTEN = 26, /* handle: host listener */
+	CSVN_COMMAND_WAIT = 27, /* handle: host connection: tell when its client has reset it */
+	CSVN_COMMAND_REFUSE = 28, /* handle: host connection, by a reset */
+	CSVN_COMMAND_NOTHING = 29, /* to be acknowledged */
+	CSVN_COMMAND_END = 30, /* close everything, and end */
+};
+
+/* Records of both queues, each at a multiple of 8. */
+struct csvn_record {
+	uint32_t length; /* of the whole record, bytes, before padding to a multiple of 8 */
 	uint32_t kind;
 	int32_t handle;
 	uint32_t aux;
 };
-CSVN_ASSERT(sizeof(struct csvn_event_header) == 16, "event_header size");
-CSVN_ASSERT(offsetof(struct csvn_event_header, kind) == 4, "event_header.kind");
-CSVN_ASSERT(offsetof(struct csvn_event_header, handle) == 8, "event_header.handle");
-CSVN_ASSERT(offsetof(struct csvn_event_header, aux) == 12, "event_header.aux");
+CSVN_ASSERT(sizeof(struct csvn_record) == 16, "record size");
+CSVN_ASSERT(offsetof(struct csvn_record, kind) == 4, "record.kind");
+CSVN_ASSERT(offsetof(struct csvn_record, handle) == 8, "record.handle");
+CSVN_ASSERT(offsetof(struct csvn_record, aux) == 12, "record.aux");
 
-struct csvn_event_accepted {
+/* A front-end that has connected. */
+struct csvn_accepted {
+	int32_t port; /* handle */
+	int32_t listener; /* handle */
 	int32_t pid; /* peer credentials (SO_PEERCRED) */
 	uint32_t uid;
 	uint32_t gid;
 	uint32_t reserved;
 };
-CSVN_ASSERT(sizeof(struct csvn_event_accepted) == 16, "event_accepted size");
-CSVN_ASSERT(offsetof(struct csvn_event_accepted, uid) == 4, "event_accepted.uid");
-CSVN_ASSERT(offsetof(struct csvn_event_accepted, gid) == 8, "event_accepted.gid");
+CSVN_ASSERT(sizeof(struct csvn_accepted) == 24, "accepted size");
+CSVN_ASSERT(offsetof(struct csvn_accepted, listener) == 4, "accepted.listener");
+CSVN_ASSERT(offsetof(struct csvn_accepted, pid) == 8, "accepted.pid");
+CSVN_ASSERT(offsetof(struct csvn_accepted, uid) == 12, "accepted.uid");
+CSVN_ASSERT(offsetof(struct csvn_accepted, gid) == 16, "accepted.gid");
 
 struct csvn_event_message {
 	uint32_t request;
 	uint32_t flags;
 	uint32_t size; /* payload bytes */
-	uint32_t descriptors; /* how many of fds are valid; they belong to the receiver of the event */
-	int32_t fds[CSVN_MESSAGE_FDS];
+	uint32_t descriptors; /* how many of tokens are valid; they belong to the receiver of the event */
+	int32_t tokens[CSVN_MESSAGE_FDS];
+	uint64_t files[CSVN_MESSAGE_FDS][2]; /* of memory: device and inode, which tell files apart; else 0 */
 };
-CSVN_ASSERT(sizeof(struct csvn_event_message) == 48, "event_message size");
+CSVN_ASSERT(sizeof(struct csvn_event_message) == 176, "event_message size");
 CSVN_ASSERT(offsetof(struct csvn_event_message, flags) == 4, "event_message.flags");
 CSVN_ASSERT(offsetof(struct csvn_event_message, size) == 8, "event_message.size");
 CSVN_ASSERT(offsetof(struct csvn_event_message, descriptors) == 12, "event_message.descriptors");
-CSVN_ASSERT(offsetof(struct csvn_event_message, fds) == 16, "event_message.fds");
+CSVN_ASSERT(offsetof(struct csvn_event_message, tokens) == 16, "event_message.tokens");
+CSVN_ASSERT(offsetof(struct csvn_event_message, files) == 48, "event_message.files");
 
 struct csvn_event_control {
 	uint32_t size; /* bytes that the driver sent; at most CSVN_RECORD_MAX of them follow */
@@ -106,30 +152,27 @@ CSVN_ASSERT(offsetof(struct csvn_host_address, ip) == 12, "host_address.ip");
 
 /* A circuit whose other end is the host's stack. Offsets in bytes in the arena; own and tx are the host's. */
 struct csvn_host_setup {
-	int32_t device;
 	uint32_t id; /* the guest's circuit id */
-	int32_t arena; /* handle of csvn_host_arena_map() */
+	int32_t arena; /* handle */
 	uint32_t ring_size;
+	int32_t connection; /* an accepted one, taken over; -1: connect to remote */
 	uint64_t own_control;
 	uint64_t peer_control;
 	uint64_t tx_ring;
 	uint64_t rx_ring;
-	int32_t connection; /* an accepted one, taken over; -1: connect to remote */
 	struct csvn_host_address remote; /* datagrams: to be bound to, and any source is asked for; family 0: neither */
 	struct csvn_options options; /* of the guest's socket; streams */
-	uint32_t reserved;
 };
-CSVN_ASSERT(sizeof(struct csvn_host_setup) == 136, "host_setup size");
-CSVN_ASSERT(offsetof(struct csvn_host_setup, id) == 4, "host_setup.id");
-CSVN_ASSERT(offsetof(struct csvn_host_setup, arena) == 8, "host_setup.arena");
-CSVN_ASSERT(offsetof(struct csvn_host_setup, ring_size) == 12, "host_setup.ring_size");
+CSVN_ASSERT(sizeof(struct csvn_host_setup) == 128, "host_setup size");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, arena) == 4, "host_setup.arena");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, ring_size) == 8, "host_setup.ring_size");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, connection) == 12, "host_setup.connection");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, own_control) == 16, "host_setup.own_control");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, peer_control) == 24, "host_setup.peer_control");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, tx_ring) == 32, "host_setup.tx_ring");
 CSVN_ASSERT(offsetof(struct csvn_host_setup, rx_ring) == 40, "host_setup.rx_ring");
-CSVN_ASSERT(offsetof(struct csvn_host_setup, connection) == 48, "host_setup.connection");
-CSVN_ASSERT(offsetof(struct csvn_host_setup, remote) == 52, "host_setup.remote");
-CSVN_ASSERT(offsetof(struct csvn_host_setup, options) == 80, "host_setup.options");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, remote) == 48, "host_setup.remote");
+CSVN_ASSERT(offsetof(struct csvn_host_setup, options) == 76, "host_setup.options");
 
 /* Whether a datagram circuit may exchange datagrams with an address. */
 struct csvn_host_permit {
@@ -137,19 +180,14 @@ struct csvn_host_permit {
 	struct csvn_host_address actual; /* as the host's stack does */
 	uint32_t allowed; /* 0: what comes from there is dropped */
 	uint32_t error; /* not allowed: the errno that the guest's datagrams are answered with; 0: nothing */
+	uint32_t number; /* below CSVN_MOVED_MAX: where it is counted what passes */
+	uint32_t reserved;
 };
-CSVN_ASSERT(sizeof(struct csvn_host_permit) == 64, "host_permit size");
+CSVN_ASSERT(sizeof(struct csvn_host_permit) == 72, "host_permit size");
 CSVN_ASSERT(offsetof(struct csvn_host_permit, actual) == 28, "host_permit.actual");
 CSVN_ASSERT(offsetof(struct csvn_host_permit, allowed) == 56, "host_permit.allowed");
 CSVN_ASSERT(offsetof(struct csvn_host_permit, error) == 60, "host_permit.error");
-
-/* What has passed between a datagram circuit and an address, since that was asked last. */
-struct csvn_host_moved {
-	uint64_t sent; /* bytes to the guest */
-	uint64_t received; /* bytes from the guest */
-};
-CSVN_ASSERT(sizeof(struct csvn_host_moved) == 16, "host_moved size");
-CSVN_ASSERT(offsetof(struct csvn_host_moved, received) == 8, "host_moved.received");
+CSVN_ASSERT(offsetof(struct csvn_host_permit, number) == 64, "host_permit.number");
 
 /* A region of guest memory, as in SET_MEM_TABLE. */
 struct csvn_region {
@@ -157,16 +195,16 @@ struct csvn_region {
 	uint64_t size; /* bytes */
 	uint64_t user; /* address in the front-end's process */
 	uint64_t offset; /* in the file */
-	int32_t fd; /* not taken over: the caller closes it */
+	int32_t token;
 	uint32_t reserved;
 };
 CSVN_ASSERT(sizeof(struct csvn_region) == 40, "region size");
 CSVN_ASSERT(offsetof(struct csvn_region, size) == 8, "region.size");
 CSVN_ASSERT(offsetof(struct csvn_region, user) == 16, "region.user");
 CSVN_ASSERT(offsetof(struct csvn_region, offset) == 24, "region.offset");
-CSVN_ASSERT(offsetof(struct csvn_region, fd) == 32, "region.fd");
+CSVN_ASSERT(offsetof(struct csvn_region, token) == 32, "region.token");
 
-/* A virtqueue that is to be started. Addresses are the front-end's user addresses. Descriptors are taken over. */
+/* A virtqueue that is to be started. Addresses are the front-end's user addresses. kick and call are tokens, taken over. */
 struct csvn_queue_setup {
 	uint64_t features; /* negotiated virtio feature bits */
 	uint64_t desc;
@@ -189,114 +227,112 @@ CSVN_ASSERT(offsetof(struct csvn_queue_setup, base) == 40, "queue_setup.base");
 CSVN_ASSERT(offsetof(struct csvn_queue_setup, kick) == 44, "queue_setup.kick");
 CSVN_ASSERT(offsetof(struct csvn_queue_setup, call) == 48, "queue_setup.call");
 
-/* What csvn_counters() fills in, in this order. Totals since the plane was opened, but for the last ones. */
+/* Doorbells of a circuit wake the circuit of another port, of this one, or have the host's end served. */
+struct csvn_route {
+	uint32_t id; /* of this port's circuit */
+	int32_t board; /* of the other port; -1: the other end is this port's as well */
+	uint32_t mark; /* the other end's place on the board; or its id, where it is this port's */
+	uint32_t own_mark; /* the place that the other port marks for this circuit */
+};
+CSVN_ASSERT(sizeof(struct csvn_route) == 16, "route size");
+CSVN_ASSERT(offsetof(struct csvn_route, board) == 4, "route.board");
+CSVN_ASSERT(offsetof(struct csvn_route, mark) == 8, "route.mark");
+CSVN_ASSERT(offsetof(struct csvn_route, own_mark) == 12, "route.own_mark");
+
+/* The wakes between two ports: board.h. Files, taken over. */
+struct csvn_board {
+	int32_t memory; /* both directions */
+	int32_t bell; /* eventfd of the other port */
+	int32_t own_bell;
+	uint32_t side; /* 0 or 1: which half this port marks */
+};
+CSVN_ASSERT(sizeof(struct csvn_board) == 16, "board size");
+CSVN_ASSERT(offsetof(struct csvn_board, bell) == 4, "board.bell");
+CSVN_ASSERT(offsetof(struct csvn_board, own_bell) == 8, "board.own_bell");
+CSVN_ASSERT(offsetof(struct csvn_board, side) == 12, "board.side");
+
+/* What a port counts, in this order. Totals since it began, but for the last ones. */
 struct csvn_counters {
-	uint64_t events; /* delivered to TypeScript */
-	uint64_t parks; /* times that TypeScript waited for the bell */
 	uint64_t doorbells; /* circuit ids taken from doorbell queues */
 	uint64_t wakes; /* circuit ids put on wake queues */
 	uint64_t strays; /* doorbells for circuits that are not there */
 	uint64_t calls; /* interrupts sent to drivers */
 	uint64_t requests; /* taken from control queues */
 	uint64_t announcements; /* put on event queues */
-	uint64_t stalls; /* times that a queue waited because the event queue was full */
-	uint64_t sessions; /* now */
-	uint64_t devices; /* now */
-	uint64_t routes; /* now */
-	uint64_t host_circuits; /* now */
+	uint64_t stalls; /* times that a queue waited because there was no room for events */
 	uint64_t host_turns; /* of the pump */
 	uint64_t host_received; /* bytes from guests to the host's stack */
 	uint64_t host_sent; /* bytes from the host's stack to guests */
 	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
 	uint64_t rests; /* times that descriptors were short, so that nothing was accepted for a while */
+	uint64_t routes; /* now */
+	uint64_t host_circuits; /* now */
 };
-CSVN_ASSERT(sizeof(struct csvn_counters) == 144, "counters size");
-CSVN_ASSERT(offsetof(struct csvn_counters, rests) == 136, "counters.rests");
+CSVN_ASSERT(sizeof(struct csvn_counters) == 112, "counters size");
+
+/* How far a port is. */
+struct csvn_progress {
+	uint64_t done; /* commands */
+	uint64_t delivered; /* announcements, but for resets; dropped ones count as well */
+	uint64_t delivered_resets;
+	struct csvn_counters counters;
+};
+CSVN_ASSERT(sizeof(struct csvn_progress) == 136, "progress size");
+CSVN_ASSERT(offsetof(struct csvn_progress, delivered) == 8, "progress.delivered");
+CSVN_ASSERT(offsetof(struct csvn_progress, delivered_resets) == 16, "progress.delivered_resets");
+CSVN_ASSERT(offsetof(struct csvn_progress, counters) == 24, "progress.counters");
+
+/* What a port is in. */
+enum csvn_port_state {
+	CSVN_PORT_WAITS, /* its front-end has connected: to be started, or forgotten */
+	CSVN_PORT_RUNS,
+	CSVN_PORT_ENDED, /* its process is gone, and nothing of it is left */
+};
 
 CSVN_EXPORT uint32_t csvn_abi_version(void);
 
-CSVN_EXPORT int csvn_plane_open(uint32_t event_bytes);
-CSVN_EXPORT int csvn_plane_close(int plane);
-CSVN_EXPORT int csvn_counters(int plane, struct csvn_counters *out, uint32_t bytes);
-
-/* Copy whole events to buffer: their bytes, 0 when there are none. */
-CSVN_EXPORT int csvn_events_take(int plane, uint8_t *buffer, uint32_t bytes);
-/* Connect to a listening unix socket: the plane's bell, of which there is one. */
-CSVN_EXPORT int csvn_events_bell(int plane, const uint8_t *path, uint32_t path_bytes);
-/* 0: there are events. 1: there are none, and with the next one, or csvn_events_wake(), the bell is sent a byte. */
-CSVN_EXPORT int csvn_events_park(int plane);
-CSVN_EXPORT int csvn_events_wake(int plane);
-
 /*
- * Start the stand-in, a program at this path, which has a duplicate of the connection of each front-end that comes from now on. When this
- * process dies, or the plane is closed, it answers them in its place, since QEMU does not survive that they end.
+ * A plane, whose ports are processes of this program. bell: path of a listening unix socket that is connected to; a byte is sent there when a front-end has come,
+ * a port has ended, or descriptors are short.
  */
-CSVN_EXPORT int csvn_standin_start(int plane, const uint8_t *path, uint32_t path_bytes);
-/* This process is about to end: nothing more is read from front-ends here, and the stand-in, if there is one, goes on with them. */
-CSVN_EXPORT int csvn_standin_hand_over(int plane);
+CSVN_EXPORT int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_t *bell, uint32_t bell_bytes);
+/* Its ports are let go of: each goes on by itself until its front-end is gone, answering that in the switch's place. */
+CSVN_EXPORT int csvn_plane_close(int plane);
+/* The errno for which listening sockets rest, for want of descriptors; 0: none does. */
+CSVN_EXPORT int csvn_plane_short(int plane);
 
 /* A listening unix socket at path, with these permission bits. A dead socket in its place is replaced, a live one is -EADDRINUSE. */
 CSVN_EXPORT int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes, uint32_t mode);
 CSVN_EXPORT int csvn_unlisten(int plane, int listener);
+/* The next front-end that has come: 1, or 0. */
+CSVN_EXPORT int csvn_accepted_take(int plane, struct csvn_accepted *out);
+/* A port that has ended since this was asked last: its handle, or -EAGAIN. */
+CSVN_EXPORT int csvn_ended_take(int plane);
 
-CSVN_EXPORT int csvn_session_send(int plane, int session, const uint8_t *bytes, uint32_t count, int fd);
-CSVN_EXPORT int csvn_session_close(int plane, int session);
-/* Take the back-end channel's descriptor over, and talk on it. */
-CSVN_EXPORT int csvn_backend_attach(int plane, int session, int fd);
-CSVN_EXPORT int csvn_backend_send(int plane, int session, const uint8_t *bytes, uint32_t count, int fd);
-
-CSVN_EXPORT int csvn_device_open(int plane);
-CSVN_EXPORT int csvn_device_close(int plane, int device);
-CSVN_EXPORT int csvn_device_memory(int plane, int device, const struct csvn_region *regions, uint32_t count);
-CSVN_EXPORT int csvn_queue_start(int plane, int device, const struct csvn_queue_setup *setup);
-CSVN_EXPORT int csvn_queue_set_call(int plane, int device, uint32_t queue, int fd);
-CSVN_EXPORT int csvn_queue_stop(int plane, int device, uint32_t queue); /* returns the next available index */
-/* Answer the request with that ticket. */
-CSVN_EXPORT int csvn_device_reply(int plane, int device, uint32_t ticket, const uint8_t *bytes, uint32_t count);
-/* Put an announcement on the event queue, at once or when the driver posts a buffer. -ENOBUFS: too many are waiting. */
-CSVN_EXPORT int csvn_device_announce(int plane, int device, const uint8_t *bytes, uint32_t count);
-
-/*
- * Interrupt drivers for the replies and announcements since the last call. hold != 0: from now on they wait for the next
- * call, so that several come to one interrupt; a driver that looks by itself sees them meanwhile. The caller sees to it that it comes soon.
- */
-CSVN_EXPORT int csvn_signals(int plane, uint32_t hold);
-
-/* Doorbells of a circuit id of one device wake an id of another. Both directions are set or removed at once. */
-CSVN_EXPORT int csvn_route_add(int plane, int device, uint32_t id, int peer, uint32_t peer_id);
-CSVN_EXPORT int csvn_route_remove(int plane, int device, uint32_t id);
-
-/* Map an arena, for circuits to the host's stack; the descriptor stays the caller's. Unmap it after the last of them. */
-CSVN_EXPORT int csvn_host_arena_map(int plane, int fd, uint64_t bytes);
-CSVN_EXPORT int csvn_host_arena_unmap(int plane, int arena);
-/* Begin a host circuit. HOST_CONNECTED tells the outcome of a connect; an accepted connection is open at once. */
-CSVN_EXPORT int csvn_host_open(int plane, const struct csvn_host_setup *setup);
-/* Begin a datagram circuit to the host's stack: one socket for all that it is permitted to talk to. */
-CSVN_EXPORT int csvn_host_datagram_open(int plane, const struct csvn_host_setup *setup);
-/* Decide about an address, anew if need be. -ENOBUFS: too many are known already. */
-CSVN_EXPORT int csvn_host_datagram_permit(int plane, int circuit, const struct csvn_host_permit *permit);
-/* Forget what was decided about an address, as the guest calls it. */
-CSVN_EXPORT int csvn_host_datagram_forget(int plane, int circuit, const struct csvn_host_address *guest);
-CSVN_EXPORT int csvn_host_datagram_moved(int plane, int circuit, const struct csvn_host_address *guest,
-					 struct csvn_host_moved *out);
-/* The guest has closed its end: what it sent goes out, then HOST_DATAGRAM_DONE comes. */
-CSVN_EXPORT int csvn_host_datagram_finish(int plane, int circuit);
-/* End it, and forget it. */
-CSVN_EXPORT int csvn_host_datagram_close(int plane, int circuit);
-/* The guest has closed its end, whatever its control page says: what it sent goes out, and nothing more comes in. */
-CSVN_EXPORT int csvn_host_finish(int plane, int circuit);
-/* End a host circuit, and forget it. An unfinished connection is reset. */
-CSVN_EXPORT int csvn_host_close(int plane, int circuit);
-CSVN_EXPORT int csvn_host_listen(int plane, const struct csvn_host_address *address);
-/* The port that a listener has, which was asked for as 0. */
-CSVN_EXPORT int csvn_host_listener_port(int plane, int listener);
-CSVN_EXPORT int csvn_host_unlisten(int plane, int listener);
-/* Tell when the client of an accepted connection has reset it. */
-CSVN_EXPORT int csvn_host_wait(int plane, int connection);
-/* Close an accepted connection, by a reset. */
-CSVN_EXPORT int csvn_host_refuse(int plane, int connection);
-/* The options of a stream circuit's socket in the guest: a struct csvn_options. What the host's stack does not take stays as it was. */
-CSVN_EXPORT int csvn_host_options(int plane, int circuit, const uint8_t *options, uint32_t bytes);
+/* Start the process. bell: as the plane's, of this port: a byte comes when there are events, or what is waited for is done. It may take a while. */
+CSVN_EXPORT int csvn_port_start(int plane, int port, const uint8_t *bell, uint32_t bell_bytes);
+/* Put a command: 0. -EAGAIN: there is no room; the port's bell rings when it has done some. */
+CSVN_EXPORT int csvn_port_command(int plane, int port, uint32_t kind, int handle, uint32_t aux, const uint8_t *bytes,
+				  uint32_t count);
+/* Wake those ports that sleep, and were given commands since this was called last. */
+CSVN_EXPORT int csvn_ports_flush(int plane);
+/* Give a port a file, by a number for commands. -EAGAIN: it has not taken the last ones. The descriptor stays the caller's. */
+CSVN_EXPORT int csvn_port_give(int plane, int port, int file, int fd);
+/* Copy whole events to buffer: their bytes, 0 when there are none. progress: how far it was before those. -EPROTO: it is not to be believed. */
+CSVN_EXPORT int csvn_port_take(int plane, int port, uint8_t *buffer, uint32_t bytes, struct csvn_progress *progress);
+/* 0: there are events, or that many commands are done. 1: neither; then its bell rings once. */
+CSVN_EXPORT int csvn_port_park(int plane, int port, uint64_t done);
+/* While it is parked: it is waited for that many commands. Said before the last of these is given, or the bell may not ring. */
+CSVN_EXPORT int csvn_port_want(int plane, int port, uint64_t done);
+/* How far it is. */
+CSVN_EXPORT int csvn_port_progress(int plane, int port, struct csvn_progress *progress);
+/* What has passed by a permit's number, ever: two values, bytes to the guest and from it. */
+CSVN_EXPORT int csvn_port_moved(int plane, int port, uint32_t number, uint64_t *sent_and_received);
+CSVN_EXPORT int csvn_port_state(int plane, int port); /* enum csvn_port_state */
+CSVN_EXPORT int csvn_port_pid(int plane, int port);
+CSVN_EXPORT int csvn_port_kill(int plane, int port);
+/* Forget it. A process that is there still is let go of. */
+CSVN_EXPORT int csvn_port_forget(int plane, int port);
 
 /* A sealed memfd of this many bytes. */
 CSVN_EXPORT int csvn_arena_create(uint64_t bytes);
@@ -305,6 +341,10 @@ CSVN_EXPORT int csvn_arena_punch(int fd, uint64_t offset, uint64_t bytes); /* gi
 /* Zero a range: in place where at most keep bytes (at most 64 KiB) of it have memory, else by punching. Returns bytes that have memory now. */
 CSVN_EXPORT int csvn_arena_wipe(int fd, uint64_t offset, uint64_t bytes, uint32_t keep);
 CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
+
+/* A board's memory, and a port's bell for others: descriptors. */
+CSVN_EXPORT int csvn_board_create(void);
+CSVN_EXPORT int csvn_eventfd_create(void);
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
 CSVN_EXPORT int csvn_fd_close(int fd);

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { ABI_VERSION, EventKind, Layout, MESSAGE_FDS } from "../../../src/ffi/abi.ts";
+import { ABI_VERSION, Command, EventKind, Layout, MESSAGE_FDS, MOVED_MAX, PortState } from "../../../src/ffi/abi.ts";
 import { counterNames } from "../../../src/ffi/plane.ts";
 import { symbols } from "../../../src/ffi/symbols.ts";
 import { abiLayouts } from "../../support/native.ts";
@@ -9,8 +9,10 @@ const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${l
 
 /** Every name and number of src/ffi, as the C header names them. */
 function ours(): Map<string, number> {
-  const found = new Map<string, number>([["ABI_VERSION", ABI_VERSION], ["MESSAGE_FDS", MESSAGE_FDS]]);
+  const found = new Map<string, number>(Object.entries({ ABI_VERSION, MESSAGE_FDS, MOVED_MAX }));
   for (const [name, kind] of Object.entries(EventKind)) found.set(`EVENT_${name}`, kind);
+  for (const [name, kind] of Object.entries(Command)) found.set(`COMMAND_${name}`, kind);
+  for (const [name, state] of Object.entries(PortState)) found.set(`PORT_${name}`, state);
   for (const [name, fields] of Object.entries(Layout)) {
     for (const [field, value] of Object.entries(fields)) found.set(`${name}.${field}`, value);
   }
@@ -23,9 +25,9 @@ Deno.test("every kind, size and offset of src/ffi is the C compiler's, and none 
   assertEquals(sorted(ours()), sorted(abiLayouts()));
 });
 
-Deno.test("the list of C names is complete: every kind of event, structure and field of abi.h", () => {
+Deno.test("the list of C names is complete: every kind of event and command, structure and field of abi.h", () => {
   const listed = abiLayouts();
-  const kinds = [...header.matchAll(/\bCSVN_(EVENT_[A-Z_]+)\b\s*=/g)].map(([, name]) => name!);
+  const kinds = [...header.matchAll(/\bCSVN_((?:EVENT|COMMAND)_[A-Z_]+)\b\s*=/g)].map(([, name]) => name!);
   assert(kinds.length > 10);
   for (const name of kinds) assert(listed.has(name), name);
   const structures = [...header.matchAll(/^struct csvn_(\w+) \{\n([^}]*)\};?/gm)];

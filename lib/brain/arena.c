@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "csvn/circuit.h"
 #include "descriptor.h"
 #include "foreign.h"
+#include "peers.h"
 
 int csvn_arena_create(uint64_t bytes)
 {
@@ -102,6 +104,26 @@ int csvn_arena_pages(int fd)
 	struct stat st;
 
 	return fstat(fd, &st) < 0 ? -errno : (int)((uint64_t)st.st_blocks * 512 / CSVN_PAGE);
+}
+
+int csvn_board_create(void)
+{
+	int fd = descriptor_made_arena(memfd_create("csvn-board", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)PEER_BYTES) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int csvn_eventfd_create(void)
+{
+	return descriptor_made_arena(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 int csvn_fd_identity(int fd, uint64_t *device_and_inode)

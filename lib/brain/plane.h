@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The brain's side: a plane's ports, and the sockets that front-ends connect to.
+ *
+ * Theory of operation. One thread waits for front-ends and for the ends of ports' processes, and does nothing else: it takes no message and no descriptor of a
+ * front-end. TypeScript is told by the plane's bell, starts a port for each that it admits, and talks to that by its link (link.h).
+ *
+ * Locking: plane->lock guards all of it. It is held for moments: what takes time (starting a process, closing) is done without it.
+ */
+#ifndef CSVN_BRAIN_PLANE_H
+#define CSVN_BRAIN_PLANE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "csvn/abi.h"
+#include "handle.h"
+#include "link.h"
+
+#define PLANES_MAX 256u
+#define LISTENERS_MAX 1024u
+#define PORTS_MAX 4096u
+
+enum watched { WATCHED_WAKE = 1, WATCHED_LISTENER, WATCHED_PROCESS };
+
+struct listener {
+	int handle;
+	int fd;
+	bool resting; /* it cannot accept for want of descriptors */
+	char path[108];
+};
+
+struct port {
+	int handle;
+	enum csvn_port_state state;
+	bool starting; /* csvn_port_start() works on it */
+	bool forgotten; /* by that */
+	struct csvn_accepted who;
+	bool told; /* who has been taken */
+	bool dirty; /* commands are to be flushed */
+	bool end_told;
+	int front; /* until it is started; then -1 */
+	int process; /* pidfd, or -1 */
+	int pid;
+	struct link link;
+};
+
+struct plane {
+	int handle;
+	pthread_mutex_t lock;
+	pthread_t thread;
+	int epoll;
+	int wake; /* eventfd: look at closing */
+	int bell;
+	bool closing;
+	int resting; /* errno, or 0 */
+	char *program;
+	struct handle_table listeners, ports;
+	uint32_t dirty_count;
+	int dirty[PORTS_MAX];
+	uint32_t users; /* calls inside; guarded by the registry's lock */
+};
+
+/* The plane of a handle, locked; NULL when there is none. Pair with plane_leave(). */
+struct plane *plane_enter(int handle);
+void plane_leave(struct plane *p);
+int plane_watch(const struct plane *p, int fd, enum watched what, int handle);
+void plane_unwatch(const struct plane *p, int fd);
+/* Wake TypeScript. */
+void plane_ring(const struct plane *p);
+/* A connection to a listening unix socket, or -errno. */
+int plane_dial(const uint8_t *path, uint32_t path_bytes);
+
+/* listener.c */
+void listener_accept(struct plane *p, struct listener *l);
+void listener_destroy(struct plane *p, struct listener *l);
+/* Those that rest try again. */
+void listeners_tick(struct plane *p);
+
+/* ports.c */
+int port_add(struct plane *p, int listener, int front);
+void port_ended(struct plane *p, struct port *port);
+void port_destroy(struct plane *p, struct port *port);
+
+#endif

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "plane.h"
+
+static void init(struct port *port, int front)
+{
+	*port = (struct port){ .handle = -1, .front = front, .process = -1 };
+	port->link = (struct link){ .wake = -1, .files = -1, .bell = -1 };
+}
+
+int port_add(struct plane *p, int listener, int front)
+{
+	struct port *port = calloc(1, sizeof(*port));
+	struct ucred cred = { 0 };
+	socklen_t bytes = sizeof(cred);
+
+	if (!port)
+		return -ENOMEM;
+	init(port, front);
+	port->handle = handle_add(&p->ports, port);
+	if (port->handle < 0) {
+		int rc = port->handle;
+
+		free(port);
+		return rc;
+	}
+	(void)getsockopt(front, SOL_SOCKET, SO_PEERCRED, &cred, &bytes); /* zeros, where it fails */
+	port->who = (struct csvn_accepted){ .port = port->handle,
+					    .listener = listener,
+					    .pid = cred.pid,
+					    .uid = cred.uid,
+					    .gid = cred.gid };
+	plane_ring(p);
+	return 0;
+}
+
+static void close_descriptor(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void port_destroy(struct plane *p, struct port *port)
+{
+	if (port->handle >= 0)
+		handle_remove(&p->ports, port->handle);
+	if (port->process >= 0)
+		plane_unwatch(p, port->process);
+	close_descriptor(&port->process);
+	close_descriptor(&port->front);
+	link_close(&port->link);
+	free(port);
+}
+
+void port_ended(struct plane *p, struct port *port)
+{
+	siginfo_t ignored;
+
+	/* It is over when it was waited for: then nothing of its memory is mapped any more. */
+	if (waitid(P_PIDFD, (id_t)port->process, &ignored, WEXITED | WNOHANG) < 0 && errno != ECHILD)
+		return;
+	plane_unwatch(p, port->process);
+	close_descriptor(&port->process);
+	port->state = CSVN_PORT_ENDED;
+	plane_ring(p);
+}
+
+int csvn_accepted_take(int plane, struct csvn_accepted *out)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = 0;
+
+	if (!p)
+		return -EBADF;
+	handle_for_each(&p->ports, i, port) {
+		if (port->told)
+			continue;
+		port->told = true;
+		*out = port->who;
+		rc = 1;
+		break;
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_ended_take(int plane)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EAGAIN;
+
+	if (!p)
+		return -EBADF;
+	handle_for_each(&p->ports, i, port) {
+		if (port->state != CSVN_PORT_ENDED || port->end_told)
+			continue;
+		port->end_told = true;
+		rc = port->handle;
+		break;
+	}
+	plane_leave(p);
+	return rc;
+}
+
+/* What a process is started with, by the numbers that it has there. */
+struct start {
+	const char *program;
+	int descriptors[LINK_DESCRIPTORS];
+	int wake, files, memory, bell; /* the brain's own */
+};
+
+static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bell_bytes)
+{
+	int pair[2];
+
+	memset(s->descriptors, 0xff, sizeof(s->descriptors));
+	s->wake = s->files = s->memory = s->bell = -1;
+	s->descriptors[LINK_FRONT] = front;
+	s->memory = memfd_create("csvn-link", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (s->memory < 0 || ftruncate(s->memory, (off_t)LINK_BYTES) < 0 ||
+	    fcntl(s->memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	s->descriptors[LINK_MEMORY] = s->memory;
+	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake < 0)
+		return -errno;
+	s->descriptors[LINK_WAKE] = s->wake;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	s->files = pair[0];
+	s->descriptors[LINK_FILES] = pair[1];
+	s->bell = plane_dial(bell, bell_bytes);
+	if (s->bell < 0)
+		return s->bell;
+	s->descriptors[LINK_BELL] = s->bell;
+	return 0;
+}
+
+static int spawn(const struct start *s, pid_t *pid)
+{
+	char *const arguments[] = { (char *)(uintptr_t)"csvn-port", NULL };
+	char *const environment[] = { NULL };
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	int high[LINK_DESCRIPTORS], rc = 0;
+	sigset_t none, all;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attributes);
+	/* First out of the way of the numbers that they get, each of which may be another's now. */
+	memset(high, 0xff, sizeof(high));
+	for (int i = LINK_FRONT; i < LINK_DESCRIPTORS && rc == 0; i++) {
+		high[i] = fcntl(s->descriptors[i], F_DUPFD_CLOEXEC, LINK_DESCRIPTORS);
+		rc = high[i] < 0 ? -errno : -posix_spawn_file_actions_adddup2(&actions, high[i], i);
+	}
+	if (rc == 0)
+		rc = -posix_spawn_file_actions_addclosefrom_np(&actions, LINK_DESCRIPTORS);
+	/* In a group of its own: what a terminal sends to the switch is not for it. */
+	sigemptyset(&none);
+	sigfillset(&all);
+	(void)posix_spawnattr_setsigmask(&attributes, &none);
+	(void)posix_spawnattr_setsigdefault(&attributes, &all);
+	(void)posix_spawnattr_setpgroup(&attributes, 0);
+	(void)posix_spawnattr_setflags(&attributes,
+				       POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	if (rc == 0)
+		rc = -posix_spawn(pid, s->program, &actions, &attributes, arguments, environment);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	for (int i = LINK_FRONT; i < LINK_DESCRIPTORS; i++)
+		close_descriptor(&high[i]);
+	return rc;
+}
+
+/* Start a process: its link and its pidfd. What it was started with is closed here, but for front. */
+static int start(const char *program, int front, const uint8_t *bell, uint32_t bell_bytes, struct link *l, int *process,
+		 int *pid)
+{
+	struct start s = { .program = program };
+	int rc = prepare(&s, front, bell, bell_bytes);
+
+	*process = -1;
+	if (rc == 0)
+		rc = link_open(l, fcntl(s.memory, F_DUPFD_CLOEXEC, 0), true);
+	if (rc == 0)
+		rc = spawn(&s, pid);
+	if (rc == 0) {
+		*process = (int)syscall(SYS_pidfd_open, *pid, 0);
+		rc = *process < 0 ? -errno : 0;
+	}
+	close_descriptor(&s.descriptors[LINK_FILES]);
+	close_descriptor(&s.memory);
+	/* The port's alone: its end is that of the port. */
+	close_descriptor(&s.bell);
+	l->wake = s.wake;
+	l->files = s.files;
+	return rc;
+}
+
+int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_bytes)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port = p ? handle_get(&p->ports, handle) : NULL;
+	struct link l = { .wake = -1, .files = -1, .bell = -1 };
+	int rc = -EBADF, process, pid = 0;
+
+	if (!p)
+		return rc;
+	if (port && port->state == CSVN_PORT_WAITS && !port->starting) {
+		const char *program = p->program;
+		int front = port->front;
+
+		port->starting = true;
+		pthread_mutex_unlock(&p->lock);
+		rc = start(program, front, bell, bell_bytes, &l, &process, &pid);
+		pthread_mutex_lock(&p->lock);
+		port->starting = false;
+		close_descriptor(&port->front);
+		port->link = l;
+		port->process = process;
+		port->pid = pid;
+		if (rc == 0)
+			rc = plane_watch(p, process, WATCHED_PROCESS, handle);
+		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
+		if (port->forgotten)
+			port_destroy(p, port);
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t aux, const uint8_t *bytes,
+		      uint32_t count)
+{
+	struct csvn_record r = { .kind = kind, .handle = object, .aux = aux };
+	struct queue_part parts[2] = { { &r.kind, sizeof(r) - QUEUE_HEADER }, { bytes, count } };
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->state == CSVN_PORT_RUNS)
+		rc = count > LINK_RECORD_MAX - sizeof(r) ? -EMSGSIZE : queue_put(&port->link.commands, parts, 2);
+	if (rc == 0 && !port->dirty && p->dirty_count < PORTS_MAX) {
+		port->dirty = true;
+		p->dirty[p->dirty_count++] = handle;
+	}
+	plane_leave(p);
+	return rc;
+}
+
+static void wake(const struct port *port)
+{
+	/* The port has the same eventfd, and may have filled it, and made it block: but it cannot change its flags (jail.h). */
+	(void)eventfd_write(port->link.wake, 1);
+}
+
+int csvn_ports_flush(int plane)
+{
+	struct plane *p = plane_enter(plane);
+
+	if (!p)
+		return -EBADF;
+	for (uint32_t i = 0; i < p->dirty_count; i++) {
+		struct port *port = handle_get(&p->ports, p->dirty[i]);
+
+		if (!port)
+			continue;
+		port->dirty = false;
+		if (port->state == CSVN_PORT_RUNS && queue_rings(&port->link.commands))
+			wake(port);
+	}
+	p->dirty_count = 0;
+	plane_leave(p);
+	return 0;
+}
+
+int csvn_port_give(int plane, int handle, int file, int fd)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->state == CSVN_PORT_RUNS)
+		rc = link_give_file(&port->link, file, fd);
+	plane_leave(p);
+	return rc;
+}
+
+static void get_progress(const struct csvn_link *s, struct csvn_progress *out)
+{
+	/* Of the rest, what was said before this; it may be newer. */
+	out->done = __atomic_load_n(&s->progress.done, __ATOMIC_ACQUIRE);
+	out->delivered = s->progress.delivered;
+	out->delivered_resets = s->progress.delivered_resets;
+	out->counters = s->progress.counters;
+}
+
+int csvn_port_progress(int plane, int handle, struct csvn_progress *progress)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->link.shared) {
+		get_progress(port->link.shared, progress);
+		rc = 0;
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_moved(int plane, int handle, uint32_t number, uint64_t *sent_and_received)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->link.shared && number < CSVN_MOVED_MAX) {
+		sent_and_received[0] = port->link.shared->moved[number][0];
+		sent_and_received[1] = port->link.shared->moved[number][1];
+		rc = 0;
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struct csvn_progress *progress)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->link.shared) {
+		const struct csvn_link *s = port->link.shared;
+
+		get_progress(s, progress);
+		rc = queue_take(&port->link.events, buffer, bytes);
+		/* Pairs with the port's, which says that it is stalled, and then looks at what was taken. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (rc > 0 && port->state == CSVN_PORT_RUNS && __atomic_load_n(&s->stalled, __ATOMIC_RELAXED))
+			wake(port);
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_park(int plane, int handle, uint64_t done)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->link.shared) {
+		struct csvn_link *s = port->link.shared;
+
+		__atomic_store_n(&s->wanted, done, __ATOMIC_RELAXED);
+		/* Its fence is between what is said here and what is looked at. */
+		rc = queue_sleep(&port->link.events);
+		if (rc && __atomic_load_n(&s->progress.done, __ATOMIC_ACQUIRE) >= done) {
+			queue_awake(&port->link.events);
+			rc = 0;
+		}
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_want(int plane, int handle, uint64_t done)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->link.shared) {
+		__atomic_store_n(&port->link.shared->wanted, done, __ATOMIC_RELAXED);
+		/* Before a command is put, or the room for one is looked for. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		rc = 0;
+	}
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_state(int plane, int handle)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port)
+		rc = port->state;
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_pid(int plane, int handle)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port)
+		rc = port->state == CSVN_PORT_RUNS ? port->pid : -ESRCH;
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_kill(int plane, int handle)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port)
+		rc = port->process < 0 || syscall(SYS_pidfd_send_signal, port->process, SIGKILL, NULL, 0) < 0 ? -ESRCH :
+														 0;
+	plane_leave(p);
+	return rc;
+}
+
+int csvn_port_forget(int plane, int handle)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+
+	if (!p)
+		return -EBADF;
+	port = handle_get(&p->ports, handle);
+	if (port && port->starting)
+		port->forgotten = true;
+	else if (port)
+		port_destroy(p, port);
+	plane_leave(p);
+	return port ? 0 : -EBADF;
+}

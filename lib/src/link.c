@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "link.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int link_open(struct link *l, int memory, bool brain)
+{
+	uint8_t *at = mmap(NULL, LINK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+	int rc = at == MAP_FAILED ? -errno : 0;
+
+	*l = (struct link){ .wake = -1, .files = -1, .bell = -1 };
+	close(memory);
+	if (rc < 0)
+		return rc;
+	l->shared = (void *)at;
+	rc = queue_init(&l->commands, at + LINK_QUEUES, LINK_COMMAND_BYTES, brain);
+	if (rc == 0)
+		rc = queue_init(&l->events, at + LINK_QUEUES + queue_bytes(LINK_COMMAND_BYTES), LINK_EVENT_BYTES, !brain);
+	return rc;
+}
+
+void link_close(struct link *l)
+{
+	if (l->shared)
+		munmap(l->shared, LINK_BYTES);
+	l->shared = NULL;
+	if (l->wake >= 0)
+		close(l->wake);
+	if (l->files >= 0)
+		close(l->files);
+	if (l->bell >= 0)
+		close(l->bell);
+	l->wake = l->files = l->bell = -1;
+}
+
+void link_tell(struct link *l, const struct csvn_progress *progress, bool news)
+{
+	struct csvn_link *s = l->shared;
+
+	s->progress.delivered = progress->delivered;
+	s->progress.delivered_resets = progress->delivered_resets;
+	s->progress.counters = progress->counters;
+	__atomic_store_n(&s->progress.done, progress->done, __ATOMIC_RELEASE);
+	/* Pairs with the brain's, which says what it waits for and that it sleeps, and then looks. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!news && progress->done < __atomic_load_n(&s->wanted, __ATOMIC_RELAXED))
+		return;
+	/* There is room: a byte lies in it only between this and the end of parking. When the brain has closed it, nobody waits. */
+	if (queue_rings(&l->events))
+		(void)send(l->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+int link_take_file(const struct link *l, int *file, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { file, sizeof(*file) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+	ssize_t n = recvmsg(l->files, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n != sizeof(*file))
+		return -EPIPE;
+	c = CMSG_FIRSTHDR(&msg);
+	*fd = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	return 1;
+}
+
+int link_give_file(const struct link *l, int file, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .align = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct iovec iov = { &file, sizeof(file) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	return sendmsg(l->files, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The other ports whose circuits this one's doorbells wake. Each shares a board with this one (board.h), on which either marks whom the other is to wake, and
+ * a bell each, which is only rung when the other has said that it does not look.
+ *
+ * Boards that were rung lately are looked at before the thread sleeps (look.h), so that nobody has to ring meanwhile.
+ */
+#ifndef CSVN_PEERS_H
+#define CSVN_PEERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "board.h"
+#include "csvn/abi.h"
+#include "handle.h"
+#include "watch.h"
+
+#define PEERS_MAX 65536u
+#define PEERS_LOOKED 16u
+#define PEER_BYTES (2 * sizeof(struct board_shared)) /* of the memory: a board for each direction */
+
+struct port;
+
+struct peer {
+	int handle;
+	void *memory; /* of both halves */
+	struct board marks, wakes; /* that this port marks, and that it takes */
+	int bell, own_bell; /* eventfds */
+	struct watch watch;
+	bool rings; /* it is to be rung at the end of this batch of doorbells */
+	bool looked; /* is in peers->looked */
+	uint64_t *ids; /* by place on the board: this port's circuit, and 1; 0: none */
+	uint32_t capacity; /* of ids */
+};
+
+struct peers {
+	struct handle_table table;
+	uint32_t looked_count;
+	int looked[PEERS_LOOKED];
+	uint32_t ringing_count;
+	int ringing[PEERS_LOOKED];
+};
+
+void peers_init(struct peers *p);
+void peers_end(struct port *p);
+
+/* Take the files of a board over, under this number. 0 or -errno. */
+int peer_add(struct port *p, int handle, const struct csvn_board *b);
+void peer_remove(struct port *p, int handle);
+/* A place on the board is marked for this circuit of the port from now on. Without memory for that the process ends. */
+void peer_place(struct peer *peer, uint32_t mark, uint32_t id);
+void peer_unplace(struct peer *peer, uint32_t mark);
+
+/* A circuit rang for the other end's place; peers_ring() tells those that are to be told. */
+void peer_mark(struct port *p, struct peer *peer, uint32_t mark);
+void peers_ring(struct port *p);
+/* A peer has rung: wake whom it has marked, and look at it for a while. */
+void peer_rung(struct port *p, struct peer *peer);
+/* Those that are looked at: is something marked? Wake whom they have marked. */
+bool peers_due(const struct port *p);
+void peers_turn(struct port *p);
+/* They are not looked at any more: they ring from now on. True: something was marked after all. */
+bool peers_rest(struct port *p);
+
+#endif

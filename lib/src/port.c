@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "port.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "datagram.h"
+#include "files.h"
+#include "host.h"
+#include "look.h"
+
+#define TICK_MS 1000
+#define BATCH 64 /* descriptors handled between two looks at what else there is */
+
+static void init(struct port *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->epoll = p->interrupter.file = -1;
+	p->epoch = 1;
+	session_init(&p->session);
+	device_init(&p->device);
+	peers_init(&p->peers);
+	handle_table_init(&p->host_arenas, HOST_ARENAS_MAX);
+	handle_table_init(&p->host_circuits, HOST_CIRCUITS_MAX);
+	handle_table_init(&p->host_datagrams, HOST_CIRCUITS_MAX);
+	handle_table_init(&p->host_listeners, HOST_LISTENERS_MAX);
+	handle_table_init(&p->host_connections, HOST_CIRCUITS_MAX);
+	handle_table_init(&p->files, FILES_MAX);
+	watch_init(&p->wake_watch, WATCHED_WAKE, 0, 0);
+	watch_init(&p->files_watch, WATCHED_FILES, 0, 0);
+}
+
+int port_open(struct port *p, const struct port_parts *parts)
+{
+	int rc;
+
+	init(p);
+	rc = link_open(&p->link, parts->memory, false);
+	p->link.wake = parts->wake;
+	p->link.files = parts->files;
+	p->link.bell = parts->bell;
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (rc == 0 && p->epoll < 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = interrupter_open(&p->interrupter);
+	/* Neither is read: a ring is told once. */
+	if (rc == 0)
+		rc = watch_for(p, &p->wake_watch, parts->wake, EPOLLIN | EPOLLET);
+	if (rc == 0)
+		rc = watch_for(p, &p->files_watch, parts->files, EPOLLIN);
+	if (rc == 0 && parts->front >= 0)
+		rc = session_begin(p, parts->front);
+	if (rc < 0)
+		port_close(p);
+	return rc;
+}
+
+void port_close(struct port *p)
+{
+	host_end(p);
+	device_end(p, &p->device);
+	peers_end(p);
+	session_end(p);
+	files_end(p);
+	backlog_free(&p->backlog);
+	interrupter_close(&p->interrupter);
+	if (p->epoll >= 0)
+		close(p->epoll);
+	link_close(&p->link);
+	init(p);
+}
+
+/* The brain is gone, and with it all that it has let there be. The front-end is kept alive. */
+static void go_on_alone(struct port *p)
+{
+	p->alone = true;
+	watch_drop(p, &p->files_watch);
+	host_end(p);
+	device_end(p, &p->device);
+	peers_end(p);
+	files_end(p);
+	session_alone(p);
+}
+
+static void dispatch(struct port *p, uint64_t data, uint32_t events)
+{
+	int handle = watch_handle(data);
+	struct host_connection *c;
+	struct host_listener *l;
+	struct host_datagram *g;
+	struct host_circuit *h;
+	struct peer *peer;
+
+	switch (watch_what(data)) {
+	case WATCHED_WAKE:
+		break; /* commands are looked for in any case */
+	case WATCHED_FILES:
+		if (!p->alone && files_receive(p) < 0)
+			go_on_alone(p);
+		break;
+	case WATCHED_SESSION:
+		session_read(p);
+		break;
+	case WATCHED_BACKEND:
+		session_read_backend(p);
+		break;
+	case WATCHED_KICK:
+		device_kicked(p, &p->device, watch_aux(data));
+		break;
+	case WATCHED_PEER:
+		peer = handle_get(&p->peers.table, handle);
+		if (peer)
+			peer_rung(p, peer);
+		break;
+	case WATCHED_HOST:
+		h = handle_get(&p->host_circuits, handle);
+		if (h)
+			host_ready(p, h, events);
+		break;
+	case WATCHED_HOST_DATAGRAM:
+		g = handle_get(&p->host_datagrams, handle);
+		if (g)
+			datagram_ready(p, g, events);
+		break;
+	case WATCHED_HOST_LISTENER:
+		l = handle_get(&p->host_listeners, handle);
+		if (l)
+			host_accept(p, l);
+		break;
+	case WATCHED_HOST_CONNECTION:
+		c = handle_get(&p->host_connections, handle);
+		if (c)
+			host_connection_ready(p, c);
+		break;
+	}
+}
+
+/* The brain has taken events: those go on that stopped for want of room, each in its turn. */
+static void resume(struct port *p)
+{
+	uint32_t before = p->link.events.other;
+
+	(void)queue_room(&p->link.events);
+	if (p->link.events.other == before)
+		return;
+	p->epoch++;
+	(void)backlog_flush(&p->backlog, &p->link.events);
+	if (!p->stalled)
+		return;
+	p->stalled = false;
+	device_resume(p, &p->device);
+	session_resume(p);
+	rest_resume(p);
+}
+
+/* True: the brain has taken events meanwhile, for which something waits here. */
+static bool tell(struct port *p)
+{
+	struct csvn_progress progress = { .done = p->done,
+					  .delivered = p->device.delivered,
+					  .delivered_resets = p->device.delivered_resets,
+					  .counters = p->counters };
+
+	progress.counters.routes = p->device.routes.count;
+	progress.counters.host_circuits = p->host_circuits.count + p->host_datagrams.count;
+	__atomic_store_n(&p->link.shared->stalled, p->stalled || !backlog_is_empty(&p->backlog), __ATOMIC_RELAXED);
+	/* Behind it, by its fence, is a look at what the brain has taken; the brain looks at stalled after it has. */
+	link_tell(&p->link, &progress, p->news);
+	p->news = false;
+	return (p->stalled || !backlog_is_empty(&p->backlog)) &&
+	       __atomic_load_n(&p->link.events.shared->consumed, __ATOMIC_ACQUIRE) != p->link.events.other;
+}
+
+static int timeout(const struct port *p, bool more)
+{
+	if (more || p->device.again)
+		return 0;
+	return p->resting ? REST_MS : p->session.begun ? TICK_MS : -1;
+}
+
+void port_run(struct port *p)
+{
+	struct epoll_event ready[BATCH];
+	struct look look;
+	bool more = false;
+
+	look_init(&look);
+	while (!p->over) {
+		int n = look_wait(p, &look, ready, BATCH, timeout(p, more));
+
+		more = !p->alone && commands_obey(p);
+		for (int i = 0; i < n && !p->over; i++)
+			dispatch(p, ready[i].data.u64, ready[i].events);
+		if (p->session.begun)
+			session_tick(p);
+		if (p->alone)
+			continue;
+		resume(p);
+		if (p->device.again)
+			device_turn(p, &p->device);
+		if (p->resting)
+			rest_tick(p);
+		look_batch(p, &look);
+		if (p->device.routes.heads[ROUTES_DUE])
+			wake_flush(p, &p->device);
+		device_flush(p, &p->device);
+		more = tell(p) || more;
+	}
+}
