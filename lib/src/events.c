@@ -6,6 +6,16 @@
 
 #include "port.h"
 
+bool port_taken(struct port *p)
+{
+	(void)queue_room(&p->link.events);
+	if (p->link.events.other == p->taken)
+		return false;
+	p->taken = p->link.events.other;
+	p->epoch++;
+	return true;
+}
+
 bool port_admits(struct port *p, struct burst *b, uint32_t bytes)
 {
 	if (b->epoch != p->epoch) {

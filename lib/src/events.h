@@ -21,6 +21,8 @@ struct burst {
 	uint32_t count;
 };
 
+/* Has the brain taken events since this was asked last? Then another epoch begins. */
+bool port_taken(struct port *p);
 /* May this object queue an event of so many bytes? If not, it is to stop, and is resumed later. */
 bool port_admits(struct port *p, struct burst *b, uint32_t bytes);
 /* Ordinary events were asked room for; others come all the same. */

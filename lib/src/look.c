@@ -27,6 +27,8 @@ void look_init(struct look *l)
 
 bool look_again(struct port *p, struct host_circuit *h)
 {
+	if (!p->looks)
+		return false;
 	if (h->listed)
 		return true;
 	if (p->looked_count == LOOKED_MAX)
@@ -96,6 +98,7 @@ static bool any_due(struct port *p)
 /* Nobody will look: all have a turn in which they arm. True: something is there after all. */
 static bool end_look(struct port *p)
 {
+	p->looks = false;
 	while (p->looked_count) {
 		struct host_circuit *h = looked(p, 0);
 
@@ -133,6 +136,7 @@ int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int mos
 		timeout = 0;
 	n = epoll_wait(p->epoll, ready, most, timeout);
 	queue_awake(&p->link.commands);
+	p->looks = true;
 	if (l->due)
 		csvn_spin_slept(&l->spin, nanoseconds() - began - took, LOOK_MAX_NS);
 	return n;

@@ -22,6 +22,7 @@ static void init(struct port *p)
 	memset(p, 0, sizeof(*p));
 	p->epoll = p->interrupter.file = -1;
 	p->epoch = 1;
+	p->looks = true;
 	session_init(&p->session);
 	device_init(&p->device);
 	peers_init(&p->peers);
@@ -144,12 +145,8 @@ static void dispatch(struct port *p, uint64_t data, uint32_t events)
 /* The brain has taken events: those go on that stopped for want of room, each in its turn. */
 static void resume(struct port *p)
 {
-	uint32_t before = p->link.events.other;
-
-	(void)queue_room(&p->link.events);
-	if (p->link.events.other == before)
+	if (!port_taken(p))
 		return;
-	p->epoch++;
 	(void)backlog_flush(&p->backlog, &p->link.events);
 	if (!p->stalled)
 		return;
@@ -174,7 +171,7 @@ static bool tell(struct port *p)
 	link_tell(&p->link, &progress, p->news);
 	p->news = false;
 	return (p->stalled || !backlog_is_empty(&p->backlog)) &&
-	       __atomic_load_n(&p->link.events.shared->consumed, __ATOMIC_ACQUIRE) != p->link.events.other;
+	       __atomic_load_n(&p->link.events.shared->consumed, __ATOMIC_ACQUIRE) != p->taken;
 }
 
 static int timeout(const struct port *p, bool more)

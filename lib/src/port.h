@@ -46,9 +46,11 @@ struct port {
 	struct csvn_counters counters;
 	struct backlog backlog; /* events for which there was no room, and which must come all the same */
 	uint32_t epoch; /* of events: one more each time the brain has taken some */
+	uint32_t taken; /* of the queue of events, up to there, when that was looked at last */
 	uint8_t datagram[CSVN_DATAGRAM_MAX]; /* one that is being received: see datagram_receive.c */
 	uint64_t work; /* of the pumps, ever: see host.h */
 	struct interrupter interrupter;
+	bool looks; /* what is in looked is looked at before the port sleeps */
 	uint32_t looked_count;
 	int looked[LOOKED_MAX]; /* host circuits; see look.h */
 	uint32_t resting; /* listening sockets that cannot accept: see rest.h */
