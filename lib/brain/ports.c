@@ -169,6 +169,11 @@ static int spawn(const struct start *s, pid_t *pid)
 		high[i] = fcntl(s->descriptors[i], F_DUPFD_CLOEXEC, LINK_DESCRIPTORS);
 		rc = high[i] < 0 ? -errno : -posix_spawn_file_actions_adddup2(&actions, high[i], i);
 	}
+	/* Its errors are the switch's, until that is gone. */
+	if (rc == 0)
+		rc = -posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+	if (rc == 0)
+		rc = -posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
 	if (rc == 0)
 		rc = -posix_spawn_file_actions_addclosefrom_np(&actions, LINK_DESCRIPTORS);
 	/* In a group of its own: what a terminal sends to the switch is not for it. */

@@ -82,6 +82,8 @@ static void go_on_alone(struct port *p)
 {
 	p->alone = true;
 	watch_drop(p, &p->files_watch);
+	/* Whoever reads what the switch says is to see its end. */
+	(void)dup2(STDIN_FILENO, STDERR_FILENO);
 	host_end(p);
 	device_end(p, &p->device);
 	peers_end(p);

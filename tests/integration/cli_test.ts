@@ -134,7 +134,7 @@ Deno.test("a path in use by a living switch is refused, a dead one's is replaced
   assertEquals(vm.name, "vm1");
 });
 
-Deno.test("SIGTERM and SIGINT end it with 0, and its sockets are removed; its stand-in has the front-ends", async () => {
+Deno.test("SIGTERM and SIGINT end it with 0, and its sockets are removed; its ports have the front-ends", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     await using dir = await directory();
     const paths = ["s", "web", "api"].map((name) => `${dir.path}/${name}`);

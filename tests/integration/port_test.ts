@@ -1,20 +1,20 @@
 /**
- * The switch dies: its stand-in answers the front-ends, as long as there are any.
+ * The switch dies: its ports answer their front-ends, each as long as there is one.
  *
  * @module
  */
 
 import { assertEquals } from "@std/assert";
-import { standInPath } from "../../src/ffi/library.ts";
+import { portPath } from "../../src/ffi/library.ts";
 import { FakeFrontEnd } from "../support/fake_front_end.ts";
 import { SwitchProcess } from "../support/switch_process.ts";
 import { until } from "../support/until.ts";
 
-/** The stand-ins that a switch has started: whose parent it is. Others, of tests that run beside this one, come and go meanwhile. */
-async function standInsOf({ child }: SwitchProcess): Promise<number[]> {
+/** The ports that a switch has started: whose parent it is. */
+async function portsOf({ child }: SwitchProcess): Promise<number[]> {
   const found: number[] = [];
   for await (const { name } of Deno.readDir("/proc")) {
-    if (!/^\d+$/.test(name) || !await isStandIn(name)) continue;
+    if (!/^\d+$/.test(name) || !await isPort(name)) continue;
     const stat = await Deno.readTextFile(`/proc/${name}/stat`).catch(() => "");
     const [, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     if (Number(parent) === child.pid) found.push(Number(name));
@@ -22,19 +22,21 @@ async function standInsOf({ child }: SwitchProcess): Promise<number[]> {
   return found;
 }
 
-/** Is a process a stand-in, and lives? */
-async function isStandIn(pid: number | string): Promise<boolean> {
-  return await Deno.readLink(`/proc/${pid}/exe`).catch(() => "") === standInPath();
+/** Is a process a port, and lives? */
+async function isPort(pid: number | string): Promise<boolean> {
+  return await Deno.readLink(`/proc/${pid}/exe`).catch(() => "") === portPath();
 }
 
 for (const [signal, stopped] of [["SIGKILL", false], ["SIGKILL", true], ["SIGTERM", false]] as const) {
   Deno.test(`a front-end is answered after ${signal}${stopped ? " of a switch that did not read" : ""}`, async () => {
     await using net = await SwitchProcess.start(["one"]);
-    const [standIn, ...more] = await standInsOf(net);
-    assertEquals([standIn !== undefined, more], [true, []]);
+    let port: number | undefined;
     {
       await using frontEnd = new FakeFrontEnd(net.socket("one"));
       await frontEnd.realize();
+      const ports = await portsOf(net);
+      assertEquals(ports.length, 1);
+      port = ports[0]!;
       const told = [await frontEnd.ask(1), await frontEnd.ask(15), await frontEnd.ask(17), await frontEnd.ask(44)];
       const config = await frontEnd.config();
       let late: Promise<Uint8Array> | undefined;
@@ -54,18 +56,19 @@ for (const [signal, stopped] of [["SIGKILL", false], ["SIGKILL", true], ["SIGTER
       await frontEnd.setMemory();
       await frontEnd.enable(true);
       await frontEnd.stop();
-      assertEquals(await isStandIn(standIn!), true);
+      assertEquals(await isPort(port), true);
     }
-    await until("the stand-in's end", async () => !await isStandIn(standIn!));
+    await until("the port's end", async () => !await isPort(port));
   });
 }
 
-Deno.test("a switch without front-ends leaves no stand-in", async () => {
-  let standIns: number[];
-  {
-    await using net = await SwitchProcess.start(["one"]);
-    standIns = await standInsOf(net);
-    assertEquals(standIns.length, 1);
+Deno.test("a port ends with its front-end, and the switch goes on", async () => {
+  await using net = await SwitchProcess.start(["one"]);
+  for (let i = 0; i < 3; i++) {
+    await using frontEnd = new FakeFrontEnd(net.socket("one"));
+    await frontEnd.realize();
+    assertEquals((await portsOf(net)).length, 1);
+    await frontEnd[Symbol.asyncDispose]();
+    await until("its port's end", async () => (await portsOf(net)).length === 0);
   }
-  await until("its end", async () => !await isStandIn(standIns[0]!));
 });
