@@ -95,8 +95,8 @@ static bool any_due(struct port *p)
 	return false;
 }
 
-/* Nobody will look: all have a turn in which they arm. True: something is there after all. */
-static bool end_look(struct port *p)
+/* Nobody will look: all have a turn in which they arm. */
+bool look_end(struct port *p)
 {
 	p->looks = false;
 	while (p->looked_count) {
@@ -132,7 +132,7 @@ int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int mos
 		if (n || due)
 			return n;
 	}
-	if (end_look(p) || p->device.signals || p->device.again || p->news)
+	if (look_end(p) || p->device.signals || p->device.again || p->news)
 		timeout = 0;
 	n = epoll_wait(p->epoll, ready, most, timeout);
 	queue_awake(&p->link.commands);

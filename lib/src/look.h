@@ -35,6 +35,8 @@ void look_turn(struct port *p);
 /* Wait for descriptors, for the brain's commands, or for what is looked at: how many descriptors. timeout: milliseconds, -1: for ever. */
 int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int most, int timeout);
 
+/* As before it sleeps: what is looked at arms. True: something is there after all. */
+bool look_end(struct port *p);
 /* After a batch. */
 void look_batch(struct port *p, struct look *l);
 

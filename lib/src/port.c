@@ -23,6 +23,7 @@ static void init(struct port *p)
 	p->epoll = p->interrupter.file = -1;
 	p->epoch = 1;
 	p->looks = true;
+	look_init(&p->look);
 	session_init(&p->session);
 	device_init(&p->device);
 	peers_init(&p->peers);
@@ -176,39 +177,39 @@ static bool tell(struct port *p)
 	       __atomic_load_n(&p->link.events.shared->consumed, __ATOMIC_ACQUIRE) != p->taken;
 }
 
-static int timeout(const struct port *p, bool more)
+static int timeout(const struct port *p)
 {
-	if (more || p->device.again)
+	if (p->more || p->device.again)
 		return 0;
 	return p->resting ? REST_MS : p->session.begun ? TICK_MS : -1;
 }
 
-void port_run(struct port *p)
+void port_turn(struct port *p, bool sleeps)
 {
 	struct epoll_event ready[BATCH];
-	struct look look;
-	bool more = false;
+	int n = look_wait(p, &p->look, ready, BATCH, sleeps ? timeout(p) : 0);
 
-	look_init(&look);
-	while (!p->over) {
-		int n = look_wait(p, &look, ready, BATCH, timeout(p, more));
+	p->more = !p->alone && commands_obey(p);
+	for (int i = 0; i < n && !p->over; i++)
+		dispatch(p, ready[i].data.u64, ready[i].events);
+	if (p->session.begun)
+		session_tick(p);
+	if (p->alone)
+		return;
+	resume(p);
+	if (p->device.again)
+		device_turn(p, &p->device);
+	if (p->resting)
+		rest_tick(p);
+	look_batch(p, &p->look);
+	if (p->device.routes.heads[ROUTES_DUE])
+		wake_flush(p, &p->device);
+	device_flush(p, &p->device);
+	p->more = tell(p) || p->more;
+}
 
-		more = !p->alone && commands_obey(p);
-		for (int i = 0; i < n && !p->over; i++)
-			dispatch(p, ready[i].data.u64, ready[i].events);
-		if (p->session.begun)
-			session_tick(p);
-		if (p->alone)
-			continue;
-		resume(p);
-		if (p->device.again)
-			device_turn(p, &p->device);
-		if (p->resting)
-			rest_tick(p);
-		look_batch(p, &look);
-		if (p->device.routes.heads[ROUTES_DUE])
-			wake_flush(p, &p->device);
-		device_flush(p, &p->device);
-		more = tell(p) || more;
-	}
+void port_run(struct port *p)
+{
+	while (!p->over)
+		port_turn(p, true);
 }

@@ -18,6 +18,7 @@
 #include "handle.h"
 #include "interrupt.h"
 #include "link.h"
+#include "look.h"
 #include "peers.h"
 #include "session.h"
 #include "watch.h"
@@ -50,6 +51,8 @@ struct port {
 	uint8_t datagram[CSVN_DATAGRAM_MAX]; /* one that is being received: see datagram_receive.c */
 	uint64_t work; /* of the pumps, ever: see host.h */
 	struct interrupter interrupter;
+	bool more; /* something is left for the next turn */
+	struct look look;
 	bool looks; /* what is in looked is looked at before the port sleeps */
 	uint32_t looked_count;
 	int looked[LOOKED_MAX]; /* host circuits; see look.h */
@@ -67,6 +70,8 @@ struct port_parts {
 
 /* 0 or -errno; then nothing is left open. */
 int port_open(struct port *p, const struct port_parts *parts);
+/* Do what there is to do, after it has slept until there is something, if it may. */
+void port_turn(struct port *p, bool sleeps);
 /* Work until the brain says END, or it is gone and the front-end as well. */
 void port_run(struct port *p);
 void port_close(struct port *p);

@@ -16,7 +16,6 @@
 #include <netinet/in.h>
 #include <linux/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -24,6 +23,7 @@
 
 #include "check.h"
 #include "host.h"
+#include "port_client.h"
 
 #define LOOPBACK 0x7f4d6203u /* 127.77.98.3: this test's own */
 /* As the kernel numbers them; linux/tcp.h, which has the newer fields of tcp_info, does not. */
@@ -33,8 +33,11 @@ enum { ESTABLISHED = 1, FIN_WAIT1 = 4, FIN_WAIT2 = 5, TCP_CLOSE = 7 };
 #define SCRIPTS 1000u
 #define BULKS 60u
 #define PATIENCE_MS 20000
+#define ARENA 3 /* numbers */
+#define CIRCUIT 11
 
-static int plane, device, arena, listener;
+static struct client client;
+static int listener;
 static uint8_t *memory;
 static bool loud;
 
@@ -69,10 +72,7 @@ struct side {
 
 static void ring(struct side *s)
 {
-	struct plane *p = plane_enter(plane);
-
-	host_doorbell(p, s->circuit);
-	plane_leave(p);
+	host_doorbell(&client.port, s->circuit);
 }
 
 /* As csvn_look() of the module. */
@@ -163,7 +163,7 @@ static void guest_close(struct side *s, bool reset)
 	guest_state(s, fin | CSVN_STATE_CLOSED | (reset ? CSVN_STATE_RESET : CSVN_STATE_FIN));
 	/* CLOSE reaches the switch at once, or later. */
 	if (test_below(2))
-		CHECK(csvn_host_finish(plane, s->circuit) == 0);
+		client_command(&client, CSVN_COMMAND_HOST_FINISH, s->circuit, 0, NULL, 0);
 }
 
 static int raw_write(struct side *s, const uint8_t *bytes, uint32_t count)
@@ -192,44 +192,12 @@ static void see(struct side *s, int rc)
 	s->pipe |= rc == -EPIPE;
 }
 
-static bool circuit_rests(int circuit)
-{
-	struct plane *p = plane_enter(plane);
-	bool rests = p->looked_count == 0 && handle_get(&p->host_circuits, circuit) != NULL;
-
-	plane_leave(p);
-	return rests;
-}
-
-/* Until nothing moves by itself any more: no descriptor of the plane's is ready, and nobody is looked at. */
-static void settle(int circuit)
-{
-	uint64_t began = milliseconds();
-
-	for (int quiet = 0; quiet < 2;) {
-		struct plane *p = plane_enter(plane);
-		struct pollfd ready = { .fd = p->epoll, .events = POLLIN };
-
-		plane_leave(p);
-		quiet = poll(&ready, 1, 0) == 0 && circuit_rests(circuit) ? quiet + 1 : 0;
-		if (!quiet)
-			sched_yield();
-		if (milliseconds() - began > PATIENCE_MS) {
-			fprintf(stderr, "the data plane does not come to rest\n");
-			exit(1);
-		}
-	}
-}
-
 /* The circuit's socket, or -1. */
 static int socket_of(int circuit)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_circuit *h = handle_get(&p->host_circuits, circuit);
-	int fd = h ? h->fd : -1;
+	const struct host_circuit *h = handle_get(&client.port.host_circuits, circuit);
 
-	plane_leave(p);
-	return fd;
+	return h ? h->fd : -1;
 }
 
 static struct tcp_info info_of(int fd)
@@ -276,11 +244,11 @@ static void world_settle(const struct world *w)
 
 	do {
 		if (w->circuit >= 0)
-			settle(w->circuit);
+			client_settle(&client);
 	} while (!(arrived(w->side[1].fd, near_socket(w)) && arrived(near_socket(w), w->side[1].fd)) &&
 		 milliseconds() - began < 1000);
 	if (w->circuit >= 0)
-		settle(w->circuit);
+		client_settle(&client);
 }
 
 /* A close shows in the state of the socket at the other end, if that is one to which it makes a difference. */
@@ -300,12 +268,9 @@ static void await_change(const struct world *w, int who, int before)
 /* A dead connection has more bytes for the guest than its ring holds. */
 static bool is_broken(int circuit)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_circuit *h = handle_get(&p->host_circuits, circuit);
-	bool broken = h && h->state == HOST_BROKEN;
+	const struct host_circuit *h = handle_get(&client.port.host_circuits, circuit);
 
-	plane_leave(p);
-	return broken;
+	return h && h->state == HOST_BROKEN;
 }
 
 /* Write it all, unless there is an error. */
@@ -443,19 +408,16 @@ static uint64_t offset_of(uint32_t part)
 
 static int add_connection(int fd)
 {
-	struct plane *p = plane_enter(plane);
-	int rc = host_connection_add(p, fd);
+	int rc = host_connection_add(&client.port, fd);
 
-	plane_leave(p);
 	CHECK(rc >= 0);
 	return rc;
 }
 
 static void circuit_open(struct world *w, bool outbound)
 {
-	struct csvn_host_setup setup = { .device = device,
-					 .id = 7,
-					 .arena = arena,
+	struct csvn_host_setup setup = { .id = 7,
+					 .arena = ARENA,
 					 .ring_size = RING,
 					 .own_control = offset_of(0),
 					 .peer_control = offset_of(1),
@@ -466,6 +428,7 @@ static void circuit_open(struct world *w, bool outbound)
 	struct sockaddr_in to = { 0 };
 	socklen_t length = sizeof(to);
 	uint32_t address = htonl(LOOPBACK);
+	struct client_event e;
 	int fds[2];
 
 	memset(memory, 0, offset_of(4));
@@ -481,23 +444,15 @@ static void circuit_open(struct world *w, bool outbound)
 	csvn_end_init(&near->end, (void *)(memory + setup.peer_control), (void *)(memory + setup.own_control),
 		      memory + setup.rx_ring, memory + setup.tx_ring, RING);
 	csvn_watch(&near->end);
-	w->circuit = near->circuit = csvn_host_open(plane, &setup);
-	CHECK(w->circuit >= 0);
+	w->circuit = near->circuit = CIRCUIT;
+	client_command(&client, CSVN_COMMAND_HOST_OPEN, CIRCUIT, 0, &setup, sizeof(setup));
 	if (outbound) {
 		w->side[1].fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		CHECK(w->side[1].fd >= 0);
 	}
 	near->guest = true;
-	settle(w->circuit);
-}
-
-/* Nobody takes the plane's events here. */
-static void drop_events(void)
-{
-	static uint8_t buffer[65536];
-
-	while (csvn_events_take(plane, buffer, sizeof(buffer)) > 0)
-		;
+	client_settle(&client);
+	CHECK(client_find(&client, CSVN_EVENT_HOST_CONNECTED, &e) && e.header.aux == 0);
 }
 
 static void worlds_open(struct world w[2], bool outbound)
@@ -523,8 +478,8 @@ static void worlds_close(struct world w[2])
 		for (int j = 0; j < 2; j++)
 			if (w[i].side[j].fd >= 0)
 				close(w[i].side[j].fd);
-	CHECK(csvn_host_close(plane, w[1].circuit) == 0);
-	drop_events();
+	client_command(&client, CSVN_COMMAND_HOST_CLOSE, w[1].circuit, 0, NULL, 0);
+	client.count = 0;
 }
 
 static const char *end_of(const struct side *s)
@@ -641,6 +596,7 @@ static bool run_bulk(uint64_t seed)
 
 		if (test_below(pause) == 0)
 			usleep(test_below(300));
+		client_turn(&client);
 		if (milliseconds() - began > PATIENCE_MS) {
 			fprintf(stderr,
 				"bulk %" PRIu64 " stands still: %" PRIu64 " of %" PRIu64 " there, %" PRIu64
@@ -690,14 +646,10 @@ static void open_all(void)
 	uint64_t bytes = offset_of(4);
 	int fd;
 
-	plane = csvn_plane_open(1 << 20);
-	CHECK(plane >= 0);
-	device = csvn_device_open(plane);
-	CHECK(device >= 0);
-	fd = csvn_arena_create(bytes);
-	CHECK(fd >= 0);
-	arena = csvn_host_arena_map(plane, fd, bytes);
-	CHECK(arena >= 0);
+	client_open(&client, -1);
+	fd = memfd_create("arena", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
+	client_map(&client, ARENA, fd, bytes);
 	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(memory != MAP_FAILED);
 	close(fd);
@@ -726,6 +678,6 @@ int main(int argc, char **argv)
 		wrong += !run_bulk(seed + i);
 	if (wrong)
 		fprintf(stderr, "%u of %u scripts differ\n", wrong, SCRIPTS + BULKS);
-	CHECK(csvn_plane_close(plane) == 0);
+	client_close(&client);
 	return wrong != 0;
 }

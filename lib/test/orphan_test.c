@@ -12,14 +12,17 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "front_end.h"
+#include "port_client.h"
 #include "host.h"
 
 #define LOOPBACK 0x7f4d620cu /* 127.77.98.12: this test's own */
 #define RING CSVN_RING_MIN
+#define ARENA 1 /* numbers */
+#define CIRCUIT 5
 #define BYTES (2u * CSVN_PAGE + 2u * RING)
 
-static int plane, device, arena, listener;
+static struct client client;
+static int listener;
 static uint8_t *memory;
 
 struct orphan {
@@ -30,7 +33,7 @@ struct orphan {
 /* The circuit's TCP_USER_TIMEOUT, milliseconds; what was done to it before has been seen. */
 static uint32_t waits(const struct orphan *o)
 {
-	struct plane *p = plane_enter(plane);
+	struct port *p = &client.port;
 	struct host_circuit *h = handle_get(&p->host_circuits, o->circuit);
 	uint32_t value = 0;
 	socklen_t bytes = sizeof(value);
@@ -38,7 +41,6 @@ static uint32_t waits(const struct orphan *o)
 	CHECK(h && h->fd >= 0);
 	host_doorbell(p, o->circuit);
 	CHECK(getsockopt(h->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &bytes) == 0);
-	plane_leave(p);
 	return value;
 }
 
@@ -46,15 +48,14 @@ static void choose(const struct orphan *o, uint32_t timeout)
 {
 	struct csvn_options options = { .set = CSVN_OPTION_USER_TIMEOUT, .user_timeout = timeout };
 
-	CHECK(csvn_host_options(plane, o->circuit, (uint8_t *)&options, sizeof(options)) == 0);
+	client_command(&client, CSVN_COMMAND_HOST_OPTIONS, o->circuit, 0, &options, sizeof(options));
 }
 
 /* A connection that the guest has filled; timeout: as it chose before, or 0. */
 static struct orphan filled(uint32_t timeout)
 {
-	struct csvn_host_setup s = { .device = device,
-				     .id = 3,
-				     .arena = arena,
+	struct csvn_host_setup s = { .id = 3,
+				     .arena = ARENA,
 				     .ring_size = RING,
 				     .peer_control = CSVN_PAGE,
 				     .tx_ring = 2 * CSVN_PAGE,
@@ -72,9 +73,10 @@ static struct orphan filled(uint32_t timeout)
 	memset(memory, 0, BYTES);
 	csvn_end_init(&o.end, (void *)(memory + s.peer_control), (void *)memory, memory + s.rx_ring, memory + s.tx_ring,
 		      RING);
-	o.circuit = csvn_host_open(plane, &s);
+	o.circuit = CIRCUIT;
+	client_command(&client, CSVN_COMMAND_HOST_OPEN, CIRCUIT, 0, &s, sizeof(s));
 	o.far = accept(listener, NULL, NULL);
-	CHECK(o.circuit >= 0 && o.far >= 0);
+	CHECK(o.far >= 0 && client_await(&client, CSVN_EVENT_HOST_CONNECTED).header.aux == 0);
 	/* Until the socket has taken nothing for a while. */
 	while (idle < 100) {
 		uint32_t room;
@@ -94,12 +96,12 @@ static void closes(const struct orphan *o, bool told)
 
 	csvn_set_state(&end, CSVN_STATE_FIN | CSVN_STATE_CLOSED);
 	if (told)
-		CHECK(csvn_host_finish(plane, o->circuit) == 0);
+		client_command(&client, CSVN_COMMAND_HOST_FINISH, o->circuit, 0, NULL, 0);
 }
 
 static void destroy(const struct orphan *o)
 {
-	CHECK(csvn_host_close(plane, o->circuit) == 0);
+	client_command(&client, CSVN_COMMAND_HOST_CLOSE, o->circuit, 0, NULL, 0);
 	close(o->far);
 }
 
@@ -129,11 +131,11 @@ static void test_limits(void)
 static void test_end(void)
 {
 	struct orphan o = filled(0);
-	struct front_end_event e;
+	struct client_event e;
 
 	closes(&o, true);
 	choose(&o, 500);
-	e = front_end_await(plane, CSVN_EVENT_HOST_DONE);
+	e = client_await(&client, CSVN_EVENT_HOST_DONE);
 	CHECK(e.header.handle == o.circuit && e.header.aux == ETIMEDOUT);
 	destroy(&o);
 }
@@ -144,21 +146,19 @@ int main(int argc, char **argv)
 	int small = 4096, fd;
 
 	test_seed(argc, argv);
-	plane = csvn_plane_open(1 << 20);
-	device = csvn_device_open(plane);
-	CHECK(plane >= 0 && device >= 0);
-	fd = csvn_arena_create(BYTES);
-	CHECK(fd >= 0);
-	arena = csvn_host_arena_map(plane, fd, BYTES);
+	client_open(&client, -1);
+	fd = memfd_create("arena", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, BYTES) == 0);
+	client_map(&client, ARENA, fd, BYTES);
 	memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(arena >= 0 && memory != MAP_FAILED);
+	CHECK(memory != MAP_FAILED);
 	close(fd);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(listener >= 0 && setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
 	CHECK(bind(listener, (struct sockaddr *)&local, sizeof(local)) == 0 && listen(listener, 16) == 0);
 	test_limits();
 	test_end();
-	CHECK(csvn_plane_close(plane) == 0);
+	client_close(&client);
 	munmap(memory, BYTES);
 	close(listener);
 	return 0;
