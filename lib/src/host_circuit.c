@@ -43,8 +43,8 @@ void host_tell_fin(struct plane *p, struct host_circuit *h)
 }
 
 /*
- * May the control page say it? It knows but resets (after the end of file: a broken pipe). Any other end is told by TypeScript, in a RESET event with its errno,
- * and must not be forestalled.
+ * May the control page say it? It knows but resets (after the end of file: a broken pipe). Any other end is told by TypeScript, in a RESET
+ * event with its errno, and must not be forestalled.
  */
 static bool is_reset(int error)
 {

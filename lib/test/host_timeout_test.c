@@ -53,7 +53,8 @@ static struct connection connected(void)
 	s.remote = (struct csvn_host_address){ .family = 4, .port = ntohs(a.sin_port) };
 	memcpy(s.remote.ip, &a.sin_addr, 4);
 	memset(memory, 0, BYTES);
-	csvn_end_init(&c.end, (void *)(memory + s.peer_control), (void *)memory, memory + s.rx_ring, memory + s.tx_ring, RING);
+	csvn_end_init(&c.end, (void *)(memory + s.peer_control), (void *)memory, memory + s.rx_ring, memory + s.tx_ring,
+		      RING);
 	c.circuit = csvn_host_open(plane, &s);
 	c.far = accept(listener, NULL, NULL);
 	CHECK(c.circuit >= 0 && c.far >= 0);

@@ -282,7 +282,9 @@ static void test_family(const char *any, const char *const *asked, const char *c
 
 int main(int argc, char **argv)
 {
-	static const char *const addresses[] = { "fd77:98::1", "fd77:98::2", "fd77:98::3", "fe80::98", "fe80::99", NULL };
+	static const char *const addresses[] = {
+		"fd77:98::1", "fd77:98::2", "fd77:98::3", "fe80::98", "fe80::99", NULL
+	};
 	static const char *const four[] = { "127.77.98.1", "127.77.98.2", "127.77.98.3", NULL };
 	static const char *const six[] = { "fd77:98::1", "fd77:98::2", "fd77:98::3", "::1", NULL };
 	static const char *const link[] = { "fe80::98", "fe80::99", "fd77:98::2", NULL };
