@@ -141,9 +141,7 @@ Deno.test("a switch that dies leaves errors, not hangs, and guests that live on"
   await t.step("they reboot and shut down in order", async () => {
     await third.reset(PATIENCE_MS);
     await isHealthy(third);
-    web.spawn("sleep 0.5; busybox reboot -f", { stdin: false });
-    await pause(2_000);
-    await web.ready(PATIENCE_MS);
+    await web.reboot(PATIENCE_MS);
     await isHealthy(web);
     for (const guest of [web, third, fourth]) {
       await guest.shutdown();
