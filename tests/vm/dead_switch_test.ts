@@ -1,6 +1,6 @@
 /**
- * The switch dies: guests are told, nobody hangs, and every guest lives on, minutes later too. Plugged into another switch they go on; a
- * switch that was only late is met again.
+ * The switch dies, also while a guest reboots or before its driver has been answered at all: guests are told, nobody hangs, and every guest lives on, minutes later
+ * too. Plugged into another switch they go on; a switch that was only late is met again.
  *
  * @module
  */
@@ -72,6 +72,8 @@ Deno.test("a switch that dies leaves errors, not hangs, and guests that live on"
     ),
   );
   const [web, client, third, fourth] = booted as [Guest, Guest, Guest, Guest];
+  /** The client's, after the first one. */
+  let next: SwitchProcess;
   const address = (await web.run("hostname -I")).stdout.split(" ")[0]!;
   web.spawn("exec socat -u TCP-LISTEN:7000,reuseaddr,fork /dev/null", { stdin: false });
   await web.run("until ss -ltn | grep -q :7000; do sleep 0.1; done", { check: true });
@@ -149,12 +151,62 @@ Deno.test("a switch that dies leaves errors, not hangs, and guests that live on"
     }
   });
 
-  await t.step("plugged into another switch, one has its network again", async () => {
+  /** Plug the client into a switch of its own. */
+  const plugAnew = async (): Promise<SwitchProcess> => {
     const next = stack.use(await SwitchProcess.start(["client"]));
     await unplugDevice(client);
     await plugDevice(client, next.socket("client"));
     await until("the interface", () => hasInterface(client), PATIENCE_MS);
+    return next;
+  };
+  const isLost = async (): Promise<void> => {
     await isHealthy(client);
+    assert(await noInterface(client));
+    assertMatch((await client.run("dmesg")).stdout, /its switch was lost: it must be plugged in anew/);
+  };
+  /** It reboots, while something is done to its switch: longer than a driver waits before it asks whether the switch is there, and less than it waits for its goodbye. */
+  const reboots = async (meanwhile: () => Promise<void> | void): Promise<void> => {
+    client.spawn("busybox reboot -f", { stdin: false });
+    await pause(6_000);
+    await meanwhile();
+    await client.ready(PATIENCE_MS);
+  };
+
+  await t.step("plugged into another switch, one has its network again", async () => {
+    next = await plugAnew();
+    await isHealthy(client);
+  });
+
+  await t.step("it reboots in order while its switch stands still, and meets it again", async () => {
+    next.signal("SIGSTOP");
+    await reboots(() => next.signal("SIGCONT"));
+    await until("the interface", () => hasInterface(client), PATIENCE_MS);
+    await isHealthy(client);
+  });
+
+  await t.step("it reboots in order while its switch dies", async () => {
+    next.signal("SIGSTOP");
+    await reboots(() => next.kill("SIGKILL"));
+    await isLost();
+  });
+
+  await t.step("it reboots in order while it looks for the switch that it has given up", async () => {
+    next = await plugAnew();
+    next.signal("SIGSTOP");
+    await until("the driver has let go", () => noInterface(client), PATIENCE_MS);
+    await reboots(() => next.signal("SIGCONT"));
+    await isLost();
+  });
+
+  await t.step("a switch that has died before the driver's first word is as lost as any", async () => {
+    next = await plugAnew();
+    await client.run("until rmmod csvn; do sleep 0.2; done", { check: true });
+    await next.kill("SIGKILL");
+    await client.run("insmod $(find / -xdev -name csvn.ko | head -n 1)", { check: true });
+    assertMatch((await client.run("dmesg | tail -n 5")).stdout, /no switch answers yet/);
+    assert(await noInterface(client));
+    await client.run(RELOAD, { check: true });
+    await isLost();
     await client.shutdown();
     assertEquals((await client.exited).code, 0);
   });
