@@ -12,7 +12,7 @@
  *   RESET after FIN              writers get EPIPE, readers the end of file (TCP's RST in CLOSE_WAIT)
  *   CLOSED, not all was read     the same: what was sent is lost
  *   CLOSED, all was read         nothing yet: the next write succeeds, goes nowhere, and breaks the socket
- *   the switch's RESET event     its error, unless the peer's FIN is there: then as CLOSED
+ *   the switch's RESET event     its error; ECONNRESET after FIN: as CLOSED
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -70,7 +70,7 @@ void csvn_look(struct csvn_sock *cs, struct csvn_circuit *c)
 	}
 	if ((state & CSVN_STATE_RESET) || state == CSVN_STATE_CLOSED)
 		err = state & CSVN_STATE_FIN ? EPIPE : ECONNRESET; /* CLOSED alone is against the rules */
-	else if (reset && !(state & CSVN_STATE_FIN))
+	else if (reset && (reset != ECONNRESET || !(state & CSVN_STATE_FIN)))
 		err = reset;
 	else if ((state & CSVN_STATE_CLOSED) &&
 		 csvn_tail(c) != CSVN_LOAD_ACQUIRE(&c->end.peer->head))

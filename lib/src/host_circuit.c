@@ -44,12 +44,12 @@ void host_tell_fin(struct port *p, struct host_circuit *h)
 }
 
 /*
- * May the control page say it? It knows but resets. Any other end is told by TypeScript, in a RESET event with its errno, and must not be
- * forestalled; but where the guest has read the end of file, there is nothing but a broken pipe to be told of.
+ * May the control page say it? It knows but resets (after the end of file: a broken pipe). Any other end is told by TypeScript, in a RESET
+ * event with its errno, and must not be forestalled.
  */
-static bool is_reset(const struct host_circuit *h, int error)
+static bool is_reset(int error)
 {
-	return error == ECONNRESET || error == EPIPE || error == EPROTO || h->read_ended;
+	return error == ECONNRESET || error == EPIPE || error == EPROTO;
 }
 
 static void close_socket(struct host_circuit *h, bool reset)
@@ -75,7 +75,7 @@ static void end(struct port *p, struct host_circuit *h, int error)
 	h->looks_rx = h->looks_tx = false;
 	if (!error)
 		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_FIN);
-	else if (is_reset(h, error))
+	else if (is_reset(error))
 		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_RESET | fin);
 	close_socket(h, error != 0);
 	port_event(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },

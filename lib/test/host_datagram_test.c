@@ -461,44 +461,6 @@ static void run_script(uint64_t seed)
 		world_close(&w[j]);
 }
 
-/* A port of the host's, bound to any address: answers leave from where the question came to. Errors of other answers hide no question. */
-static void test_wildcard(void)
-{
-	struct csvn_host_address any = { .family = 4 };
-	static struct world w;
-	uint16_t port = 0, dead = 0;
-	uint32_t number = 77;
-
-	close(bound(&dead));
-	close(bound(&port));
-	memset(&w, 0, sizeof(w));
-	w.fd = -1;
-	any.port = port;
-	circuit_open(&w, &any);
-	permit(&w, dead);
-	for (uint32_t i = 0; i < 20; i++) {
-		struct sockaddr_in to = at(port), from;
-		socklen_t length = sizeof(from);
-		uint16_t own = 0;
-		int fd = bound(&own);
-
-		to.sin_addr.s_addr = htonl(LOOPBACK + 1 + i % 3);
-		CHECK(sendto(fd, &number, 4, 0, (struct sockaddr *)&to, sizeof(to)) == 4);
-		put_frame(&w, dead, &number, 4, 0, 0);
-		/* As TypeScript does, when it is asked. */
-		settle();
-		permit(&w, own);
-		settle();
-		put_frame(&w, own, &number, 4, 0, 0);
-		settle();
-		CHECK(recvfrom(fd, &number, 4, MSG_DONTWAIT, (struct sockaddr *)&from, &length) == 4);
-		CHECK(from.sin_addr.s_addr == to.sin_addr.s_addr && ntohs(from.sin_port) == port);
-		close(fd);
-	}
-	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
-	drop_events();
-}
-
 /* The guest's type of service and time to live go with the datagram; without, the stack's own. */
 static void test_service_and_hops(void)
 {
@@ -776,7 +738,6 @@ int main(int argc, char **argv)
 		marks_that_come(any ? (struct csvn_host_address){ .family = 4 } : four, four);
 		marks_that_come(any ? (struct csvn_host_address){ .family = 6 } : six, six);
 	}
-	test_wildcard();
 	test_forbidden(false);
 	test_forbidden(true);
 	test_asked();

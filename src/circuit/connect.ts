@@ -111,7 +111,6 @@ export class Connector {
     const source = this.#source(vm, request);
     if (typeof source === "number") return refuse(source);
     if (this.attempts.of(vm).size >= this.limits.maxAttempts) return refuse(Errno.EAGAIN);
-    if (this.circuits.of(vm).size >= this.limits.maxCircuits) return refuse(Errno.ENOBUFS);
     if (this.attempts.of(vm).has(header.token)) return refuse(Errno.EEXIST);
     const destination = { address: unmapped(request.remote.address), port: request.remote.port };
     const protocol = protocols.get(request.protocol)!;
@@ -257,9 +256,12 @@ export class Connector {
     }
   }
 
-  /** Find a place for it, or make one. */
+  /** Find a place for it, or make one; not for what has no id. */
   #place(attempt: ConnectAttempt, target: Listener | Outside): void {
     const { vm } = attempt;
+    if (vm.ids.isEmpty || (target instanceof Listener && target.vm.ids.isEmpty)) {
+      return this.#finish(attempt, Errno.ENOBUFS);
+    }
     const peer = target instanceof Listener ? target.vm : HOST;
     const place = this.arenas.takeSlot(vm, peer);
     if (place) return this.#open(attempt, target, place);

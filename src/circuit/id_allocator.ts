@@ -17,6 +17,11 @@ export class IdAllocator {
   /** @param limit Ids that may be out at once, at most 2^20. */
   constructor(readonly limit: number) {}
 
+  /** Are all out? */
+  get isEmpty(): boolean {
+    return this.#free.length + this.#freed.length === 0 && this.#generations.length >= this.limit;
+  }
+
   /** A free id, or undefined when all are out. */
   take(): number | undefined {
     if (this.#free.length === 0) {

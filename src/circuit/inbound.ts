@@ -11,7 +11,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
-import { Errno } from "../errno.ts";
+import { Errno, SystemError } from "../errno.ts";
 import { formatEndpoint } from "../net/address.ts";
 import type { Admission } from "./admission.ts";
 import type { Gatekeeper } from "./gatekeeper.ts";
@@ -49,6 +49,7 @@ export interface InboundOptions {
 /** A place for a circuit of a VM to the host's stack. @throws {Error} when there is none to be had. */
 export async function placeFor(arenas: Arenas, vm: Vm): Promise<Place> {
   for (;;) {
+    if (vm.ids.isEmpty) throw new SystemError("take a circuit id", Errno.ENOBUFS);
     const place = arenas.takeSlot(vm, HOST);
     if (place) return place;
     await arenas.open(vm, HOST);

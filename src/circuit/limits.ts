@@ -28,7 +28,7 @@ export interface Limits {
   readonly arenaAnswerMs: number;
   /** Milliseconds that a connection attempt waits for a full backlog. */
   readonly connectMs: number;
-  /** Circuits of one VM. */
+  /** Circuits of one VM: each from its opening until both ends have closed, and the data plane has let go of it. */
   readonly maxCircuits: number;
   /** Listeners of one VM. */
   readonly maxListeners: number;

@@ -110,9 +110,7 @@ async function round(number: number, guests: number, random: (below: number) => 
         return { ...outcome, wrong: `${alive.stdout}${alive.stderr}` };
       }
       if (random(2) === 0) {
-        guest.spawn("busybox reboot -f", { stdin: false });
-        await pause(3_000);
-        await guest.ready(300_000);
+        await guest.reboot(300_000);
         if ((await guest.run("echo again", { timeoutMs: 120_000 })).stdout !== "again\n") {
           return { ...outcome, wrong: "not the same after its reboot" };
         }

@@ -85,6 +85,8 @@ export class FakeHostStack implements HostStack {
   binds = 0;
   /** Options that live circuits were given, in order. */
   readonly options: SocketOptions[] = [];
+  /** Peers take what guests have sent before they closed; if not, their circuits go on until {@linkcode drain}. */
+  takes = true;
   /** What a connect comes to; undefined: nothing yet. */
   connects: number | undefined = 0;
   readonly arenas = new Set<HostArena>();
@@ -95,6 +97,8 @@ export class FakeHostStack implements HostStack {
   readonly listeners = new Map<string, (connection: HostConnection) => void>();
   readonly #bound = new Set<string>();
 
+  /** What ends circuits whose guests have closed. */
+  readonly #draining: (() => void)[] = [];
   /** Circuits that were closed, and whose memory may be touched until that is acknowledged. */
   readonly #leaving = new Set<HostCircuitSetup>();
   readonly #memories = new Map<HostArena, ArenaMemory>();
@@ -125,6 +129,11 @@ export class FakeHostStack implements HostStack {
       if (arena === setup.arena && extents.ownControl === setup.extents.ownControl) this.wrong("a slot that is in use");
       if (device === setup.device && id === setup.id) this.wrong(`id ${id}, which is in use`);
     }
+  }
+
+  /** Peers take what they have not taken before. */
+  drain(): void {
+    for (const done of this.#draining.splice(0)) done();
   }
 
   /** How much of everything there is. */
@@ -168,7 +177,10 @@ export class FakeHostStack implements HostStack {
       });
     }
     return {
-      finish: () => this.#later(setup, () => live() && handler.done(1n, 2n, 0)),
+      finish: () => {
+        if (this.takes) this.#later(setup, () => live() && handler.done(1n, 2n, 0));
+        else this.#draining.push(() => live() && handler.done(1n, 2n, 0));
+      },
       setOptions: (options) => {
         if (!live() && !errno) this.wrong("options of a circuit that is over");
         this.options.push(options);

@@ -5,13 +5,20 @@
  */
 
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
+import type { VerdictFunction } from "../../src/circuit/verdict.ts";
 import { bootGuests } from "../support/guests.ts";
 import { until } from "../support/until.ts";
 
 const DATAGRAMS = await Deno.readTextFile(new URL("./programs/datagrams.py", import.meta.url));
 
 Deno.test("datagrams of unmodified programs between two guests without a NIC", async (t) => {
-  await using vms = await bootGuests(["server", "client"], { net: { limits: { arenaIdleMs: 500 } } });
+  // Nobody is told anything of port 9999.
+  const verdict: VerdictFunction = ({ destination: { port } }) => ({
+    allow: port !== 9999,
+    reason: "test",
+    onDeny: "drop",
+  });
+  await using vms = await bootGuests(["server", "client"], { net: { verdict, limits: { arenaIdleMs: 500 } } });
   const { net } = vms;
   const server = vms.guests["server"]!;
   const client = vms.guests["client"]!;
@@ -93,6 +100,50 @@ for n in range(3):
     assertEquals(stdout, "1\n1\n1\n");
     await serving.kill();
   });
+
+  await t.step(
+    "what closed sockets wait for in vain is given up soon, and takes no place and no port from others",
+    async () => {
+      const program = `
+import errno, socket, sys, time
+dropped = lambda: int(open("/sys/class/net/csvn0/csvn/datagrams_dropped").read())
+before = dropped()
+def send(port=0):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("", port))
+    s.sendto(b"in vain", (sys.argv[1], 9999))
+    s.close()
+for _ in range(1500):
+    send()
+send(7300)
+s = socket.socket()
+s.settimeout(60)
+print(errno.errorcode.get(s.connect_ex((sys.argv[1], 7299))))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 7300))
+s.settimeout(1)
+for _ in range(60):
+    s.sendto(b"e", (sys.argv[1], 7200))
+    try:
+        print(s.recv(100))
+        break
+    except TimeoutError:
+        pass
+for _ in range(600):
+    if dropped() - before >= 1501:
+        print("dropped, and counted")
+        break
+    time.sleep(0.1)
+`;
+      const serving = server.spawn("exec python3 -u /tmp/datagrams.py serve 2>/tmp/serve.log", { stdin: false });
+      await server.run("until ss -lun | grep -q :7200; do sleep 0.1; done", { check: true });
+      await client.run("cat >/tmp/in_vain.py", { stdin: program, check: true });
+      const { stdout } = await client.run(`python3 /tmp/in_vain.py ${address} 2>&1`, { timeoutMs: 400_000 });
+      assertEquals(stdout, "ECONNREFUSED\nb'e'\ndropped, and counted\n");
+      await until("no attempt", () => net.csvn.status().vms.every(({ attempts }) => attempts === 0), 30_000);
+      await serving.kill();
+    },
+  );
 
   await t.step("sockets outlive the device", async () => {
     const program = `

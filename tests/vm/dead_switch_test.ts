@@ -1,6 +1,6 @@
 /**
- * The switch dies: guests are told, nobody hangs, and every guest lives on, minutes later too. Plugged into another switch they go on; a
- * switch that was only late is met again.
+ * The switch dies, also while a guest reboots: guests are told, nobody hangs, and every guest lives on, minutes later
+ * too. Plugged into another switch they go on; a switch that was only late is met again.
  *
  * @module
  */
@@ -72,6 +72,8 @@ Deno.test("a switch that dies leaves errors, not hangs, and guests that live on"
     ),
   );
   const [web, client, third, fourth] = booted as [Guest, Guest, Guest, Guest];
+  /** The client's, after the first one. */
+  let next: SwitchProcess;
   const address = (await web.run("hostname -I")).stdout.split(" ")[0]!;
   web.spawn("exec socat -u TCP-LISTEN:7000,reuseaddr,fork /dev/null", { stdin: false });
   await web.run("until ss -ltn | grep -q :7000; do sleep 0.1; done", { check: true });
@@ -141,9 +143,7 @@ Deno.test("a switch that dies leaves errors, not hangs, and guests that live on"
   await t.step("they reboot and shut down in order", async () => {
     await third.reset(PATIENCE_MS);
     await isHealthy(third);
-    web.spawn("sleep 0.5; busybox reboot -f", { stdin: false });
-    await pause(2_000);
-    await web.ready(PATIENCE_MS);
+    await web.reboot(PATIENCE_MS);
     await isHealthy(web);
     for (const guest of [web, third, fourth]) {
       await guest.shutdown();
@@ -151,12 +151,58 @@ Deno.test("a switch that dies leaves errors, not hangs, and guests that live on"
     }
   });
 
-  await t.step("plugged into another switch, one has its network again", async () => {
+  /** Plug the client into a switch of its own. */
+  const plugAnew = async (): Promise<SwitchProcess> => {
     const next = stack.use(await SwitchProcess.start(["client"]));
     await unplugDevice(client);
     await plugDevice(client, next.socket("client"));
     await until("the interface", () => hasInterface(client), PATIENCE_MS);
+    return next;
+  };
+  const isLost = async (): Promise<void> => {
     await isHealthy(client);
+    assert(await noInterface(client));
+    assertMatch((await client.run("dmesg")).stdout, /its switch was lost: it must be plugged in anew/);
+  };
+  /** It reboots, while something is done to its switch: longer than a driver waits before it asks whether the switch is there, and less than it waits for its goodbye. */
+  const reboots = async (meanwhile: () => Promise<void> | void): Promise<void> => {
+    let reset = false;
+    const stop = client.onEvent(({ event }) => void (reset ||= event === "RESET"));
+    client.spawn("busybox reboot -f", { stdin: false });
+    await pause(6_000);
+    await meanwhile();
+    await until("its reset", () => reset, PATIENCE_MS);
+    stop();
+    await client.ready(PATIENCE_MS);
+  };
+
+  await t.step("plugged into another switch, one has its network again", async () => {
+    next = await plugAnew();
+    await isHealthy(client);
+  });
+
+  await t.step("it reboots in order while its switch stands still, and meets it again", async () => {
+    next.signal("SIGSTOP");
+    await reboots(() => next.signal("SIGCONT"));
+    await until("the interface", () => hasInterface(client), PATIENCE_MS);
+    await isHealthy(client);
+  });
+
+  await t.step("it reboots in order while its switch dies", async () => {
+    next.signal("SIGSTOP");
+    await reboots(() => next.kill("SIGKILL"));
+    await isLost();
+  });
+
+  await t.step("it reboots in order while it looks for the switch that it has given up", async () => {
+    next = await plugAnew();
+    next.signal("SIGSTOP");
+    await until("the driver has let go", () => noInterface(client), PATIENCE_MS);
+    await reboots(() => next.signal("SIGCONT"));
+    await isLost();
+  });
+
+  await t.step("and is shut down in order", async () => {
     await client.shutdown();
     assertEquals((await client.exited).code, 0);
   });

@@ -247,17 +247,31 @@ export class Guest implements AsyncDisposable {
 
   /** Reset the machine, as its button would, and wait for its agent. */
   async reset(timeoutMs = BOOT_TIMEOUT_MS): Promise<void> {
+    await this.#resets(() => this.qmp("system_reset"), SOCKET_TIMEOUT_MS);
+    await this.ready(timeoutMs);
+  }
+
+  /** Have its kernel reboot the machine, whatever programs do, and wait for its agent. */
+  async reboot(timeoutMs = BOOT_TIMEOUT_MS): Promise<void> {
+    await this.#resets(() => Promise.resolve(this.spawn("busybox reboot -f", { stdin: false })), timeoutMs);
+    await this.ready(timeoutMs);
+  }
+
+  /** Do something that resets the machine, and wait until it has. */
+  async #resets(act: () => Promise<unknown>, timeoutMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const stop = this.onEvent((event) => {
       if (event.event === "RESET") resolve();
     });
     try {
-      await this.qmp("system_reset");
-      await deadline(promise, SOCKET_TIMEOUT_MS);
+      await act();
+      await deadline(promise, timeoutMs);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      throw await this.#error(`was not reset in ${timeoutMs} ms`);
     } finally {
       stop();
     }
-    await this.ready(timeoutMs);
   }
 
   /** Sync and power off; killed if that takes longer than a minute. */

@@ -3,6 +3,7 @@ import { CLOSE_VIOLATION } from "../../../src/circuit/records.ts";
 import { describeEnds } from "../../../src/circuit/circuit.ts";
 import type { OpenedDatagram } from "../../../src/circuit/datagram_sockets.ts";
 import { Errno, SystemError } from "../../../src/errno.ts";
+import { parseAddress } from "../../../src/net/address.ts";
 import { FakeNet, type FakeVm, settle } from "../../support/fake_plane.ts";
 
 async function pair(limits = {}): Promise<{ net: FakeNet; a: FakeVm; b: FakeVm; here: number; there: number }> {
@@ -155,13 +156,80 @@ Deno.test("a listener whose VM has no id left makes the attempt ENOBUFS, and lea
     1,
     0,
   ]);
-  assertEquals([...net.operator.arenas.all].map(({ circuits }) => circuits), [1, 0]);
+  assertEquals([...net.operator.arenas.all].map(({ circuits }) => circuits), [1]);
   a.close(a.circuit(one));
   b.close(b.incoming[0]!);
   await settle();
   const three = c.connect("10.77.0.3", 80);
   await settle();
   assertEquals(c.errno(three), 0, "ids are given back");
+});
+
+Deno.test("circuits that the host's stack has not finished count, though the VM has closed them", async () => {
+  // An arena has room for three.
+  const net = new FakeNet({ outside: true, limits: { maxCircuits: 3, ringBytes: 16 << 10, arenaBytes: 128 << 10 } });
+  using _ = net;
+  const a = net.boot();
+  net.host.takes = false;
+  const open = async (): Promise<number> => {
+    const ticket = a.connect("192.0.2.1", 80);
+    await settle();
+    if (a.errno(ticket) === 0) assertEquals(a.close(a.circuit(ticket)), 0);
+    await settle();
+    return a.errno(ticket)!;
+  };
+  const outcomes = [];
+  for (let i = 0; i < 6; i++) outcomes.push(await open());
+  const { ENOBUFS } = Errno;
+  assertEquals(outcomes, [0, 0, 0, ENOBUFS, ENOBUFS, ENOBUFS]);
+  assertEquals([net.operator.circuits.size, net.host.circuits.size], [3, 3]);
+  assertEquals(net.memories.length, 1, "no arena is made for what cannot be");
+  net.host.drain();
+  await settle();
+  assertEquals([await open(), net.operator.circuits.size], [0, 1]);
+});
+
+Deno.test("a VM that has no circuit left may talk to one more address by those that it has, and is told what policy denies", async () => {
+  const net = new FakeNet({
+    outside: true,
+    limits: { maxCircuits: 1 },
+    verdict: ({ destination: { port } }) => ({ allow: port === 53, reason: "test" }),
+  });
+  using _ = net;
+  const a = net.boot();
+  const errnos = [];
+  for (
+    const [host, port, fromPort] of [["192.0.2.1", 53, 1], ["192.0.2.2", 53, 1], ["192.0.2.3", 54, 1], [
+      "192.0.2.1",
+      53,
+      2,
+    ]] as const
+  ) {
+    const ticket = a.connect(host, port, { protocol: 17, fromPort, token: BigInt(errnos.length + 1) });
+    await settle();
+    errnos.push(a.errno(ticket));
+  }
+  assertEquals(errnos, [0, 0, Errno.ECONNREFUSED, Errno.ENOBUFS]);
+});
+
+Deno.test("no arena is made for a connection to a published port whose VM has no circuit left", async () => {
+  const net = new FakeNet({
+    outside: true,
+    limits: { maxCircuits: 3, ringBytes: 16 << 10, arenaBytes: 128 << 10 },
+    publish: [{ protocol: "tcp", host: { address: parseAddress("0.0.0.0"), port: 8080 }, vm: "vm1", port: 80 }],
+  });
+  using _ = net;
+  const a = net.boot();
+  a.listen(80, 80, 10);
+  await settle();
+  const states = [];
+  for (let i = 0; i < 5; i++) {
+    const connection = net.host.accept("0.0.0.0:8080", { address: parseAddress("192.0.2.1"), port: 1000 + i });
+    await settle();
+    states.push(connection.state);
+  }
+  assertEquals(states, ["taken", "taken", "taken", "refused", "refused"]);
+  assertEquals([net.memories.length, [...a.holds.listeners.values()][0]!.outstanding], [1, 3]);
 });
 
 Deno.test("a slot that cannot be zeroed is lost, and nothing else", async () => {

@@ -8,7 +8,9 @@ const slotOf = (id: number): number => id & 0xfffff;
 Deno.test("take() gives ids of distinct slots, until all are out", () => {
   const ids = new IdAllocator(3);
   assertEquals([ids.take(), ids.take(), ids.take(), ids.take()], [0, 1, 2, undefined]);
+  assert(ids.isEmpty);
   ids.give(1);
+  assert(!ids.isEmpty);
   assertEquals([ids.take(), ids.take()], [1 << 20 | 1, undefined]);
 });
 
@@ -36,6 +38,7 @@ Deno.test("take() agrees with a slow oracle: slots in the order in which they we
       if (n % 2 === 0) {
         if (batch.length === 0) [batch, freed] = [freed, []];
         const slot = batch.shift() ?? (uses.size < limit ? uses.size : undefined);
+        assertEquals(ids.isEmpty, slot === undefined);
         const id = ids.take();
         if (slot === undefined) {
           assertEquals(id, undefined);

@@ -9,7 +9,7 @@ served = []
 def one():
     together.wait()
     try:
-        s = socket.create_connection((host, port), timeout=60)
+        s = socket.create_connection((host, port), timeout=600)
         s.sendall(b"GET / HTTP/1.0\r\n\r\n")
         answer = b""
         while data := s.recv(65536):

@@ -1,5 +1,5 @@
 # One side of outside_pairs_test.ts: the same in a guest and on a machine with a NIC. client.py NAME OUTSIDE HERE KEY: what it prints is compared.
-import errno, os, signal, socket, struct, sys, time
+import errno, os, select, signal, socket, struct, sys, time
 
 NAME, OUTSIDE, HERE, KEY = sys.argv[1:5]
 
@@ -213,23 +213,55 @@ def vanished(prepare, active):
     print("in time", time.monotonic() - began < 60)
 
 
-def keepalive():
-    def prepare(s):
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        s.settimeout(120)
+# The same to a peer that had ended its half: a reader is at the end, a writer is told how the connection died.
+def vanished_after_the_end(prepare, active):
+    s = connect(7009)
+    prepare(s)
+    print(*until_the_end(s))
+    print("waiting", flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    if active:
+        s.sendall(b"x" * 1000)
+    dead = select.poll()
+    dead.register(s, 0)
+    print("events", *(mask for _, mask in dead.poll(120_000)))
+    for _ in range(2):
+        try:
+            print("sent", s.send(b"x"))
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+    print(*until_the_end(s))
+    print("in time", time.monotonic() - began < 60)
 
-    vanished(prepare, False)
+
+def with_keepalive(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    s.settimeout(120)
+
+
+def with_user_timeout(s):
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4000)
+    s.settimeout(120)
+
+
+def keepalive():
+    vanished(with_keepalive, False)
 
 
 def user_timeout():
-    def prepare(s):
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4000)
-        s.settimeout(120)
+    vanished(with_user_timeout, True)
 
-    vanished(prepare, True)
+
+def keepalive_after_the_end():
+    vanished_after_the_end(with_keepalive, False)
+
+
+def user_timeout_after_the_end():
+    vanished_after_the_end(with_user_timeout, True)
 
 
 globals()[NAME]()

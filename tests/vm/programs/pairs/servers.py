@@ -88,6 +88,11 @@ def silent(client):
     time.sleep(3600)
 
 
+def listens_only(client):
+    client.shutdown(socket.SHUT_WR)
+    time.sleep(3600)
+
+
 stream(7001, early(1_000))
 stream(7002, early(100_000))
 stream(7003, after_the_end)
@@ -96,6 +101,7 @@ stream(7005, echo)
 stream(7006, leave)
 stream(7007, ask)
 stream(7008, silent)
+stream(7009, listens_only)
 
 counted = {}
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
