@@ -20,14 +20,17 @@
 #include "address.h"
 #include "check.h"
 #include "datagram.h"
+#include "port_client.h"
 
 #define LOOPBACK 0x7f4d6204u /* 127.77.98.4: this test's own */
 #define RING (128u << 10)
 #define PEERS 6
 #define SCRIPTS 300u
+#define ARENA 2 /* numbers */
+#define CIRCUIT 4
 #define PATIENCE_MS 20000
 
-static int plane, device, arena;
+static struct client client;
 static uint8_t *memory;
 
 static uint64_t milliseconds(void)
@@ -51,7 +54,7 @@ static bool same(const struct heard *a, const struct heard *b)
 	       memcmp(a->ports, b->ports, a->count * sizeof(a->ports[0])) == 0;
 }
 
-struct peer {
+struct party {
 	bool live;
 	int fd; /* -1: nobody */
 	uint16_t port;
@@ -62,7 +65,7 @@ struct peer {
 struct world {
 	int fd, circuit; /* the sender: one of them is -1 */
 	struct csvn_end end;
-	struct peer peers[PEERS];
+	struct party peers[PEERS];
 	struct heard heard; /* by the sender; ports: the peer's number */
 	uint32_t errors[PEERS];
 	bool corked; /* frames wait for the others of a burst */
@@ -101,7 +104,7 @@ static int bound(uint16_t *port)
 	}
 }
 
-static void peer_dies(struct peer *peer)
+static void peer_dies(struct party *peer)
 {
 	close(peer->fd);
 	peer->fd = -1;
@@ -124,16 +127,15 @@ static struct csvn_host_address address_of(uint16_t port)
 
 static void permit(const struct world *w, uint16_t port)
 {
-	struct csvn_host_permit rule = { .guest = address_of(port), .actual = address_of(port), .allowed = 1 };
+	struct csvn_host_permit rule = { .guest = address_of(port), .actual = address_of(port), .allowed = 1, .number = port };
 
-	CHECK(csvn_host_datagram_permit(plane, w->circuit, &rule) == 0);
+	CHECK(client_ask(&client, CSVN_COMMAND_DATAGRAM_PERMIT, w->circuit, 0, &rule, sizeof(rule)) == 0);
 }
 
 static void circuit_open(struct world *w, const struct csvn_host_address *bind)
 {
-	struct csvn_host_setup setup = { .device = device,
-					 .id = 9,
-					 .arena = arena,
+	struct csvn_host_setup setup = { .id = 9,
+					 .arena = ARENA,
 					 .ring_size = RING,
 					 .own_control = offset_of(0),
 					 .peer_control = offset_of(1),
@@ -146,32 +148,19 @@ static void circuit_open(struct world *w, const struct csvn_host_address *bind)
 	memset(memory, 0, offset_of(4));
 	csvn_end_init(&w->end, (void *)(memory + setup.peer_control), (void *)(memory + setup.own_control),
 		      memory + setup.rx_ring, memory + setup.tx_ring, RING);
-	w->circuit = csvn_host_datagram_open(plane, &setup);
-	CHECK(w->circuit >= 0);
+	w->circuit = CIRCUIT;
+	client_command(&client, CSVN_COMMAND_DATAGRAM_OPEN, CIRCUIT, 0, &setup, sizeof(setup));
+	CHECK(client_await(&client, CSVN_EVENT_HOST_CONNECTED).header.aux == 0);
 }
 
 static void ring(const struct world *w)
 {
-	struct plane *p = plane_enter(plane);
-
-	datagram_doorbell(p, w->circuit);
-	plane_leave(p);
+	datagram_doorbell(&client.port, w->circuit);
 }
 
 static void settle(void)
 {
-	uint64_t began = milliseconds();
-
-	for (int quiet = 0; quiet < 2;) {
-		struct plane *p = plane_enter(plane);
-		struct pollfd ready = { .fd = p->epoll, .events = POLLIN };
-
-		plane_leave(p);
-		quiet = poll(&ready, 1, 0) == 0 ? quiet + 1 : 0;
-		if (!quiet)
-			sched_yield();
-		CHECK(milliseconds() - began < PATIENCE_MS);
-	}
+	client_settle(&client);
 }
 
 static void copy_in(struct csvn_end *e, uint64_t cursor, const void *bytes, uint32_t count)
@@ -328,12 +317,11 @@ static void world_open(struct world *w, bool circuit, const bool live[PEERS])
 			peer_dies(&w->peers[i]);
 }
 
-static void drop_events(void)
+/* The circuit's end; what was told of it is dropped. */
+static void circuit_close(int circuit)
 {
-	static uint8_t buffer[65536];
-
-	while (csvn_events_take(plane, buffer, sizeof(buffer)) > 0)
-		;
+	client_command(&client, CSVN_COMMAND_HOST_CLOSE, circuit, 0, NULL, 0);
+	client.count = 0;
 }
 
 static void world_close(struct world *w)
@@ -344,8 +332,8 @@ static void world_close(struct world *w)
 	if (w->fd >= 0)
 		close(w->fd);
 	if (w->circuit >= 0)
-		CHECK(csvn_host_datagram_close(plane, w->circuit) == 0);
-	drop_events();
+		circuit_close(w->circuit);
+	client.count = 0;
 }
 
 /* What is to be heard, by those that live. */
@@ -442,7 +430,7 @@ static void run_script(uint64_t seed)
 	}
 	CHECK(errors_heard(&w[1], sent_dead));
 	for (int i = 0; i < PEERS; i++) {
-		const struct peer *a = &w[0].peers[i], *b = &w[1].peers[i];
+		const struct party *a = &w[0].peers[i], *b = &w[1].peers[i];
 
 		if (!same(&a->heard, &b->heard)) {
 			fprintf(stderr,
@@ -502,8 +490,7 @@ static void test_service_and_hops(void)
 		CHECK(service == chosen[i][0] && hops == (chosen[i][1] ? chosen[i][1] : natural));
 	}
 	close(fd);
-	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
-	drop_events();
+	circuit_close(w.circuit);
 }
 
 /* A socket at any port of an address, whose port is told. */
@@ -536,7 +523,7 @@ static void marks_that_come(struct csvn_host_address here, struct csvn_host_addr
 	circuit_open(&w, &here);
 	fd = bound_at(&from);
 	sender.guest = sender.actual = from;
-	CHECK(csvn_host_datagram_permit(plane, w.circuit, &sender) == 0);
+	CHECK(client_ask(&client, CSVN_COMMAND_DATAGRAM_PERMIT, w.circuit, 0, &sender, sizeof(sender)) == 0);
 	to.port = here.port;
 	length = (socklen_t)address_to_system(&to, &name);
 	for (uint32_t i = 0; i < sizeof(chosen) / sizeof(chosen[0]); i++) {
@@ -552,15 +539,14 @@ static void marks_that_come(struct csvn_host_address here, struct csvn_host_addr
 		CHECK(d.service == service && d.hops == hops);
 	}
 	close(fd);
-	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
-	drop_events();
+	circuit_close(w.circuit);
 }
 
 static void forbid(const struct world *w, uint16_t port)
 {
-	struct csvn_host_permit rule = { .guest = address_of(port), .actual = address_of(port), .error = EACCES };
+	struct csvn_host_permit rule = { .guest = address_of(port), .actual = address_of(port), .error = EACCES, .number = port };
 
-	CHECK(csvn_host_datagram_permit(plane, w->circuit, &rule) == 0);
+	CHECK(client_ask(&client, CSVN_COMMAND_DATAGRAM_PERMIT, w->circuit, 0, &rule, sizeof(rule)) == 0);
 }
 
 /* What is not allowed in is not even in the ring's unpublished part, which the guest may read. A published port's circuit asks about strangers. */
@@ -595,7 +581,7 @@ static void test_forbidden(bool published)
 		settle();
 		for (uint32_t at = 0; at < RING; at++)
 			CHECK(ring[at] == 0xee);
-		/* As TypeScript does, when it is asked. */
+		/* As the brain does, when it is asked. */
 		if (published && i == 2) {
 			forbid(&w, ports[2]);
 			settle();
@@ -610,24 +596,17 @@ static void test_forbidden(bool published)
 	CHECK(!take_frame(&w, &d, &number));
 	for (int i = 0; i < 3; i++)
 		close(fds[i]);
-	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
-	drop_events();
+	circuit_close(w.circuit);
 }
 
 /* The sources that were asked about since this was asked last. */
 static uint32_t asked(void)
 {
-	static uint8_t buffer[1 << 20];
-	int n = csvn_events_take(plane, buffer, sizeof(buffer));
+	struct client_event e;
 	uint32_t count = 0;
 
-	for (int at_byte = 0; at_byte < n;) {
-		struct csvn_event_header h;
-
-		memcpy(&h, buffer + at_byte, sizeof(h));
-		count += h.kind == CSVN_EVENT_HOST_SOURCE;
-		at_byte += (int)((h.length + 7) & ~7u);
-	}
+	while (client_find(&client, CSVN_EVENT_HOST_SOURCE, &e))
+		count++;
 	return count;
 }
 
@@ -659,30 +638,29 @@ static void test_asked(void)
 	for (uint16_t i = 1; i <= 100; i++) {
 		struct csvn_host_address a = address_of(i);
 
-		CHECK(csvn_host_datagram_forget(plane, w.circuit, &a) == 0);
+		client_command(&client, CSVN_COMMAND_DATAGRAM_FORGET, w.circuit, 0, &a, sizeof(a));
 	}
 	CHECK(asked() == 0);
 	full.guest = full.actual = address_of(port);
-	CHECK(csvn_host_datagram_forget(plane, w.circuit, &full.guest) == -ENOENT);
+	client_command(&client, CSVN_COMMAND_DATAGRAM_FORGET, w.circuit, 0, &full.guest, sizeof(full.guest));
 	CHECK(asked() == 1);
 	permit(&w, port);
 	settle();
 	CHECK(asked() == 0 && take_frame(&w, &d, &number) && number == 7);
 	/* One that there is no room for is not asked about again and again. */
-	CHECK(csvn_host_datagram_forget(plane, w.circuit, &full.guest) == 0);
+	client_command(&client, CSVN_COMMAND_DATAGRAM_FORGET, w.circuit, 0, &full.guest, sizeof(full.guest));
 	for (others = 1; others <= PERMITS_MAX; others++)
 		permit(&w, others);
 	for (int i = 0; i < 2; i++) {
 		CHECK(sendto(fd, &number, 4, 0, (struct sockaddr *)&to, sizeof(to)) == 4);
 		settle();
 		CHECK(asked() == 1);
-		CHECK(csvn_host_datagram_permit(plane, w.circuit, &full) == -ENOBUFS);
+		CHECK(client_ask(&client, CSVN_COMMAND_DATAGRAM_PERMIT, w.circuit, 0, &full, sizeof(full)) == -ENOBUFS);
 		settle();
 		CHECK(asked() == 0);
 	}
 	close(fd);
-	CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
-	drop_events();
+	circuit_close(w.circuit);
 }
 
 /* All that was sent before the end goes out, more than a turn's too. */
@@ -702,14 +680,13 @@ static void test_last_words(void)
 		for (uint32_t i = 0; i < sent; i++)
 			put_frame(&w, port, &i, sizeof(i), 0, 0);
 		csvn_set_state(&w.end, CSVN_STATE_CLOSED | CSVN_STATE_FIN);
-		CHECK(csvn_host_datagram_finish(plane, w.circuit) == 0);
+		client_command(&client, CSVN_COMMAND_HOST_FINISH, w.circuit, 0, NULL, 0);
 		settle();
 		while (recv(fd, &got, sizeof(got), MSG_DONTWAIT) == 4)
 			CHECK(got == count++);
 		CHECK(count == sent);
-		CHECK(csvn_host_datagram_close(plane, w.circuit) == 0);
-		drop_events();
-	}
+		circuit_close(w.circuit);
+		}
 	close(fd);
 }
 
@@ -718,13 +695,10 @@ int main(int argc, char **argv)
 	uint64_t bytes = offset_of(4), seed;
 	int fd;
 
-	plane = csvn_plane_open(1 << 20);
-	CHECK(plane >= 0);
-	device = csvn_device_open(plane);
-	fd = csvn_arena_create(bytes);
-	CHECK(device >= 0 && fd >= 0);
-	arena = csvn_host_arena_map(plane, fd, bytes);
-	CHECK(arena >= 0);
+	client_open(&client, -1);
+	fd = memfd_create("arena", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
+	client_map(&client, ARENA, fd, bytes);
 	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(memory != MAP_FAILED);
 	close(fd);
@@ -745,6 +719,6 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < SCRIPTS; i++)
 		run_script(seed + i);
 	CHECK(munmap(memory, bytes) == 0);
-	CHECK(csvn_plane_close(plane) == 0);
+	client_close(&client);
 	return 0;
 }

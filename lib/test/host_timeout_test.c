@@ -11,15 +11,18 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "front_end.h"
+#include "port_client.h"
 #include "host.h"
 
 #define LOOPBACK 0x7f4d620du /* 127.77.98.13: this test's own */
 #define RING CSVN_RING_MIN
 #define BYTES (2u * CSVN_PAGE + 2u * RING)
+#define ARENA 1 /* numbers */
+#define CIRCUIT 5
 #define PATIENCE_MS 20000u
 
-static int plane, device, arena, listener;
+static struct client client;
+static int listener;
 static uint8_t *memory;
 
 struct connection {
@@ -29,17 +32,14 @@ struct connection {
 
 static void ring(const struct connection *c)
 {
-	struct plane *p = plane_enter(plane);
-
-	host_doorbell(p, c->circuit);
-	plane_leave(p);
+	host_doorbell(&client.port, c->circuit);
+	client_turn(&client);
 }
 
 static struct connection connected(void)
 {
-	struct csvn_host_setup s = { .device = device,
-				     .id = 3,
-				     .arena = arena,
+	struct csvn_host_setup s = { .id = 3,
+				     .arena = ARENA,
 				     .ring_size = RING,
 				     .peer_control = CSVN_PAGE,
 				     .tx_ring = 2 * CSVN_PAGE,
@@ -55,9 +55,10 @@ static struct connection connected(void)
 	memset(memory, 0, BYTES);
 	csvn_end_init(&c.end, (void *)(memory + s.peer_control), (void *)memory, memory + s.rx_ring, memory + s.tx_ring,
 		      RING);
-	c.circuit = csvn_host_open(plane, &s);
+	c.circuit = CIRCUIT;
+	client_command(&client, CSVN_COMMAND_HOST_OPEN, CIRCUIT, 0, &s, sizeof(s));
 	c.far = accept(listener, NULL, NULL);
-	CHECK(c.circuit >= 0 && c.far >= 0);
+	CHECK(c.far >= 0 && client_await(&client, CSVN_EVENT_HOST_CONNECTED).header.aux == 0);
 	return c;
 }
 
@@ -65,6 +66,7 @@ static void await_state(const struct connection *c, uint32_t state)
 {
 	for (uint32_t ms = 0; csvn_peer_state(&c->end) != state; ms++) {
 		CHECK(ms < PATIENCE_MS);
+		client_turn(&client);
 		usleep(1000);
 	}
 }
@@ -83,10 +85,10 @@ static void fill(struct connection *c)
 	}
 }
 
-/* What the circuit is over by, for TypeScript. */
+/* What the circuit is over by, for the brain. */
 static uint32_t over(const struct connection *c)
 {
-	struct front_end_event e = front_end_await(plane, CSVN_EVENT_HOST_DONE);
+	struct client_event e = client_await(&client, CSVN_EVENT_HOST_DONE);
 
 	CHECK(e.header.handle == c->circuit);
 	return e.header.aux;
@@ -103,10 +105,10 @@ static void test_timeout(bool ended)
 		CHECK(shutdown(c.far, SHUT_WR) == 0);
 	await_state(&c, state);
 	fill(&c);
-	CHECK(csvn_host_options(plane, c.circuit, (uint8_t *)&options, sizeof(options)) == 0);
+	client_command(&client, CSVN_COMMAND_HOST_OPTIONS, c.circuit, 0, &options, sizeof(options));
 	CHECK(over(&c) == ETIMEDOUT);
 	CHECK(csvn_peer_state(&c.end) == state);
-	CHECK(csvn_host_close(plane, c.circuit) == 0);
+	client_command(&client, CSVN_COMMAND_HOST_CLOSE, c.circuit, 0, NULL, 0);
 	close(c.far);
 }
 
@@ -124,7 +126,7 @@ static void test_reset(bool ended)
 	error = over(&c);
 	CHECK(error == (ended ? EPIPE : ECONNRESET));
 	CHECK(csvn_peer_state(&c.end) == (CSVN_STATE_CLOSED | CSVN_STATE_RESET | (ended ? CSVN_STATE_FIN : 0)));
-	CHECK(csvn_host_close(plane, c.circuit) == 0);
+	client_command(&client, CSVN_COMMAND_HOST_CLOSE, c.circuit, 0, NULL, 0);
 }
 
 int main(int argc, char **argv)
@@ -133,13 +135,12 @@ int main(int argc, char **argv)
 	int small = 4096, fd;
 
 	test_seed(argc, argv);
-	plane = csvn_plane_open(1 << 20);
-	device = csvn_device_open(plane);
-	fd = csvn_arena_create(BYTES);
-	CHECK(plane >= 0 && device >= 0 && fd >= 0);
-	arena = csvn_host_arena_map(plane, fd, BYTES);
+	client_open(&client, -1);
+	fd = memfd_create("arena", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, BYTES) == 0);
+	client_map(&client, ARENA, fd, BYTES);
 	memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(arena >= 0 && memory != MAP_FAILED);
+	CHECK(memory != MAP_FAILED);
 	close(fd);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(listener >= 0 && setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
@@ -148,7 +149,7 @@ int main(int argc, char **argv)
 		test_timeout(ended);
 		test_reset(ended);
 	}
-	CHECK(csvn_plane_close(plane) == 0);
+	client_close(&client);
 	munmap(memory, BYTES);
 	close(listener);
 	return 0;

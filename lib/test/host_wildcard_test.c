@@ -22,11 +22,13 @@
 
 #include "address.h"
 #include "datagram.h"
-#include "front_end.h"
+#include "port_client.h"
 
 #define RING (128u << 10)
 #define BYTES (3u * CSVN_PAGE + 2u * RING)
 #define ROUNDS 30u
+#define ARENA 1 /* numbers */
+#define CIRCUIT 5
 #define PATIENCE_MS 20000
 
 /* As linux/ipv6.h has it, which does not go with netinet/in.h. */
@@ -36,11 +38,11 @@ struct in6_address_request {
 	int interface;
 };
 
-static int plane, device, arena;
+static struct client client;
 static uint8_t *memory;
 
 /* A guest's end of a published port's circuit. */
-struct port {
+struct published {
 	int circuit;
 	struct csvn_end end;
 };
@@ -138,19 +140,16 @@ static int bound(struct csvn_host_address *a)
 	return fd;
 }
 
-static void ring(const struct port *port)
+static void ring(const struct published *port)
 {
-	struct plane *p = plane_enter(plane);
-
-	datagram_doorbell(p, port->circuit);
-	plane_leave(p);
+	datagram_doorbell(&client.port, port->circuit);
+	client_turn(&client);
 }
 
-static struct port publish(const struct csvn_host_address *any)
+static struct published publish(const struct csvn_host_address *any)
 {
-	struct csvn_host_setup s = { .device = device,
-				     .id = 4,
-				     .arena = arena,
+	struct csvn_host_setup s = { .id = 4,
+				     .arena = ARENA,
 				     .ring_size = RING,
 				     .own_control = CSVN_PAGE,
 				     .peer_control = 2 * CSVN_PAGE,
@@ -158,26 +157,27 @@ static struct port publish(const struct csvn_host_address *any)
 				     .rx_ring = 3 * CSVN_PAGE + RING,
 				     .connection = -1,
 				     .remote = *any };
-	struct port port;
+	struct published port;
 
 	memset(memory, 0, BYTES);
 	csvn_end_init(&port.end, (void *)(memory + s.peer_control), (void *)(memory + s.own_control),
 		      memory + s.rx_ring, memory + s.tx_ring, RING);
-	port.circuit = csvn_host_datagram_open(plane, &s);
-	CHECK(port.circuit >= 0);
+	port.circuit = CIRCUIT;
+	client_command(&client, CSVN_COMMAND_DATAGRAM_OPEN, CIRCUIT, 0, &s, sizeof(s));
+	CHECK(client_await(&client, CSVN_EVENT_HOST_CONNECTED).header.aux == 0);
 	return port;
 }
 
-static void permit(const struct port *port, const struct csvn_host_address *a)
+static void permit(const struct published *port, const struct csvn_host_address *a)
 {
-	struct csvn_host_permit rule = { .guest = *a, .actual = *a, .allowed = 1 };
+	struct csvn_host_permit rule = { .guest = *a, .actual = *a, .allowed = 1, .number = a->port };
 
 	/* The guest knows no interfaces of the host's. */
 	rule.guest.scope = 0;
-	CHECK(csvn_host_datagram_permit(plane, port->circuit, &rule) == 0);
+	CHECK(client_ask(&client, CSVN_COMMAND_DATAGRAM_PERMIT, port->circuit, 0, &rule, sizeof(rule)) == 0);
 }
 
-static void guest_sends(struct port *port, const struct csvn_host_address *to, uint32_t number)
+static void guest_sends(struct published *port, const struct csvn_host_address *to, uint32_t number)
 {
 	struct {
 		struct csvn_datagram d;
@@ -196,7 +196,7 @@ static void guest_sends(struct port *port, const struct csvn_host_address *to, u
 }
 
 /* The next datagram for the guest. */
-static bool guest_hears(struct port *port, uint32_t *number)
+static bool guest_hears(struct published *port, uint32_t *number)
 {
 	uint8_t bytes[sizeof(struct csvn_datagram) + sizeof(*number)];
 	struct csvn_datagram d;
@@ -218,7 +218,7 @@ static bool guest_hears(struct port *port, uint32_t *number)
 }
 
 /* One question, and its answer: whether it came, and from where. */
-static bool ask(struct port *port, int fd, const struct csvn_host_address *own, const struct csvn_host_address *to,
+static bool ask(struct published *port, int fd, const struct csvn_host_address *own, const struct csvn_host_address *to,
 		uint32_t number, struct csvn_host_address *from)
 {
 	struct sockaddr_storage name;
@@ -229,7 +229,7 @@ static bool ask(struct port *port, int fd, const struct csvn_host_address *own, 
 	CHECK(sendto(fd, &number, sizeof(number), 0, (struct sockaddr *)&name, length) == sizeof(number));
 	for (uint32_t i = 0; !guest_hears(port, &heard); i++) {
 		CHECK(i < PATIENCE_MS);
-		/* As TypeScript does, when it is asked. */
+		/* As the brain does, when it is asked. */
 		permit(port, own);
 		usleep(1000);
 	}
@@ -249,7 +249,7 @@ static void test_family(const char *any, const char *const *asked, const char *c
 	struct csvn_host_address own[2] = { parse(asking[0], 0), parse(asking[1], 0) };
 	int fd[2] = { bound(&own[0]), bound(&own[1]) };
 	uint32_t count = 0;
-	struct port port;
+	struct published port;
 
 	close(bound(&dead));
 	close(bound(&here));
@@ -277,7 +277,8 @@ static void test_family(const char *any, const char *const *asked, const char *c
 	CHECK(here.family == 4 || own[1].scope || ask(&port, fd[1], &own[1], &group, 1000, &from));
 	for (int i = 0; i < 2; i++)
 		close(fd[i]);
-	CHECK(csvn_host_datagram_close(plane, port.circuit) == 0);
+	client_command(&client, CSVN_COMMAND_HOST_CLOSE, port.circuit, 0, NULL, 0);
+	client.count = 0;
 }
 
 int main(int argc, char **argv)
@@ -295,18 +296,17 @@ int main(int argc, char **argv)
 
 	test_seed(argc, argv);
 	enter_namespace(addresses);
-	plane = csvn_plane_open(1 << 20);
-	device = csvn_device_open(plane);
-	fd = csvn_arena_create(BYTES);
-	CHECK(plane >= 0 && device >= 0 && fd >= 0);
-	arena = csvn_host_arena_map(plane, fd, BYTES);
+	client_open(&client, -1);
+	fd = memfd_create("arena", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, BYTES) == 0);
+	client_map(&client, ARENA, fd, BYTES);
 	memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(arena >= 0 && memory != MAP_FAILED);
+	CHECK(memory != MAP_FAILED);
 	close(fd);
 	test_family("0.0.0.0", four, asking[0]);
 	test_family("::", six, asking[1]);
 	test_family("::", link, asking[2]);
 	CHECK(munmap(memory, BYTES) == 0);
-	CHECK(csvn_plane_close(plane) == 0);
+	client_close(&client);
 	return 0;
 }
