@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +27,17 @@ static struct {
 	uint8_t ring[SIZE];
 	uint8_t fence[64];
 } memory;
+
+/* A child that does not outlive this process, should it fail. */
+static pid_t begin_child(void)
+{
+	pid_t child = fork();
+
+	CHECK(child >= 0);
+	if (child == 0)
+		CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+	return child;
+}
 
 static struct queue producer, consumer;
 static uint8_t buffer[2 * SIZE];
@@ -375,8 +387,7 @@ static void test_processes(void)
 	pid_t child;
 
 	connect_lines(shared);
-	child = fork();
-	CHECK(child >= 0);
+	child = begin_child();
 	if (child == 0) {
 		(void)send_back(NULL);
 		_exit(lines[1].slept == 0);
@@ -386,7 +397,7 @@ static void test_processes(void)
 	disconnect_lines(shared);
 }
 
-#define MEETINGS 50000u
+#define MEETINGS 20000u
 
 static struct {
 	uint32_t begun, ended; /* rounds, of the producer's thread */
@@ -396,7 +407,7 @@ static struct {
 static void wait_for(const uint32_t *rounds, uint32_t round)
 {
 	for (uint32_t looks = 0; __atomic_load_n(rounds, __ATOMIC_ACQUIRE) != round; looks++)
-		if (looks % 1024 == 1023)
+		if (looks % 128 == 127)
 			sched_yield();
 }
 
@@ -450,9 +461,8 @@ static void test_scribbler(void)
 {
 	uint8_t *shared = share(4096);
 	uint32_t done[3] = { 0 };
-	pid_t child = fork();
+	pid_t child = begin_child();
 
-	CHECK(child >= 0);
 	if (child == 0)
 		scribble(shared, queue_bytes(SIZE));
 	for (uint32_t i = 0; i < 400000; i++) {
