@@ -11,7 +11,6 @@
 #include "csvn/abi.h"
 #include "csvn/circuit.h"
 #include "descriptor.h"
-#include "foreign.h"
 #include "peers.h"
 
 int csvn_arena_create(uint64_t bytes)
@@ -139,8 +138,5 @@ int csvn_fd_identity(int fd, uint64_t *device_and_inode)
 
 int csvn_fd_close(int fd)
 {
-	if (fcntl(fd, F_GETFD) < 0)
-		return -errno;
-	foreign_close(fd);
-	return 0;
+	return close(fd) < 0 ? -errno : 0;
 }

@@ -70,7 +70,7 @@ static bool obey_device(struct port *p, const struct command *c)
 		session_send_backend(p, c->body, c->count, handle < 0 ? -1 : file_get(p, handle));
 		return true;
 	case CSVN_COMMAND_TOKEN_CLOSE:
-		foreign_close(handle);
+		foreign_close(&p->interrupter, handle);
 		return true;
 	case CSVN_COMMAND_MEMORY:
 		tell_result(p, set_memory(p, c));

@@ -164,17 +164,17 @@ int device_set_memory(struct port *p, struct device *d, const struct csvn_region
 	return 0;
 }
 
-static bool is_eventfd(int fd)
+static bool is_eventfd(struct port *p, int fd)
 {
-	return foreign_kind(fd) == FOREIGN_EVENTFD;
+	return foreign_kind(&p->interrupter, fd) == FOREIGN_EVENTFD;
 }
 
-static void close_setup(const struct csvn_queue_setup *setup)
+static void close_setup(struct port *p, const struct csvn_queue_setup *setup)
 {
 	if (setup->kick >= 0)
-		foreign_close(setup->kick);
+		foreign_close(&p->interrupter, setup->kick);
 	if (setup->call >= 0)
-		foreign_close(setup->call);
+		foreign_close(&p->interrupter, setup->call);
 }
 
 static int start_queue(struct port *p, struct device *d, const struct csvn_queue_setup *setup)
@@ -186,8 +186,8 @@ static int start_queue(struct port *p, struct device *d, const struct csvn_queue
 		stop_queue(p, d, setup->index);
 		(void)virtqueue_stop(q);
 	}
-	if (!is_eventfd(setup->kick) || (setup->call >= 0 && !is_eventfd(setup->call))) {
-		close_setup(setup);
+	if (!is_eventfd(p, setup->kick) || (setup->call >= 0 && !is_eventfd(p, setup->call))) {
+		close_setup(p, setup);
 		return -EBADF;
 	}
 	rc = virtqueue_start(q, &d->memory, setup);
@@ -215,7 +215,7 @@ int device_start_queue(struct port *p, struct device *d, const struct csvn_queue
 {
 	if (setup->index < CSVN_QUEUES)
 		return start_queue(p, d, setup);
-	close_setup(setup);
+	close_setup(p, setup);
 	return -EINVAL;
 }
 
@@ -224,18 +224,18 @@ int device_set_call(struct port *p, struct device *d, uint32_t queue, int fd)
 	int rc = -EINVAL;
 
 	if (queue < CSVN_QUEUES && d->queues[queue].running)
-		rc = fd < 0 || is_eventfd(fd) ? 0 : -EBADF;
+		rc = fd < 0 || is_eventfd(p, fd) ? 0 : -EBADF;
 	if (rc == 0) {
 		struct virtqueue *q = &d->queues[queue];
 
 		if (q->call >= 0)
-			foreign_close(q->call);
+			foreign_close(&p->interrupter, q->call);
 		q->call = fd;
 		/* An interrupt may have gone to the old descriptor. */
 		if (fd >= 0)
 			call(p, d, queue);
 	} else if (fd >= 0) {
-		foreign_close(fd);
+		foreign_close(&p->interrupter, fd);
 	}
 	return rc;
 }

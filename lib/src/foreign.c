@@ -8,27 +8,18 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "interrupt.h"
+
 #define CLOSERS_MAX 64u /* threads that may wait in close() */
 #define FIRST_CAPACITY 16u
-
-static bool is_eventfd(int fd)
-{
-	static const char name[] = "anon_inode:[eventfd]";
-	char path[32], target[sizeof(name)];
-
-	/* The name is the kernel's; a file's that somebody has made begins with a slash. */
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target)) == (ssize_t)sizeof(name) - 1 &&
-	       memcmp(target, name, sizeof(name) - 1) == 0;
-}
 
 static int socket_option(int fd, int option)
 {
@@ -38,16 +29,21 @@ static int socket_option(int fd, int option)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &bytes) < 0 ? -1 : value;
 }
 
-enum foreign foreign_kind(int fd)
+enum foreign foreign_kind(struct interrupter *i, int fd)
 {
 	/* Of all files only those in memory have seals. */
 	if (fcntl(fd, F_GET_SEALS) >= 0)
 		return FOREIGN_MEMORY;
-	if (is_eventfd(fd))
+	if (interrupter_knows(i, fd))
 		return FOREIGN_EVENTFD;
 	if (socket_option(fd, SO_DOMAIN) == AF_UNIX && socket_option(fd, SO_TYPE) == SOCK_STREAM)
 		return FOREIGN_CHANNEL;
 	return FOREIGN_OTHER;
+}
+
+int foreign_stat(int memory, struct stat *st)
+{
+	return syscall(SYS_fstat, memory, st) < 0 ? -errno : 0;
 }
 
 /* Descriptors that wait to be closed, and the threads that do that. */
@@ -120,9 +116,9 @@ static bool has_unread(int fd)
 	return ioctl(fd, FIONREAD, &bytes) < 0 || bytes != 0;
 }
 
-void foreign_close(int fd)
+void foreign_close(struct interrupter *i, int fd)
 {
-	switch (foreign_kind(fd)) {
+	switch (foreign_kind(i, fd)) {
 	case FOREIGN_MEMORY:
 	case FOREIGN_EVENTFD:
 		close(fd);

@@ -14,12 +14,17 @@ enum foreign {
 	FOREIGN_CHANNEL, /* a unix stream socket */
 };
 
-enum foreign foreign_kind(int fd);
+struct interrupter; /* what eventfds are told by: interrupt.h */
+struct stat;
+
+enum foreign foreign_kind(struct interrupter *i, int fd);
+/* Of memory: fstat(). By the descriptor itself: the C library's names a file, of sorts, which a port may not (jail.h). */
+int foreign_stat(int memory, struct stat *st);
 /*
  * Close it, without waiting for whatever its close() waits for. A channel is shut down, so that its other end hears of it even if somebody
  * has another descriptor of it.
  */
-void foreign_close(int fd);
+void foreign_close(struct interrupter *i, int fd);
 /*
  * Take what an eventfd has counted. Neither this nor anything else may block on one, whatever flags its owner sets. 0, also when it has counted
  * nothing, or -errno.

@@ -8,9 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COMPLETIONS 64u /* that the context's ring has room for at least */
+/*
+ * That the context's ring has room for at least. All that there may be on a host (fs.aio-max-nr, 65,536) are for as many ports as
+ * it has.
+ */
+#define COMPLETIONS 16u
 #define REAP_AT (COMPLETIONS / 2)
 #define TRIES 3
+#define NOWHERE (UINT64_MAX - 4095) /* an address */
 
 int interrupter_open(struct interrupter *i)
 {
@@ -49,13 +54,16 @@ static void reap(struct interrupter *i)
 	i->unreaped = 0;
 }
 
-int interrupter_signal(struct interrupter *i, int eventfd)
+/* Have nothing read to a buffer of so many bytes, and the eventfd signalled when that is done. 0 or -errno: then it is not. */
+static int submit(struct interrupter *i, int eventfd, uint64_t buffer, uint64_t bytes)
 {
-	struct iocb nothing = { .aio_lio_opcode = IOCB_CMD_PREAD,
-				.aio_fildes = (uint32_t)i->file,
-				.aio_flags = IOCB_FLAG_RESFD,
-				.aio_resfd = (uint32_t)eventfd };
-	struct iocb *batch[1] = { &nothing };
+	struct iocb read = { .aio_lio_opcode = IOCB_CMD_PREAD,
+			     .aio_fildes = (uint32_t)i->file,
+			     .aio_buf = buffer,
+			     .aio_nbytes = bytes,
+			     .aio_flags = IOCB_FLAG_RESFD,
+			     .aio_resfd = (uint32_t)eventfd };
+	struct iocb *batch[1] = { &read };
 
 	for (int tries = 0; tries < TRIES; tries++) {
 		if (syscall(SYS_io_submit, i->context, 1, batch) == 1) {
@@ -68,4 +76,15 @@ int interrupter_signal(struct interrupter *i, int eventfd)
 		reap(i);
 	}
 	return -EAGAIN;
+}
+
+int interrupter_signal(struct interrupter *i, int eventfd)
+{
+	return submit(i, eventfd, 0, 0);
+}
+
+bool interrupter_knows(struct interrupter *i, int fd)
+{
+	/* The kernel first looks whether it is an eventfd, and only then finds that the buffer is where no process has memory. */
+	return submit(i, fd, NOWHERE, 1) == -EFAULT;
 }

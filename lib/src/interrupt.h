@@ -8,6 +8,7 @@
 #define CSVN_INTERRUPT_H
 
 #include <linux/aio_abi.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct interrupter {
@@ -20,5 +21,10 @@ int interrupter_open(struct interrupter *i); /* 0 or -errno */
 void interrupter_close(struct interrupter *i);
 /* 0; -EAGAIN: the kernel has no memory for it now; -EINVAL: it is no eventfd. */
 int interrupter_signal(struct interrupter *i, int eventfd);
+/*
+ * Is it an eventfd? Neither its file is asked, nor is it signalled, nor does it take a name in /proc. Where the kernel has no memory for the question, it is
+ * none.
+ */
+bool interrupter_knows(struct interrupter *i, int fd);
 
 #endif

@@ -16,6 +16,8 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "foreign.h"
+
 /* Not before its seals are asked for: only a file that has some answers by itself. st_blksize is no sign, ordinary memory may be in huge pages too. */
 static int check_file(int fd)
 {
@@ -43,8 +45,9 @@ static int map_region(struct memory_region *r, const struct csvn_region *in)
 	rc = check_file(in->token);
 	if (rc < 0)
 		return rc;
-	if (fstat(in->token, &st) < 0)
-		return -errno;
+	rc = foreign_stat(in->token, &st);
+	if (rc < 0)
+		return rc;
 	if (st.st_size < 0 || (uint64_t)st.st_size < in->offset + in->size)
 		return -ERANGE;
 	r->mapping = mmap(NULL, in->size + lead, PROT_READ | PROT_WRITE, MAP_SHARED, in->token, (off_t)start);
@@ -104,7 +107,7 @@ int memory_same(const struct memory *m, const struct csvn_region *regions, uint3
 		const struct memory_region *r = &m->regions[i];
 		struct stat st;
 
-		if (check_file(regions[i].token) < 0 || fstat(regions[i].token, &st) < 0 || st.st_dev != r->device ||
+		if (check_file(regions[i].token) < 0 || foreign_stat(regions[i].token, &st) < 0 || st.st_dev != r->device ||
 		    st.st_ino != r->inode)
 			return 0;
 		if (r->guest != regions[i].guest || r->user != regions[i].user || r->size != regions[i].size ||

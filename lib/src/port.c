@@ -24,7 +24,7 @@ static void init(struct port *p)
 	p->epoch = 1;
 	p->looks = true;
 	look_init(&p->look);
-	session_init(&p->session);
+	session_init(&p->session, &p->interrupter);
 	device_init(&p->device);
 	peers_init(&p->peers);
 	handle_table_init(&p->host_arenas, HOST_ARENAS_MAX);

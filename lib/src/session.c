@@ -35,18 +35,18 @@ static const char *end_text(int rc)
 	}
 }
 
-void session_init(struct session *s)
+void session_init(struct session *s, struct interrupter *i)
 {
 	memset(s, 0, sizeof(*s));
-	stream_init(&s->front, -1);
-	stream_init(&s->back, -1);
+	stream_init(&s->front, -1, i);
+	stream_init(&s->back, -1, i);
 	watch_init(&s->front_watch, WATCHED_SESSION, 0, 0);
 	watch_init(&s->back_watch, WATCHED_BACKEND, 0, 0);
 }
 
 int session_begin(struct port *p, int front)
 {
-	stream_init(&p->session.front, front);
+	stream_init(&p->session.front, front, &p->interrupter);
 	return watch_for(p, &p->session.front_watch, front, EPOLLIN);
 }
 
@@ -100,7 +100,7 @@ static void identify(const struct stream *from, struct csvn_event_message *m)
 
 	for (uint32_t i = 0; i < from->descriptors; i++) {
 		m->tokens[i] = from->fds[i];
-		if (foreign_kind(from->fds[i]) != FOREIGN_MEMORY || fstat(from->fds[i], &st) < 0)
+		if (foreign_kind(from->interrupter, from->fds[i]) != FOREIGN_MEMORY || foreign_stat(from->fds[i], &st) < 0)
 			continue;
 		m->files[i][0] = st.st_dev;
 		m->files[i][1] = st.st_ino;
@@ -155,7 +155,7 @@ static int answer_messages(struct port *p)
 		if (rc <= 0)
 			return rc;
 		while (s->front.descriptors)
-			foreign_close(s->front.fds[--s->front.descriptors]);
+			foreign_close(&p->interrupter, s->front.fds[--s->front.descriptors]);
 		stream_next(&s->front);
 	}
 	return 0;
@@ -250,17 +250,17 @@ void session_send(struct port *p, const uint8_t *bytes, uint32_t count)
 int session_attach_backend(struct port *p, int fd)
 {
 	struct session *s = &p->session;
-	int rc = s->ended ? -EBADF : foreign_kind(fd) == FOREIGN_CHANNEL ? 0 : -ENOTSOCK;
+	int rc = s->ended ? -EBADF : foreign_kind(&p->interrupter, fd) == FOREIGN_CHANNEL ? 0 : -ENOTSOCK;
 
 	if (rc == 0) {
 		close_backend(p);
 		rc = watch_for(p, &s->back_watch, fd, EPOLLIN);
 	}
 	if (rc < 0) {
-		foreign_close(fd);
+		foreign_close(&p->interrupter, fd);
 		return rc;
 	}
-	stream_init(&s->back, fd);
+	stream_init(&s->back, fd, &p->interrupter);
 	s->backend_paused = false;
 	return 0;
 }

@@ -26,7 +26,7 @@ struct session {
 	struct alone alone;
 };
 
-void session_init(struct session *s);
+void session_init(struct session *s, struct interrupter *i);
 /* Begin with a front-end's connection, taken over. 0 or -errno. */
 int session_begin(struct port *p, int front);
 /* Close both connections. */

@@ -11,9 +11,10 @@
 /* Of one message, by the kernel. Those that are not received are closed all the same, and by this thread. */
 #define DESCRIPTORS_MAX 253
 
-void stream_init(struct stream *s, int fd)
+void stream_init(struct stream *s, int fd, struct interrupter *i)
 {
 	s->fd = fd;
+	s->interrupter = i;
 	s->have = 0;
 	s->descriptors = 0;
 }
@@ -21,10 +22,10 @@ void stream_init(struct stream *s, int fd)
 void stream_close(struct stream *s)
 {
 	for (uint32_t i = 0; i < s->descriptors; i++)
-		foreign_close(s->fds[i]);
+		foreign_close(s->interrupter, s->fds[i]);
 	if (s->fd >= 0)
-		foreign_close(s->fd);
-	stream_init(s, -1);
+		foreign_close(s->interrupter, s->fd);
+	stream_init(s, -1, s->interrupter);
 }
 
 /* Keep the descriptors that fit and that are of a kind that is of use, close the others. */
@@ -44,12 +45,12 @@ static int keep_descriptors(struct stream *s, struct msghdr *msg)
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
 			if (s->descriptors == CSVN_MESSAGE_FDS)
 				rc = -E2BIG;
-			else if (foreign_kind(fd) == FOREIGN_OTHER)
+			else if (foreign_kind(s->interrupter, fd) == FOREIGN_OTHER)
 				rc = -EBADF;
 			else
 				s->fds[s->descriptors++] = fd;
 			if (rc < 0)
-				foreign_close(fd);
+				foreign_close(s->interrupter, fd);
 		}
 	}
 	return rc;

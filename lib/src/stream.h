@@ -14,8 +14,11 @@
 
 #define STREAM_HEADER 12u
 
+struct interrupter;
+
 struct stream {
 	int fd; /* -1: none */
+	struct interrupter *interrupter;
 	uint32_t have; /* bytes of the message that is being read */
 	uint32_t descriptors;
 	int fds[CSVN_MESSAGE_FDS];
@@ -23,7 +26,8 @@ struct stream {
 	uint8_t payload[CSVN_MESSAGE_MAX];
 };
 
-void stream_init(struct stream *s, int fd);
+/* i: by which foreign descriptors are told (foreign.h); it stays. */
+void stream_init(struct stream *s, int fd, struct interrupter *i);
 /* Close it, and the descriptors of a message that was not completed. */
 void stream_close(struct stream *s);
 /*

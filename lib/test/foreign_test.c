@@ -27,6 +27,7 @@
 #define FULL 0xfffffffffffffffeull /* of an eventfd */
 #define PATIENCE_S 120 /* until a test that hangs is ended */
 
+static struct interrupter interrupter;
 static int plane;
 
 static uint64_t milliseconds(void)
@@ -79,7 +80,7 @@ static void closes_at_once(int fd)
 {
 	uint64_t began = milliseconds();
 
-	foreign_close(fd);
+	foreign_close(&interrupter, fd);
 	CHECK(milliseconds() - began < 5000);
 }
 
@@ -104,15 +105,15 @@ static void test_kinds(void)
 		      { socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), FOREIGN_CHANNEL } };
 
 	for (uint32_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		CHECK(files[i].fd >= 0 && foreign_kind(files[i].fd) == files[i].kind);
+		CHECK(files[i].fd >= 0 && foreign_kind(&interrupter, files[i].fd) == files[i].kind);
 		closes_at_once(files[i].fd);
 	}
-	CHECK(pipe2(pipes, O_CLOEXEC) == 0 && foreign_kind(pipes[0]) == FOREIGN_OTHER);
+	CHECK(pipe2(pipes, O_CLOEXEC) == 0 && foreign_kind(&interrupter, pipes[0]) == FOREIGN_OTHER);
 	closes_at_once(pipes[0]);
 	close(pipes[1]);
-	CHECK(foreign_kind(-1) == FOREIGN_OTHER);
+	CHECK(foreign_kind(&interrupter, -1) == FOREIGN_OTHER);
 	if (huge >= 0) {
-		CHECK(foreign_kind(huge) == FOREIGN_MEMORY);
+		CHECK(foreign_kind(&interrupter, huge) == FOREIGN_MEMORY);
 		closes_at_once(huge);
 	}
 	/* A channel's other end sees the end, whoever has another descriptor of it. */
@@ -359,6 +360,7 @@ int main(int argc, char **argv)
 
 	test_seed(argc, argv);
 	alarm(PATIENCE_S);
+	CHECK(interrupter_open(&interrupter) == 0);
 	test_kinds();
 	test_slow_close();
 	test_interrupter();

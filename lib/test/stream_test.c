@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "interrupt.h"
 #include "stream.h"
 
 static int brought; /* by messages: an eventfd */
+static struct interrupter interrupter;
 
 static uint32_t open_descriptors(void)
 {
@@ -66,7 +68,7 @@ static void test_pieces(void)
 	int pair[2], rc;
 
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-	stream_init(&s, pair[0]);
+	stream_init(&s, pair[0], &interrupter);
 	while (sent < 3000) {
 		uint32_t size = test_below(4) ? test_below(64) : test_below(CSVN_MESSAGE_MAX + 1);
 		uint32_t fds = test_below(3) ? 0 : test_below(CSVN_MESSAGE_FDS + 1), at = 0;
@@ -112,7 +114,7 @@ static void test_useless(void)
 		int pair[2];
 
 		CHECK(file >= 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-		stream_init(&s, pair[0]);
+		stream_init(&s, pair[0], &interrupter);
 		send_part(pair[1], (const uint8_t *)header, 4, 1 + test_below(3));
 		brought = file;
 		send_part(pair[1], (const uint8_t *)header + 4, 8, 1 + test_below(3));
@@ -141,7 +143,7 @@ static void test_wrong(void)
 		int pair[2];
 
 		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-		stream_init(&s, pair[0]);
+		stream_init(&s, pair[0], &interrupter);
 		send_part(pair[1], (const uint8_t *)header, sizeof(header), fds);
 		CHECK(stream_read(&s) == (round % 2 ? -EMSGSIZE : -E2BIG));
 		stream_close(&s);
@@ -153,7 +155,7 @@ static void test_wrong(void)
 		int pair[2];
 
 		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-		stream_init(&s, pair[0]);
+		stream_init(&s, pair[0], &interrupter);
 		send_part(pair[1], (const uint8_t *)bytes, cut, 3);
 		CHECK(stream_read(&s) == 0);
 		close(pair[1]);
@@ -166,6 +168,7 @@ static void test_wrong(void)
 int main(int argc, char **argv)
 {
 	test_seed(argc, argv);
+	CHECK(interrupter_open(&interrupter) == 0);
 	brought = eventfd(0, EFD_CLOEXEC);
 	CHECK(brought >= 0);
 	test_pieces();
