@@ -100,6 +100,8 @@ void host_connection_destroy(struct port *p, struct host_connection *c);
 /* Close a connection by a reset. */
 void host_reset_socket(int fd);
 /* host_options.c */
+/* Read what must be known for it, once: in a port's jail that cannot be had. What the host allows later is for ports that begin later. */
+void host_options_begin(void);
 void host_set_options(int fd, const struct csvn_options *o);
 /*
  * Nobody is there any more who would end a connection whose peer takes nothing: it ends by itself when that has lasted for ORPHAN_MS, or for as long as

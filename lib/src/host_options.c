@@ -26,6 +26,9 @@
 #define SYN_COUNT_MAX 127u
 #define USER_TIMEOUT_MAX INT32_MAX
 
+/* Those that everybody may choose, as the kernel lists them; none before host_options_begin(). */
+static char allowed[ALLOWED_MAX + 1];
+
 static void set(int fd, int level, int option, uint32_t value)
 {
 	int n = (int)value;
@@ -46,18 +49,22 @@ static bool is_six(int fd)
 	return getsockname(fd, (struct sockaddr *)&local, &length) == 0 && local.ss_family == AF_INET6;
 }
 
-/* The kernel asks whether the process has CAP_NET_ADMIN: so it is asked here whether everybody may. */
-static bool everybody_may(const char *algorithm)
+void host_options_begin(void)
 {
-	char allowed[ALLOWED_MAX + 1], *rest = allowed, *word;
 	int fd = open("/proc/sys/net/ipv4/tcp_allowed_congestion_control", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, allowed, ALLOWED_MAX);
 
 	if (fd >= 0)
 		close(fd);
-	if (n <= 0)
-		return false;
-	allowed[n] = 0;
+	allowed[n > 0 ? n : 0] = 0;
+}
+
+/* The kernel asks whether the process has CAP_NET_ADMIN: so it is asked here whether everybody may. */
+static bool everybody_may(const char *algorithm)
+{
+	char words[sizeof(allowed)], *rest = words, *word;
+
+	memcpy(words, allowed, sizeof(words));
 	while ((word = strtok_r(NULL, " \n", &rest)))
 		if (strcmp(word, algorithm) == 0)
 			return true;

@@ -42,6 +42,7 @@ int port_open(struct port *p, const struct port_parts *parts)
 	int rc;
 
 	init(p);
+	host_options_begin();
 	rc = link_open(&p->link, parts->memory, false);
 	p->link.wake = parts->wake;
 	p->link.files = parts->files;

@@ -163,6 +163,7 @@ static void test_congestion(void)
 int main(int argc, char **argv)
 {
 	test_seed(argc, argv);
+	host_options_begin();
 	test_random_options();
 	test_congestion();
 	return 0;

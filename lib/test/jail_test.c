@@ -23,12 +23,15 @@
 #include <sys/un.h>
 #include <sys/vfs.h>
 
+#include "csvn/records.h"
+#include "host.h"
 #include "jailed.h"
 
 #define NOBODY 65534u
 #define WAIT_MS 60000
 
 static bool is_root;
+static char congestion[CSVN_CONGESTION_MAX]; /* control */
 
 /* What is allowed. */
 
@@ -40,6 +43,33 @@ static struct sockaddr_in loopback(uint16_t port)
 static int option(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+/* The host lets everybody have this one: which those are was asked outside. */
+static void use_congestion(int fd)
+{
+	struct csvn_options o = { .set = CSVN_OPTION_CONGESTION };
+	char now[CSVN_CONGESTION_MAX] = "";
+	socklen_t length = sizeof(now);
+
+	if (!congestion[0])
+		return;
+	memcpy(o.congestion, congestion, sizeof(congestion));
+	host_set_options(fd, &o);
+	CHECK(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, now, &length) == 0 && strcmp(now, congestion) == 0);
+}
+
+/* The last that everybody may have; the first is what sockets have anyway, mostly. */
+static void find_congestion(void)
+{
+	char name[CSVN_CONGESTION_MAX];
+	FILE *f = fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "re");
+
+	CHECK(f);
+	while (fscanf(f, "%15s", name) == 1)
+		memcpy(congestion, name, sizeof(congestion));
+	CHECK(fclose(f) == 0);
+	host_options_begin();
 }
 
 static void use_stream(void)
@@ -64,7 +94,7 @@ static void use_stream(void)
 	CHECK(option(s, IPPROTO_TCP, TCP_KEEPCNT, 9) == 0 && option(s, IPPROTO_TCP, TCP_USER_TIMEOUT, 999) == 0);
 	CHECK(option(s, IPPROTO_TCP, TCP_SYNCNT, 3) == 0 && option(s, IPPROTO_IP, IP_TOS, 4) == 0);
 	CHECK(option(s, IPPROTO_IP, IP_TTL, 64) == 0);
-	(void)setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+	use_congestion(s);
 	length = sizeof(n);
 	CHECK(getsockopt(s, SOL_SOCKET, SO_ERROR, &n, &length) == 0 && n == 0);
 	CHECK(writev(c, &(struct iovec){ &byte, 1 }, 1) == 1);
@@ -430,6 +460,7 @@ int main(int argc, char **argv)
 	test_seed(argc, argv);
 	is_root = geteuid() == 0;
 	begin_outside();
+	find_congestion();
 	inside(&as_it_is, work);
 	test_no_landlock();
 	listen_outside();
