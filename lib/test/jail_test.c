@@ -45,7 +45,7 @@ static int option(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-/* The host lets everybody have this one: which those are was asked outside. */
+/* The host lets everybody have this one, which was asked outside. */
 static void use_congestion(int fd)
 {
 	struct csvn_options o = { .set = CSVN_OPTION_CONGESTION };
@@ -59,16 +59,21 @@ static void use_congestion(int fd)
 	CHECK(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, now, &length) == 0 && strcmp(now, congestion) == 0);
 }
 
-/* The last that everybody may have; the first is what sockets have anyway, mostly. */
+/* One that sockets do not have anyway. */
 static void find_congestion(void)
 {
-	char name[CSVN_CONGESTION_MAX];
-	FILE *f = fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "re");
+	char name[CSVN_CONGESTION_MAX], usual[CSVN_CONGESTION_MAX];
+	FILE *f = fopen("/proc/sys/net/ipv4/tcp_congestion_control", "re");
 
+	CHECK(f && fscanf(f, "%15s", usual) == 1 && fclose(f) == 0);
+	f = fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "re");
 	CHECK(f);
 	while (fscanf(f, "%15s", name) == 1)
-		memcpy(congestion, name, sizeof(congestion));
+		if (strcmp(name, usual) != 0)
+			memcpy(congestion, name, sizeof(congestion));
 	CHECK(fclose(f) == 0);
+	if (!congestion[0])
+		printf("everybody may have one congestion control alone here: not tested\n");
 	host_options_begin();
 }
 
