@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ids.h"
+
 #define REST_MS 100
 #define BATCH 16
 
@@ -159,7 +161,8 @@ static int start_thread(struct plane *p)
 	return -rc;
 }
 
-int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_t *bell, uint32_t bell_bytes)
+int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_t *bell, uint32_t bell_bytes,
+		    uint32_t first_id, uint32_t descriptors)
 {
 	struct plane *p = calloc(1, sizeof(*p));
 	int rc, handle;
@@ -172,6 +175,8 @@ int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->program = strndup((const char *)program, program_bytes);
+	p->first_id = ids_can(first_id) ? first_id : 0;
+	p->port_descriptors = descriptors;
 	p->bell = plane_dial(bell, bell_bytes);
 	rc = p->epoll < 0 || p->wake < 0 ? -EMFILE : !p->program ? -ENOMEM : p->bell < 0 ? p->bell : 0;
 	if (rc == 0)

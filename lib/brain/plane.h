@@ -56,6 +56,8 @@ struct plane {
 	bool closing;
 	int resting; /* errno, or 0 */
 	char *program;
+	uint32_t first_id; /* of ports' users and groups; 0: they have the switch's */
+	uint32_t port_descriptors; /* at most */
 	struct handle_table listeners, ports;
 	uint32_t dirty_count;
 	int dirty[PORTS_MAX];

@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -120,7 +122,7 @@ int csvn_ended_take(int plane)
 
 /* What a process is started with, by the numbers that it has there. */
 struct start {
-	const char *program;
+	const struct plane *plane; /* of which nothing is looked at that changes */
 	int descriptors[LINK_DESCRIPTORS];
 	int wake, files, memory, bell; /* the brain's own */
 };
@@ -154,13 +156,16 @@ static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bel
 
 static int spawn(const struct start *s, pid_t *pid)
 {
-	char *const arguments[] = { (char *)(uintptr_t)"csvn-port", NULL };
+	char first_id[16], descriptors[16];
+	char *const arguments[] = { (char *)(uintptr_t)"csvn-port", first_id, descriptors, NULL };
 	char *const environment[] = { NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	int high[LINK_DESCRIPTORS], rc = 0;
 	sigset_t none, all;
 
+	(void)snprintf(first_id, sizeof(first_id), "%" PRIu32, s->plane->first_id);
+	(void)snprintf(descriptors, sizeof(descriptors), "%" PRIu32, s->plane->port_descriptors);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attributes);
 	/* First out of the way of the numbers that they get, each of which may be another's now. */
@@ -185,7 +190,7 @@ static int spawn(const struct start *s, pid_t *pid)
 	(void)posix_spawnattr_setflags(&attributes,
 				       POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 	if (rc == 0)
-		rc = -posix_spawn(pid, s->program, &actions, &attributes, arguments, environment);
+		rc = -posix_spawn(pid, s->plane->program, &actions, &attributes, arguments, environment);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	for (int i = LINK_FRONT; i < LINK_DESCRIPTORS; i++)
@@ -194,10 +199,10 @@ static int spawn(const struct start *s, pid_t *pid)
 }
 
 /* Start a process: its link and its pidfd. What it was started with is closed here, but for front. */
-static int start(const char *program, int front, const uint8_t *bell, uint32_t bell_bytes, struct link *l, int *process,
+static int start(const struct plane *p, int front, const uint8_t *bell, uint32_t bell_bytes, struct link *l, int *process,
 		 int *pid)
 {
-	struct start s = { .program = program };
+	struct start s = { .plane = p };
 	int rc = prepare(&s, front, bell, bell_bytes);
 
 	*process = -1;
@@ -228,12 +233,11 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 	if (!p)
 		return rc;
 	if (port && port->state == CSVN_PORT_WAITS && !port->starting) {
-		const char *program = p->program;
 		int front = port->front;
 
 		port->starting = true;
 		pthread_mutex_unlock(&p->lock);
-		rc = start(program, front, bell, bell_bytes, &l, &process, &pid);
+		rc = start(p, front, bell, bell_bytes, &l, &process, &pid);
 		pthread_mutex_lock(&p->lock);
 		port->starting = false;
 		close_descriptor(&port->front);

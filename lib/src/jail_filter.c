@@ -45,6 +45,11 @@
 static const uint32_t plain[] = {
 	/* bytes */
 	SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_preadv2, SYS_pwritev2, SYS_close,
+	/* the end of the switch's output: port.c */
+	SYS_dup3,
+#ifdef SYS_dup2
+	SYS_dup2,
+#endif
 	/* sockets */
 	SYS_bind, SYS_connect, SYS_listen, SYS_accept4, SYS_shutdown, SYS_getsockname, SYS_getpeername, SYS_getsockopt,
 	SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,

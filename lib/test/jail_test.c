@@ -148,7 +148,8 @@ static void use_channel(void)
 	CHECK(copy >= 0 && sendmmsg(have.other_end, &m, 1, MSG_NOSIGNAL) == 1);
 	CHECK(recvmmsg(copy, &m, 1, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL) == 1);
 	CHECK(ioctl(copy, FIONREAD, &waiting) == 0 && waiting == 0);
-	CHECK(fcntl(copy, F_GETFD) == FD_CLOEXEC && fcntl(copy, F_GETFL) >= 0 && close(copy) == 0);
+	CHECK(fcntl(copy, F_GETFD) == FD_CLOEXEC && fcntl(copy, F_GETFL) >= 0);
+	CHECK(dup2(copy, STDIN_FILENO) == STDIN_FILENO && dup3(copy, STDIN_FILENO, O_CLOEXEC) == STDIN_FILENO && close(copy) == 0);
 }
 
 static void use_memory(void)

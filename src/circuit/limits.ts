@@ -56,6 +56,14 @@ export interface Limits {
   readonly denialSummaryMs: number;
 }
 
+/** Descriptors besides those of circuits and of what waits for them: guest memory, queues, arenas, and what is shared with other ports. */
+const OTHER_DESCRIPTORS = 17_408;
+
+/** Descriptors that one VM's part of the data plane may have. Where they do not suffice, as for what waits for many listeners, it waits on in the kernel. */
+export function descriptorsOf({ maxCircuits, maxListeners }: Limits): number {
+  return maxCircuits + maxListeners + OTHER_DESCRIPTORS;
+}
+
 /** How much is told of what a VM can cause. */
 export function logRate({ denialBurst, denialsPerSecond, denialSummaryMs }: Limits): LogRate {
   return { burst: denialBurst, perSecond: denialsPerSecond, summaryMs: denialSummaryMs };

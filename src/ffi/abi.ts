@@ -6,7 +6,7 @@
  */
 
 /** The version that {@linkcode Library} insists on. */
-export const ABI_VERSION = 7;
+export const ABI_VERSION = 8;
 /** Descriptors with one message. */
 export const MESSAGE_FDS = 8;
 /** Permits of a port. */
@@ -27,6 +27,7 @@ export const EventKind = {
   HOST_SOURCE: 11,
   HOST_GONE: 12,
   SHORT: 13,
+  JAILED: 14,
 } as const;
 
 /** Kinds of commands. */

@@ -32,7 +32,8 @@ export type PortEvent =
   | { kind: "host-source"; circuit: number; address: Uint8Array<ArrayBuffer> }
   | { kind: "host-accepted"; listener: number; connection: number; remote: Uint8Array<ArrayBuffer> }
   | { kind: "host-gone"; connection: number }
-  | { kind: "short"; errno: number };
+  | { kind: "short"; errno: number }
+  | { kind: "jailed"; ownUser: boolean; lacks: string };
 
 /** A port says what none does. */
 export class PortEventError extends Error {
@@ -135,6 +136,8 @@ function decodeEvent(buffer: Uint8Array<ArrayBuffer>, view: DataView, at: number
       return { kind: "host-gone", connection: handle };
     case EventKind.SHORT:
       return { kind: "short", errno: aux };
+    case EventKind.JAILED:
+      return { kind: "jailed", ownUser: aux === 1, lacks: rest() };
     default:
       throw new PortEventError(`event of the unknown kind ${kind}`);
   }

@@ -28,6 +28,8 @@ import { Port, type PortsContext } from "./port.ts";
 const TURN_MS = 1;
 /** Milliseconds that ports have to end when the plane does. */
 const END_MS = 5000;
+/** Where the switch is root, a port's user and group are this plus its process id, which is at most 2 ** 22. */
+const FIRST_ID = 2_000_000_000;
 
 /** What ports count, in the order of `csvn_counters`. */
 export const counterNames = [
@@ -155,6 +157,8 @@ export class Plane implements AsyncDisposable {
   readonly host = new PlaneHostStack();
   /** Told when listening sockets rest, for want of descriptors: the errno; and 0 when they do not any more. */
   short: (errno: number) => void = () => {};
+  /** Told of each port when it begins: has it a user of its own, and what does its jail lack? Mostly nothing, which is "". */
+  jailed: (ownUser: boolean, lacks: string) => void = () => {};
   readonly #context: PortsContext;
   readonly #boards: Boards;
   readonly #accepts = new Map<number, AcceptHandler>();
@@ -190,15 +194,21 @@ export class Plane implements AsyncDisposable {
    * Open a data plane.
    *
    * @param library The opened helper library; it must outlive the plane.
+   * @param descriptors That each port may have, if the switch may have as many.
    * @param report Told about an exception of a handler, which is a bug of ours: the loop goes on.
    * @throws {SystemError}
    */
-  static async open(library: Library, report: (error: unknown) => void, clock: Clock = systemClock): Promise<Plane> {
+  static async open(
+    library: Library,
+    descriptors: number,
+    report: (error: unknown) => void,
+    clock: Clock = systemClock,
+  ): Promise<Plane> {
     const program = new TextEncoder().encode(portPath());
     const [bell, handle] = await Bell.hang((path) => {
       return checked(
         "open a data plane",
-        library.symbols.csvn_plane_open(program, program.length, path, path.length),
+        library.symbols.csvn_plane_open(program, program.length, path, path.length, FIRST_ID, descriptors),
       );
     });
     return new Plane(library, handle, bell, report, clock);
@@ -352,6 +362,8 @@ export class Plane implements AsyncDisposable {
         return frontEnd.handler?.fault(event.queue, event.reason);
       case "short":
         return this.short(event.errno);
+      case "jailed":
+        return this.jailed(event.ownUser, event.lacks);
       case "result":
         return;
       default:

@@ -15,7 +15,14 @@ export const symbols = {
   csvn_turn: { name: "csvn_abi_version", parameters: [], result: "u32", nonblocking: true },
 
   csvn_plane_open: {
-    parameters: ["buffer", /* program */ "u32", /* program_bytes */ "buffer", /* bell */ "u32" /* bell_bytes */],
+    parameters: [
+      "buffer", /* program */
+      "u32", /* program_bytes */
+      "buffer", /* bell */
+      "u32", /* bell_bytes */
+      "u32", /* first_id */
+      "u32", /* descriptors */
+    ],
     result,
   },
   csvn_plane_close: { parameters: [handle /* plane */], result },

@@ -6,7 +6,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import { AuditLog, type Identify } from "../audit/audit_log.ts";
-import { DEFAULT_LIMITS, type Limits } from "../circuit/limits.ts";
+import { DEFAULT_LIMITS, descriptorsOf, type Limits } from "../circuit/limits.ts";
 import { Directory, GATEWAY, type Reservation } from "../circuit/directory.ts";
 import { Operator } from "../circuit/operator.ts";
 import type { Recorder } from "../circuit/recorder.ts";
@@ -183,6 +183,7 @@ export class Switch implements AsyncDisposable {
   readonly #stops: (() => void)[] = [];
   readonly #library: Library;
   readonly #limits: Limits;
+  #saidJail = false;
   #saidShort = false;
   #saidShortAt = -Infinity;
 
@@ -197,6 +198,7 @@ export class Switch implements AsyncDisposable {
     this.#operator = operator;
     this.#limits = limitsOf(options);
     plane.short = (errno) => this.#tellShort(errno);
+    plane.jailed = (ownUser, lacks) => this.#tellJail(ownUser, lacks);
     this.policy = controlPolicy(keeper, enforcer, operator);
   }
 
@@ -314,6 +316,14 @@ export class Switch implements AsyncDisposable {
     });
   }
 
+  /** Of the first port: it is the same with all. */
+  #tellJail(ownUser: boolean, lacks: string): void {
+    if (this.#saidJail) return;
+    this.#saidJail = true;
+    if (!ownUser) log.debug("ports have the switch's user: as root, it would give each one of its own");
+    if (lacks !== "") log.warn("ports' processes are jailed as well as can be, but: {lacks}", { lacks });
+  }
+
   #member({ identity }: Vm, profile: VmProfile): Member {
     const { onDeny = "refuse", audit = false } = this.#options.policy ?? {};
     return {
@@ -340,7 +350,8 @@ async function partsOf(options: SwitchOptions): Promise<SwitchParts> {
   const keeper = opened.use(await PolicyKeeper.start(paths, defaultAction));
   const library = openLibrary();
   opened.defer(() => library.close());
-  const plane = opened.use(await Plane.open(library, (error) => log.error("a bug of csvn's: {error}", { error })));
+  const report = (error: unknown): void => log.error("a bug of csvn's: {error}", { error });
+  const plane = opened.use(await Plane.open(library, descriptorsOf(limitsOf(options)), report));
   const self = switchWorkload(gatewaysOf(network4, network6), namespacesOf(options));
   const enforcer = new Enforcer(() => keeper.set, self, systemClock, options.learnedSeconds);
   const identify: Identify = (vm) => {

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
-import { portPath } from "../../src/ffi/library.ts";
+import { assert, assertEquals } from "@std/assert";
 import { FakeFrontEnd } from "../support/fake_front_end.ts";
 import { SwitchProcess } from "../support/switch_process.ts";
 import { until } from "../support/until.ts";
@@ -24,7 +23,7 @@ async function portsOf({ child }: SwitchProcess): Promise<number[]> {
 
 /** Is a process a port, and lives? */
 async function isPort(pid: number | string): Promise<boolean> {
-  return await Deno.readLink(`/proc/${pid}/exe`).catch(() => "") === portPath();
+  return await Deno.readTextFile(`/proc/${pid}/comm`).catch(() => "") === "csvn-port\n";
 }
 
 for (const [signal, stopped] of [["SIGKILL", false], ["SIGKILL", true], ["SIGTERM", false]] as const) {
@@ -71,4 +70,37 @@ Deno.test("a port ends with its front-end, and the switch goes on", async () => 
     await frontEnd[Symbol.asyncDispose]();
     await until("its port's end", async () => (await portsOf(net)).length === 0);
   }
+});
+
+/** What the kernel says of a process's rights, by its name for each: the last of several values. */
+async function statusOf(pid: number): Promise<Map<string, string>> {
+  const lines = (await Deno.readTextFile(`/proc/${pid}/status`)).split("\n");
+  return new Map(lines.map((line) => [line.split(":\t")[0]!, line.split(/\s+/).at(-1)!]));
+}
+
+Deno.test("ports have no rights: users of their own where the switch is root, and no way to files or other calls", async () => {
+  await using net = await SwitchProcess.start(["one", "two"], ["--no-outside", "--log-level", "debug"]);
+  await using one = new FakeFrontEnd(net.socket("one"));
+  await using two = new FakeFrontEnd(net.socket("two"));
+  await Promise.all([one.realize(), two.realize()]);
+  const ports = await portsOf(net);
+  assertEquals(ports.length, 2);
+  const [own, ...theirs] = await Promise.all([net.child.pid, ...ports].map(statusOf));
+  assert(own);
+  const isRoot = own.get("Uid") === "0";
+  // Of all that root has, only low ports.
+  const rights = BigInt(`0x${own.get("CapEff")}`) & 1n << 10n;
+  theirs.forEach((status, i) => {
+    assertEquals(status.get("NoNewPrivs"), "1");
+    assertEquals(status.get("Seccomp"), "2");
+    for (const name of ["CapEff", "CapPrm"]) assertEquals(BigInt(`0x${status.get(name)}`), rights, name);
+    for (const name of ["CapInh", "CapAmb"]) assertEquals(BigInt(`0x${status.get(name)}`), 0n, name);
+    const user = isRoot ? String(2_000_000_000 + ports[i]!) : own.get("Uid");
+    assertEquals(status.get("Uid"), user);
+    assertEquals(status.get("Gid"), isRoot ? user : own.get("Gid"));
+    if (isRoot) assertEquals(status.get("Groups"), "");
+  });
+  const log = await Deno.readTextFile(net.log);
+  assertEquals(log.split("the switch's user").length - 1, isRoot ? 0 : 1);
+  assert(!log.includes("are jailed as well as can be"), log);
 });

@@ -21,7 +21,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 7u
+#define CSVN_ABI_VERSION 8u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -45,6 +45,7 @@ enum csvn_event_kind {
 	CSVN_EVENT_HOST_SOURCE = 11, /* handle: datagram host circuit; csvn_host_address that is not known: permit it */
 	CSVN_EVENT_HOST_GONE = 12, /* handle: host connection that waits: its client has reset it */
 	CSVN_EVENT_SHORT = 13, /* aux: errno: listening sockets rest, for want of descriptors; 0: no more */
+	CSVN_EVENT_JAILED = 14, /* the first one. aux: 1: it has a user of its own; text: what its jail lacks, mostly nothing */
 };
 
 /* Kinds of commands. */
@@ -294,8 +295,12 @@ CSVN_EXPORT uint32_t csvn_abi_version(void);
 /*
  * A plane, whose ports are processes of this program. bell: path of a listening unix socket that is connected to; a byte is sent there when a front-end has come,
  * a port has ended, or descriptors are short.
+ *
+ * Ports are jailed (jail.h): each may have so many descriptors, and where this process may do that, has a user and a group of its own, whose number is first_id plus
+ * its process id.
  */
-CSVN_EXPORT int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_t *bell, uint32_t bell_bytes);
+CSVN_EXPORT int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_t *bell, uint32_t bell_bytes,
+				uint32_t first_id, uint32_t descriptors);
 /* Its ports are let go of: each goes on by itself until its front-end is gone, answering that in the switch's place. */
 CSVN_EXPORT int csvn_plane_close(int plane);
 /* The errno for which listening sockets rest, for want of descriptors; 0: none does. */
