@@ -23,7 +23,8 @@ async function portsOf({ child }: SwitchProcess): Promise<number[]> {
 
 /** Is a process a port, and lives? */
 async function isPort(pid: number | string): Promise<boolean> {
-  return await Deno.readTextFile(`/proc/${pid}/comm`).catch(() => "") === "csvn-port\n";
+  // Where its program lies is told to nobody; and one that has ended may not have been waited for.
+  return /\(csvn-port\) [^ZX]/.test(await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => ""));
 }
 
 for (const [signal, stopped] of [["SIGKILL", false], ["SIGKILL", true], ["SIGTERM", false]] as const) {
