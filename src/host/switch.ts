@@ -320,7 +320,7 @@ export class Switch implements AsyncDisposable {
   #tellJail(ownUser: boolean, lacks: string): void {
     if (this.#saidJail) return;
     this.#saidJail = true;
-    if (!ownUser) log.debug("ports have the switch's user: as root, it would give each one of its own");
+    if (!ownUser) log.debug("ports have the switch's user: only root can give each one of its own");
     if (lacks !== "") log.warn("ports' processes are jailed as well as can be, but: {lacks}", { lacks });
   }
 

@@ -89,6 +89,8 @@ Deno.test("ports have no rights: users of their own where the switch is root, an
   const [own, ...theirs] = await Promise.all([net.child.pid, ...ports].map(statusOf));
   assert(own);
   const isRoot = own.get("Uid") === "0";
+  // In a user namespace of a few users there are none for ports.
+  const ownUsers = isRoot && /^ *0 +0 +4294967295$/m.test(await Deno.readTextFile("/proc/self/uid_map"));
   // Of all that root has, only low ports.
   const rights = BigInt(`0x${own.get("CapEff")}`) & 1n << 10n;
   theirs.forEach((status, i) => {
@@ -96,12 +98,12 @@ Deno.test("ports have no rights: users of their own where the switch is root, an
     assertEquals(status.get("Seccomp"), "2");
     for (const name of ["CapEff", "CapPrm"]) assertEquals(BigInt(`0x${status.get(name)}`), rights, name);
     for (const name of ["CapInh", "CapAmb"]) assertEquals(BigInt(`0x${status.get(name)}`), 0n, name);
-    const user = isRoot ? String(2_000_000_000 + ports[i]!) : own.get("Uid");
+    const user = ownUsers ? String(2_000_000_000 + ports[i]!) : own.get("Uid");
     assertEquals(status.get("Uid"), user);
-    assertEquals(status.get("Gid"), isRoot ? user : own.get("Gid"));
+    assertEquals(status.get("Gid"), ownUsers ? user : own.get("Gid"));
     if (isRoot) assertEquals(status.get("Groups"), "");
   });
   const log = await Deno.readTextFile(net.log);
-  assertEquals(log.split("the switch's user").length - 1, isRoot ? 0 : 1);
-  assert(!log.includes("are jailed as well as can be"), log);
+  assertEquals(log.split("the switch's user").length - 1, ownUsers ? 0 : 1);
+  assertEquals(log.split("are jailed as well as can be").length - 1, isRoot && !ownUsers ? 1 : 0, log);
 });
