@@ -191,7 +191,12 @@ class Datagram implements HostDatagram {
   }
 
   #read(number: number): [bigint, bigint] {
-    this.port.symbols.csvn_port_moved(this.port.context.plane, this.port.handle, number, new Uint8Array(this.#moved.buffer));
+    this.port.symbols.csvn_port_moved(
+      this.port.context.plane,
+      this.port.handle,
+      number,
+      new Uint8Array(this.#moved.buffer),
+    );
     return [this.#moved[0]!, this.#moved[1]!];
   }
 
@@ -251,7 +256,13 @@ export class PlaneHostStack implements HostStack {
       host.listeners.give(number);
     };
     try {
-      const bound = await port.ask(`listen on ${formatEndpoint(local)}`, Command.LISTEN, number, 0, encodeAddress(local));
+      const bound = await port.ask(
+        `listen on ${formatEndpoint(local)}`,
+        Command.LISTEN,
+        number,
+        0,
+        encodeAddress(local),
+      );
       return {
         port: bound,
         [Symbol.dispose]: () => {

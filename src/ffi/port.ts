@@ -281,7 +281,9 @@ export class Port {
   #send(): void {
     let sent = 0;
     for (const waiting of this.#waiting) {
-      if ("given" in waiting ? !this.#give(waiting) : !this.#put(waiting.kind, waiting.handle, waiting.aux, waiting.bytes)) break;
+      if (
+        "given" in waiting ? !this.#give(waiting) : !this.#put(waiting.kind, waiting.handle, waiting.aux, waiting.bytes)
+      ) break;
       sent++;
     }
     if (sent === 0) return;
