@@ -207,6 +207,11 @@ export class Port {
     return { file, given };
   }
 
+  /** Nothing passes any more by a host circuit or a permit, or again: at once, whatever the port is about to do. @param what {@linkcode Revocable}. */
+  revoke(what: number, number: number, revoked: boolean): void {
+    this.symbols.csvn_port_revoke(this.context.plane, this.handle, what, number, revoked ? 1 : 0);
+  }
+
   /** It cannot do what it must: it is killed. */
   fail(reason: string): void {
     if (this.#state === "gone" || this.#leaving) return;
