@@ -427,6 +427,32 @@ int csvn_port_want(int plane, int handle, uint64_t done)
 	return rc;
 }
 
+int csvn_port_revoke(int plane, int handle, uint32_t what, uint32_t number, uint32_t revoked)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc = -EBADF;
+
+	if (!p)
+		return rc;
+	port = handle_get(&p->ports, handle);
+	if (port && port->link.shared) {
+		struct csvn_link *s = port->link.shared;
+		uint8_t *flag = NULL;
+
+		if (what == CSVN_REVOKE_CIRCUIT && number < CSVN_CIRCUITS_MAX)
+			flag = &s->revoked_circuits[number];
+		if (what == CSVN_REVOKE_PERMIT && number < CSVN_MOVED_MAX)
+			flag = &s->revoked_permits[number];
+		rc = flag ? 0 : -EINVAL;
+		/* Mostly nothing is revoked: a page that is not touched takes no memory. */
+		if (flag && *flag != (revoked != 0))
+			__atomic_store_n(flag, revoked != 0, __ATOMIC_SEQ_CST);
+	}
+	plane_leave(p);
+	return rc;
+}
+
 int csvn_port_state(int plane, int handle)
 {
 	struct plane *p = plane_enter(plane);

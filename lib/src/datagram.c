@@ -27,6 +27,14 @@
 #include "port.h"
 #include "route.h"
 
+bool datagram_may_pass(const struct port *p, const struct host_datagram *h, const struct permit *permit)
+{
+	const struct csvn_link *s = p->link.shared;
+
+	return permit && permit->rule.allowed && !link_is_revoked(&s->revoked_permits[permit->rule.number]) &&
+	       !link_is_revoked(&s->revoked_circuits[h->handle]);
+}
+
 static void finish(struct port *p, struct host_datagram *h, int error)
 {
 	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };

@@ -26,6 +26,9 @@ struct host_datagram {
 	struct permit_table permits;
 };
 
+/* May datagrams be exchanged with this address? */
+bool datagram_may_pass(const struct port *p, const struct host_datagram *h, const struct permit *permit);
+
 static inline uint32_t frame_bytes(uint32_t size)
 {
 	return (FRAME_HEADER + size + CSVN_DATAGRAM_ALIGN - 1) & ~(CSVN_DATAGRAM_ALIGN - 1);

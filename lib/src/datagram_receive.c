@@ -206,7 +206,7 @@ int datagram_receive(struct port *p, struct host_datagram *h)
 	if (n < 0)
 		return -EAGAIN;
 	permit = address_unmapped(&from, &address) < 0 ? NULL : permit_by_actual(&h->permits, &address);
-	if (!permit || !permit->rule.allowed || n > CSVN_DATAGRAM_MAX || frame_bytes((uint32_t)n) > room) {
+	if (!datagram_may_pass(p, h, permit) || n > CSVN_DATAGRAM_MAX || frame_bytes((uint32_t)n) > room) {
 		p->counters.host_dropped++;
 		return 1;
 	}

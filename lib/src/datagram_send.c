@@ -155,7 +155,7 @@ int datagram_send(struct port *p, struct host_datagram *h)
 	to.port = d.port;
 	memcpy(to.ip, d.ip, d.family == 4 ? 4 : 16);
 	permit = permit_by_guest(&h->permits, &to);
-	if (!permit || !permit->rule.allowed) {
+	if (!datagram_may_pass(p, h, permit)) {
 		p->counters.host_dropped++;
 		p->work += host_work(0);
 		if (permit)

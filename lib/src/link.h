@@ -28,6 +28,8 @@ struct csvn_link {
 	uint64_t moved[CSVN_MOVED_MAX][2]; /* by a permit's number: bytes to the guest, and from it */
 	/* The brain's. */
 	_Alignas(64) uint64_t wanted; /* so many commands done are waited for; ~0: none */
+	_Alignas(4096) uint8_t revoked_circuits[CSVN_CIRCUITS_MAX]; /* 1: no byte more; by number, and mostly untouched */
+	uint8_t revoked_permits[CSVN_MOVED_MAX];
 };
 
 #define LINK_QUEUES ((sizeof(struct csvn_link) + 4095) & ~4095ul)
@@ -55,6 +57,12 @@ int link_open(struct link *l, int memory, bool brain);
 void link_close(struct link *l);
 
 /* The port's side. */
+
+/* To be asked before each byte or datagram that passes. */
+static inline bool link_is_revoked(const uint8_t *flag)
+{
+	return __atomic_load_n(flag, __ATOMIC_ACQUIRE) != 0;
+}
 
 /* Tell how far it is, and wake the brain if that waits for it. news: there are events that it is to hear of at once. */
 void link_tell(struct link *l, const struct csvn_progress *progress, bool news);

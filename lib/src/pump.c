@@ -54,6 +54,12 @@ static uint32_t guest_state(const struct host_circuit *h)
 	return csvn_peer_state(&h->end) | (h->guest_closed ? CSVN_STATE_CLOSED : 0);
 }
 
+/* Policy has cut it: nothing passes any more, in either direction. The brain's command to close it is on its way. */
+static bool is_revoked(const struct port *p, const struct host_circuit *h)
+{
+	return link_is_revoked(&p->link.shared->revoked_circuits[h->handle]);
+}
+
 /* Bytes of the guest that are not taken yet. Once it has closed, no new ones are looked for. */
 static int bytes_of_guest(struct host_circuit *h, uint32_t *ready)
 {
@@ -93,6 +99,8 @@ static enum outcome to_socket(struct port *p, struct host_circuit *h, int *error
 		struct msghdr msg = { .msg_iov = iov };
 		ssize_t n;
 
+		if (is_revoked(p, h))
+			return ABORTED;
 		if (bytes_of_guest(h, &ready) < 0)
 			return LIED;
 		if (!ready) {
@@ -169,6 +177,8 @@ static enum outcome from_socket(struct port *p, struct host_circuit *h, bool rea
 		uint32_t room, wanted;
 		ssize_t n;
 
+		if (is_revoked(p, h))
+			return ABORTED;
 		/* The guest's socket is gone: nobody reads what comes now. */
 		if (guest_state(h) & CSVN_STATE_CLOSED)
 			return ENDED;
@@ -229,7 +239,7 @@ static int move_both(struct port *p, struct host_circuit *h, bool readable, uint
 		in = from_socket(p, h, readable, &error);
 	if (out == LIED || in == LIED)
 		return EPROTO;
-	if (out == ABORTED)
+	if (out == ABORTED || in == ABORTED)
 		return ECONNRESET;
 	/* Its last byte was read before. */
 	if (in == BROKE)
@@ -254,7 +264,7 @@ static int move_rest(struct port *p, struct host_circuit *h, uint32_t *events)
 		in = from_socket(p, h, true, &ignored);
 	if (out == LIED || in == LIED)
 		return EPROTO;
-	if (out == ABORTED || (in != IDLE && in != MORE))
+	if (out == ABORTED || in == ABORTED || (in != IDLE && in != MORE))
 		return h->error;
 	/* A dead socket is ready for everything. */
 	if (in == MORE || out == MORE)

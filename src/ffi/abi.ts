@@ -11,6 +11,8 @@ export const ABI_VERSION = 8;
 export const MESSAGE_FDS = 8;
 /** Permits of a port. */
 export const MOVED_MAX = 1 << 17;
+/** Host circuits of a port. */
+export const CIRCUITS_MAX = 1 << 20;
 
 /** Kinds of events. */
 export const EventKind = {
@@ -63,6 +65,9 @@ export const Command = {
   NOTHING: 29,
   END: 30,
 } as const;
+
+/** What {@linkcode Port.revoke} is about. */
+export const Revocable = { CIRCUIT: 0, PERMIT: 1 } as const;
 
 /** What a port is in. */
 export const PortState = { WAITS: 0, RUNS: 1, ENDED: 2 } as const;

@@ -96,7 +96,8 @@ export class Boards {
   #make(a: Port, b: Port): Board {
     const { symbols } = this.library;
     using stack = new DisposableStack();
-    const open = (what: string, fd: number): OwnedDescriptor => stack.use(new OwnedDescriptor(this.library, checked(what, fd)));
+    const open = (what: string, fd: number): OwnedDescriptor =>
+      stack.use(new OwnedDescriptor(this.library, checked(what, fd)));
     const memory = open("make a board", symbols.csvn_board_create());
     const bells = [a, b].map(() => open("make a bell", symbols.csvn_eventfd_create()));
     const side = (port: Port): PortBoard => ({
@@ -105,7 +106,9 @@ export class Boards {
       places: new Places(PLACES, () => this.#emptied(board)),
     });
     const board: Board = { sides: [side(a), side(b)], idle: undefined, removed: false };
-    const given = board.sides.map(({ port, number }, i) => this.#give(port, number, memory.fd, bells[1 - i]!.fd, bells[i]!.fd, i));
+    const given = board.sides.map(({ port, number }, i) =>
+      this.#give(port, number, memory.fd, bells[1 - i]!.fd, bells[i]!.fd, i)
+    );
     // They are the ports' once both have them.
     const mine = stack.move();
     Promise.all(given).then(() => mine.dispose());
@@ -123,7 +126,9 @@ export class Boards {
     view.setInt32(Layout.board.own_bell, files[2]!.file, true);
     view.setUint32(Layout.board.side, side, true);
     // One that cannot take it has circuits whose doorbells are lost, and tells so when it is asked for its outcome.
-    const taken = port.ask("take a board", Command.BOARD, number, 0, bytes).catch(() => port.fail("it cannot take a board"));
+    const taken = port.ask("take a board", Command.BOARD, number, 0, bytes).catch(() =>
+      port.fail("it cannot take a board")
+    );
     await Promise.all([...files.map(({ given }) => given), taken]);
   }
 

@@ -125,7 +125,9 @@ export class PlaneDevice implements Device, Queues {
   }
 
   #hasRoom(reset: boolean): boolean {
-    return reset ? this.#resets - this.#deliveredResets < RESETS_MAX : this.#announced - this.#delivered < ANNOUNCEMENTS_MAX;
+    return reset
+      ? this.#resets - this.#deliveredResets < RESETS_MAX
+      : this.#announced - this.#delivered < ANNOUNCEMENTS_MAX;
   }
 
   #look(): void {

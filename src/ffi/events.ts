@@ -17,13 +17,7 @@ export interface TokenEvent {
  */
 export type PortEvent =
   | { kind: "result"; number: number; value: number }
-  | {
-    kind: "message" | "backend-message";
-    request: number;
-    flags: number;
-    payload: Uint8Array<ArrayBuffer>;
-    tokens: TokenEvent[];
-  }
+  | { kind: "message" | "backend-message" } & MessageEvent
   | { kind: "session-end" | "backend-end"; errno: number; reason: string }
   | { kind: "control"; ticket: number; request: Uint8Array<ArrayBuffer>; size: number; room: number }
   | { kind: "device-fault"; queue: number; errno: number; reason: string }
@@ -72,7 +66,15 @@ export function* decodeEvents(buffer: Uint8Array<ArrayBuffer>, bytes: number): G
   }
 }
 
-function decodeMessage(buffer: Uint8Array<ArrayBuffer>, view: DataView, body: number, end: number) {
+/** What a message's event has, but for its kind. */
+interface MessageEvent {
+  request: number;
+  flags: number;
+  payload: Uint8Array<ArrayBuffer>;
+  tokens: TokenEvent[];
+}
+
+function decodeMessage(buffer: Uint8Array<ArrayBuffer>, view: DataView, body: number, end: number): MessageEvent {
   const size = view.getUint32(body + Message.size_, true);
   const count = view.getUint32(body + Message.descriptors, true);
   if (size > end - body - Message.size || count > MESSAGE_FDS) {

@@ -19,7 +19,7 @@ import type {
 import type { ArenaMemory, Device } from "../circuit/plane.ts";
 import { Errno } from "../errno.ts";
 import { addressOf, type Endpoint, formatEndpoint } from "../net/address.ts";
-import { Command, Layout, MOVED_MAX } from "./abi.ts";
+import { CIRCUITS_MAX, Command, Layout, MOVED_MAX, Revocable } from "./abi.ts";
 import { Places } from "./boards.ts";
 import { PlaneDevice } from "./device.ts";
 import type { PortEvent } from "./events.ts";
@@ -28,8 +28,6 @@ import type { Port } from "./port.ts";
 const Address = Layout.host_address;
 const Setup = Layout.host_setup;
 const Permit = Layout.host_permit;
-/** Objects of each kind that a port may have: what its numbers go up to. */
-const NUMBERS_MAX = 1 << 20;
 
 function putAddress(bytes: Uint8Array, at: number, { address, port }: Endpoint): void {
   const view = new DataView(bytes.buffer);
@@ -75,7 +73,7 @@ function encodeSetup({ id, arena, extents, options }: HostCircuitSetup, to: Endp
 /** What a port has of the host's stack, by its numbers. */
 class PortHost {
   readonly arenas = new Places(1 << 16);
-  readonly circuits = new Places(NUMBERS_MAX);
+  readonly circuits = new Places(CIRCUITS_MAX);
   readonly listeners = new Places(1 << 10);
   readonly permits = new Places(MOVED_MAX);
   readonly streams = new Map<number, HostCircuitHandler>();
@@ -147,6 +145,7 @@ class Datagram implements HostDatagram {
     view.setUint32(Permit.allowed, allowed ? 1 : 0, true);
     view.setUint32(Permit.error, errno, true);
     view.setUint32(Permit.number, permit.number, true);
+    this.port.revoke(Revocable.PERMIT, permit.number, !allowed);
     // What cannot be permitted, or forbidden, by itself ends with all the others.
     this.port.ask("permit an address", Command.DATAGRAM_PERMIT, this.number, 0, bytes)
       .catch(({ errno }) => this.#fail(errno));
@@ -191,7 +190,12 @@ class Datagram implements HostDatagram {
   }
 
   #read(number: number): [bigint, bigint] {
-    this.port.symbols.csvn_port_moved(this.port.context.plane, this.port.handle, number, new Uint8Array(this.#moved.buffer));
+    this.port.symbols.csvn_port_moved(
+      this.port.context.plane,
+      this.port.handle,
+      number,
+      new Uint8Array(this.#moved.buffer),
+    );
     return [this.#moved[0]!, this.#moved[1]!];
   }
 
@@ -225,6 +229,7 @@ export class PlaneHostStack implements HostStack {
     const { port, host } = this.#of(setup.device);
     const bytes = encodeSetup(setup, to instanceof Connection ? to.release() : to as Endpoint);
     const number = host.circuits.take()!;
+    port.revoke(Revocable.CIRCUIT, number, false);
     host.streams.set(number, handler);
     port.command(Command.HOST_OPEN, number, 0, bytes);
     return {
@@ -237,6 +242,7 @@ export class PlaneHostStack implements HostStack {
   openDatagram(setup: HostCircuitSetup, bind: Endpoint | undefined, handler: HostDatagramHandler): HostDatagram {
     const { port, host } = this.#of(setup.device);
     const number = host.circuits.take()!;
+    port.revoke(Revocable.CIRCUIT, number, false);
     host.datagrams.set(number, handler);
     port.command(Command.DATAGRAM_OPEN, number, 0, encodeSetup(setup, bind ?? -1));
     return new Datagram(port, host, number, () => this.#close(port, host, number));
@@ -251,7 +257,13 @@ export class PlaneHostStack implements HostStack {
       host.listeners.give(number);
     };
     try {
-      const bound = await port.ask(`listen on ${formatEndpoint(local)}`, Command.LISTEN, number, 0, encodeAddress(local));
+      const bound = await port.ask(
+        `listen on ${formatEndpoint(local)}`,
+        Command.LISTEN,
+        number,
+        0,
+        encodeAddress(local),
+      );
       return {
         port: bound,
         [Symbol.dispose]: () => {
@@ -299,6 +311,8 @@ export class PlaneHostStack implements HostStack {
   async #close(port: Port, host: PortHost, number: number): Promise<void> {
     host.streams.delete(number);
     host.datagrams.delete(number);
+    // Nothing more passes, also where the port takes its time.
+    port.revoke(Revocable.CIRCUIT, number, true);
     await port.acknowledged(Command.HOST_CLOSE, number);
     host.circuits.give(number);
   }

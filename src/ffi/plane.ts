@@ -322,21 +322,20 @@ export class Plane implements AsyncDisposable {
     if (!accept || this.#closing) return port.lost("nobody listens any more");
     const frontEnd = new PlaneFrontEnd(port, this.#boards);
     this.#ports.set(handle, port);
-    let handler: SessionHandler | undefined;
+    let session: SessionHandler | undefined = undefined;
     port.ended = (reason) => {
       this.#ports.delete(handle);
       this.#boards.portGone(port);
       this.host.portGone(port);
-      handler?.end(reason);
+      session?.end(reason);
     };
-    handler = accept(frontEnd, {
+    const handler = session = accept(frontEnd, {
       pid: who.getInt32(Layout.accepted.pid, true),
       uid: who.getUint32(Layout.accepted.uid, true),
       gid: who.getUint32(Layout.accepted.gid, true),
     });
     if (!handler) return port.lost("it was turned away");
-    const session = handler;
-    port.handler = (event) => this.#dispatch(frontEnd, session, event);
+    port.handler = (event) => this.#dispatch(frontEnd, handler, event);
     port.start().catch((error) => {
       if (!(error instanceof SystemError)) this.#context.report(error);
       port.lost(`its port cannot be started: ${(error as Error).message}`);

@@ -207,6 +207,11 @@ export class Port {
     return { file, given };
   }
 
+  /** Nothing passes any more by a host circuit or a permit, or again: at once, whatever the port is about to do. @param what {@linkcode Revocable}. */
+  revoke(what: number, number: number, revoked: boolean): void {
+    this.symbols.csvn_port_revoke(this.context.plane, this.handle, what, number, revoked ? 1 : 0);
+  }
+
   /** It cannot do what it must: it is killed. */
   fail(reason: string): void {
     if (this.#state === "gone" || this.#leaving) return;
@@ -281,7 +286,9 @@ export class Port {
   #send(): void {
     let sent = 0;
     for (const waiting of this.#waiting) {
-      if ("given" in waiting ? !this.#give(waiting) : !this.#put(waiting.kind, waiting.handle, waiting.aux, waiting.bytes)) break;
+      if (
+        "given" in waiting ? !this.#give(waiting) : !this.#put(waiting.kind, waiting.handle, waiting.aux, waiting.bytes)
+      ) break;
       sent++;
     }
     if (sent === 0) return;

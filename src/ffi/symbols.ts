@@ -73,6 +73,10 @@ export const symbols = {
     parameters: [handle, /* plane */ handle, /* port */ "u32", /* number */ "buffer" /* sent_and_received */],
     result,
   },
+  csvn_port_revoke: {
+    parameters: [handle, /* plane */ handle, /* port */ "u32", /* what */ "u32", /* number */ "u32" /* revoked */],
+    result,
+  },
   csvn_port_state: { parameters: [handle, /* plane */ handle /* port */], result },
   csvn_port_pid: { parameters: [handle, /* plane */ handle /* port */], result },
   csvn_port_kill: { parameters: [handle, /* plane */ handle /* port */], result },

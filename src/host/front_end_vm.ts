@@ -6,19 +6,26 @@
 
 import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
-import type { Mapper } from "../circuit/plane.ts";
+import type { Device, Mapper } from "../circuit/plane.ts";
 import type { Operator } from "../circuit/operator.ts";
 import { QUEUES } from "../circuit/records.ts";
 import { SystemError } from "../errno.ts";
 import type { Vm } from "../circuit/vm.ts";
 import type { Enforcer, Member } from "./enforcer.ts";
 import type { Names } from "./names.ts";
-import type { PlaneFrontEnd, SessionHandler } from "../ffi/plane.ts";
+import type { DeviceHandler, SessionHandler } from "../ffi/plane.ts";
 import { ProtocolError } from "../vhost/protocol.ts";
 import { Session } from "../vhost/session.ts";
-import type { Descriptor } from "../vhost/transport.ts";
+import type { Descriptor, FrontEnd, Queues } from "../vhost/transport.ts";
 
 const log = getLogger(["csvn", "vhost"]);
+
+/** A front-end's connection, and the device that is its alone. */
+export interface ServedFrontEnd extends FrontEnd {
+  readonly device: Device & Queues;
+  /** Told about the device. */
+  handler: DeviceHandler | undefined;
+}
 
 /** What a front-end's connection is served with. */
 export interface FrontEndContext {
@@ -41,7 +48,7 @@ export class FrontEndVm implements SessionHandler {
   #ended = false;
   #saidOld = false;
 
-  private constructor(readonly frontEnd: PlaneFrontEnd, readonly context: FrontEndContext) {
+  private constructor(readonly frontEnd: ServedFrontEnd, readonly context: FrontEndContext) {
     const { operator } = context;
     frontEnd.handler = {
       control: (ticket, request, size, room) => operator.control(this.#vm, ticket, request, size, room),
@@ -82,7 +89,7 @@ export class FrontEndVm implements SessionHandler {
    *
    * @returns What handles its session; undefined when it was turned away.
    */
-  static serve(frontEnd: PlaneFrontEnd, context: FrontEndContext): SessionHandler | undefined {
+  static serve(frontEnd: ServedFrontEnd, context: FrontEndContext): SessionHandler | undefined {
     try {
       return new FrontEndVm(frontEnd, context);
     } catch (error) {

@@ -33,7 +33,9 @@ const countOf = (pid: number): number => [...Deno.readDirSync(`/proc/${pid}/fd`)
 async function portOf(pid: number): Promise<number> {
   const ports = new Set<number>();
   for (const { name: task } of Deno.readDirSync(`/proc/${pid}/task`)) {
-    const children = (await Deno.readTextFile(`/proc/${pid}/task/${task}/children`)).split(" ").filter((text) => text !== "");
+    const children = (await Deno.readTextFile(`/proc/${pid}/task/${task}/children`)).split(" ").filter((text) =>
+      text !== ""
+    );
     for (const child of children) {
       if (await Deno.readTextFile(`/proc/${child}/comm`) === "csvn-port\n") ports.add(Number(child));
     }

@@ -4,8 +4,8 @@
  *     deno task soak:dead-switch [--guests 200] [--at-once 8] [--seed N]
  *
  * A guest does one of these when its switch dies, by SIGKILL or SIGTERM: it boots, sets connections up, transfers, sits idle, or loads and
- * unloads its driver. Two minutes later it answers, and then it reboots or shuts down in order. What answers QEMU meanwhile is the switch's
- * stand-in.
+ * unloads its driver. Two minutes later it answers, and then it reboots or shuts down in order. What answers QEMU meanwhile is each guest's
+ * port.
  *
  * @module
  */

@@ -28,6 +28,7 @@
 #define CSVN_MESSAGE_MAX 4096u /* payload bytes of a vhost-user message */
 #define CSVN_MESSAGE_FDS 8u /* descriptors with one message */
 #define CSVN_MOVED_MAX (1u << 17) /* permits of a port */
+#define CSVN_CIRCUITS_MAX (1u << 20) /* host circuits of a port */
 
 /* Kinds of events. */
 enum csvn_event_kind {
@@ -333,6 +334,12 @@ CSVN_EXPORT int csvn_port_want(int plane, int port, uint64_t done);
 CSVN_EXPORT int csvn_port_progress(int plane, int port, struct csvn_progress *progress);
 /* What has passed by a permit's number, ever: two values, bytes to the guest and from it. */
 CSVN_EXPORT int csvn_port_moved(int plane, int port, uint32_t number, uint64_t *sent_and_received);
+/* What may not pass any more, at once, whatever else the port is about to do. */
+enum csvn_revocable {
+	CSVN_REVOKE_CIRCUIT, /* a host circuit */
+	CSVN_REVOKE_PERMIT, /* by its number */
+};
+CSVN_EXPORT int csvn_port_revoke(int plane, int port, uint32_t what, uint32_t number, uint32_t revoked);
 CSVN_EXPORT int csvn_port_state(int plane, int port); /* enum csvn_port_state */
 CSVN_EXPORT int csvn_port_pid(int plane, int port);
 CSVN_EXPORT int csvn_port_kill(int plane, int port);

@@ -10,10 +10,10 @@ class Tree implements AsyncDisposable {
 
   static async make(programs: Record<string, string>): Promise<Tree> {
     const tree = new Tree(await Deno.makeTempDir({ prefix: "csvn-library-" }));
-    for (const dir of ["lib/src", "lib/standin", "lib/include/csvn", "src/ffi", "std/path", "bin"]) {
+    for (const dir of ["lib/src", "lib/brain", "lib/port", "lib/include/csvn", "src/ffi", "std/path", "bin"]) {
       await Deno.mkdir(join(tree.path, dir), { recursive: true });
     }
-    for (const dir of ["lib/src", "lib/standin", "lib/include/csvn", "src/ffi", "std/path"]) {
+    for (const dir of ["lib/src", "lib/brain", "lib/port", "lib/include/csvn", "src/ffi", "std/path"]) {
       for await (const { name, isFile } of Deno.readDir(join(root, dir))) {
         if (isFile) await Deno.copyFile(join(root, dir, name), join(tree.path, dir, name));
       }

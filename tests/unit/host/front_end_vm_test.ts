@@ -1,29 +1,16 @@
 import { assertEquals } from "@std/assert";
 import { QUEUES } from "../../../src/circuit/records.ts";
 import { Errno, SystemError } from "../../../src/errno.ts";
-import { type FrontEndContext, FrontEndVm } from "../../../src/host/front_end_vm.ts";
+import { type FrontEndContext, FrontEndVm, type ServedFrontEnd } from "../../../src/host/front_end_vm.ts";
 import { FEATURES, Request } from "../../../src/vhost/protocol.ts";
 import { CapturedLog } from "../../support/captured_log.ts";
 import { FakeNet, settle } from "../../support/fake_plane.ts";
 import { FakeConnection, FakeDescriptor, FakeQueues } from "../../support/fake_vhost.ts";
 
 /** What a front-end is served with, of which a test breaks a part. */
-function context(net: FakeNet, change: object): FrontEndContext & { readonly open: Set<unknown> } {
-  const open = new Set<unknown>();
-  const openDevice = (): unknown => {
-    const device = Object.assign(new FakeQueues(), {
-      reply: () => {},
-      announce: () => {},
-      addRoute: () => {},
-      removeRoute: () => Promise.resolve(),
-      [Symbol.dispose]: () => void open.delete(device),
-    });
-    open.add(device);
-    return device;
-  };
+function context(net: FakeNet, change: object): FrontEndContext {
   const nothing = { add: () => {}, remove: () => {}, attach: () => {}, detach: () => {} };
   return {
-    plane: { openDevice },
     operator: net.operator,
     names: nothing,
     enforcer: nothing,
@@ -31,9 +18,19 @@ function context(net: FakeNet, change: object): FrontEndContext & { readonly ope
     windowBytes: 2 ** 30,
     reserved: undefined,
     live: new Set(),
-    open,
     ...change,
-  } as unknown as FrontEndContext & { readonly open: Set<unknown> };
+  } as unknown as FrontEndContext;
+}
+
+/** A connection with a device of its own. */
+class Served extends FakeConnection implements ServedFrontEnd {
+  handler: ServedFrontEnd["handler"];
+  readonly device = Object.assign(new FakeQueues(), {
+    reply: () => {},
+    announce: () => {},
+    addRoute: () => {},
+    removeRoute: () => Promise.resolve(),
+  });
 }
 
 const fail = (error: Error) => (): never => {
@@ -44,17 +41,15 @@ Deno.test("a front-end that cannot be served is turned away, whatever the reason
   for (
     const change of [
       { reserved: "nobody" },
-      { plane: { openDevice: fail(new SystemError("open a device", Errno.EMFILE)) } },
-      { plane: { openDevice: fail(new TypeError("because of the test")) } },
       { enforcer: { add: fail(new TypeError("because of the test")), remove: () => {} } },
       { names: { attach: fail(new SystemError("listen", Errno.EMFILE)), detach: () => {} } },
     ]
   ) {
     using net = new FakeNet();
     const given = context(net, change);
-    const connection = new FakeConnection();
+    const connection = new Served();
     assertEquals(FrontEndVm.serve(connection, given), undefined);
-    assertEquals([connection.closed > 0, given.live.size, given.open.size], [true, 0, 0]);
+    assertEquals([connection.closed > 0, given.live.size], [true, 0]);
     assertEquals([[...net.operator.directory.vms], connection.sent], [[], []]);
   }
 });
@@ -62,12 +57,12 @@ Deno.test("a front-end that cannot be served is turned away, whatever the reason
 Deno.test("a front-end whose message is a bug of ours is turned away, since it would wait for its answer for ever", async () => {
   using net = new FakeNet();
   const given = context(net, {});
-  const connection = new FakeConnection();
+  const connection = new Served();
   const session = FrontEndVm.serve(connection, given)!;
   connection.send = fail(new TypeError("because of the test"));
   session.message(1, 1, new Uint8Array(), []);
   await settle();
-  assertEquals([connection.closed > 0, given.live.size, given.open.size], [true, 0, 0]);
+  assertEquals([connection.closed > 0, given.live.size], [true, 0]);
   assertEquals([...net.operator.directory.vms], []);
 });
 
@@ -78,7 +73,7 @@ Deno.test("a front-end that is too old is told of once, however often its guest 
   const told = (what: string): number => lines.filter((line) => line.includes(what)).length;
   {
     using net = new FakeNet();
-    const session = FrontEndVm.serve(new FakeConnection(), context(net, {}))!;
+    const session = FrontEndVm.serve(new Served(), context(net, {}))!;
     const say = (request: number, values: readonly bigint[] | readonly number[], descriptors = 0): void => {
       const words = typeof values[0] === "bigint"
         ? BigUint64Array.from(values as bigint[])

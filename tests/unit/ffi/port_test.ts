@@ -1,0 +1,284 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Errno, SystemError } from "../../../src/errno.ts";
+import { Command, EventKind, Layout, PortState } from "../../../src/ffi/abi.ts";
+import type { Library } from "../../../src/ffi/library.ts";
+import { Port, type PortsContext } from "../../../src/ffi/port.ts";
+import { CapturedLog } from "../../support/captured_log.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { until } from "../../support/until.ts";
+
+const EAGAIN = -Errno.EAGAIN;
+
+/** An event of a port. */
+function event(kind: number, handle: number, aux: number, body: readonly number[] = []): Uint8Array {
+  return new Uint8Array(Int32Array.of(16 + 4 * body.length, kind, handle, aux, ...body).buffer);
+}
+
+/** A library whose port is the test's: what it was told, and what it is to tell. */
+class FakeLibrary implements AsyncDisposable {
+  /** Commands in the queue, by kind. */
+  readonly commands: number[] = [];
+  readonly given: number[] = [];
+  readonly calls: string[] = [];
+  /** Commands and files that there is room for. */
+  room = Infinity;
+  fileRoom = Infinity;
+  done = 0;
+  events: Uint8Array[] = [];
+  /** More events, one for each number. */
+  more: (() => Uint8Array | undefined) | undefined;
+  state: number = PortState.RUNS;
+  #parked: bigint | undefined;
+  #bell: Deno.Conn | undefined;
+
+  readonly symbols = {
+    csvn_port_start: async (_plane: number, _port: number, path: Uint8Array) => {
+      this.#bell = await Deno.connect({ transport: "unix", path: new TextDecoder().decode(path) });
+      return 0;
+    },
+    csvn_port_command: (_plane: number, _port: number, kind: number) => {
+      if (this.room <= 0) return EAGAIN;
+      this.room--;
+      this.commands.push(kind);
+      return 0;
+    },
+    csvn_port_give: (_plane: number, _port: number, file: number) => {
+      if (this.fileRoom <= 0) return EAGAIN;
+      this.fileRoom--;
+      this.given.push(file);
+      this.commands.push(-1);
+      return 0;
+    },
+    csvn_port_take: (_plane: number, _port: number, buffer: Uint8Array, size: number, progress: Uint8Array) => {
+      this.#say(progress);
+      let at = 0;
+      for (let next; at < size - 64 && (next = this.events.shift() ?? this.more?.());) {
+        buffer.set(next, at);
+        at += (next.length + 7) & ~7;
+      }
+      return at;
+    },
+    csvn_port_park: (_plane: number, _port: number, wanted: bigint) => {
+      if (this.events.length > 0 || BigInt(this.done) >= wanted) return 0;
+      this.#parked = wanted;
+      return 1;
+    },
+    csvn_port_want: (_plane: number, _port: number, wanted: bigint) => {
+      this.#parked = wanted;
+      return 0;
+    },
+    csvn_port_progress: (_plane: number, _port: number, progress: Uint8Array) => this.#say(progress),
+    csvn_port_state: () => this.state,
+    csvn_port_pid: () => 1,
+    csvn_port_kill: () => void this.calls.push("kill"),
+    csvn_port_forget: () => void this.calls.push("forget"),
+  };
+
+  #say(progress: Uint8Array): number {
+    new DataView(progress.buffer).setBigUint64(Layout.progress.done, BigInt(this.done), true);
+    return 0;
+  }
+
+  /** The port has done so many commands, and told these events. */
+  async tell(done: number, ...events: Uint8Array[]): Promise<void> {
+    this.done = done;
+    this.events.push(...events);
+    if (this.#parked === undefined || (events.length === 0 && BigInt(done) < this.#parked)) return;
+    this.#parked = undefined;
+    await this.#bell!.write(new Uint8Array(1));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#bell?.close();
+    return Promise.resolve();
+  }
+}
+
+async function started(
+  library: FakeLibrary,
+  clock = new FakeClock(),
+  change: Partial<PortsContext> = {},
+): Promise<Port> {
+  const port = new Port({
+    library: library as unknown as Library,
+    plane: 0,
+    clock,
+    report: (error) => void library.calls.push(`${error}`),
+    dirty: () => {},
+    flush: () => void library.calls.push("flush"),
+    yield: () => Promise.resolve(),
+    ...change,
+  }, 7);
+  await port.start();
+  return port;
+}
+
+const stop = async (port: Port, library: FakeLibrary): Promise<void> => {
+  port.lost("the test is over");
+  await library[Symbol.asyncDispose]();
+  await port.settled();
+};
+
+Deno.test("commands that there is no room for wait, in their order, with the files between them", async () => {
+  const library = new FakeLibrary();
+  const port = await started(library);
+  library.room = 1;
+  port.command(Command.ROUTE);
+  port.command(Command.UNROUTE);
+  const { file, given } = port.give(99);
+  port.command(Command.BACKEND_SEND, file);
+  assertEquals(library.commands, [Command.ROUTE]);
+  library.room = 1;
+  await library.tell(1);
+  await until("the file", () => library.given.length === 1);
+  await given;
+  library.room = 9;
+  await library.tell(2);
+  await until("the last", () => library.commands.length === 4);
+  assertEquals(library.commands, [Command.ROUTE, Command.UNROUTE, -1, Command.BACKEND_SEND]);
+  await stop(port, library);
+});
+
+Deno.test("files that there is no room for are tried again, and what comes after them waits", async () => {
+  const library = new FakeLibrary();
+  const clock = new FakeClock();
+  const port = await started(library, clock);
+  library.fileRoom = 0;
+  port.give(99);
+  port.command(Command.NOTHING);
+  assertEquals(library.commands, []);
+  library.fileRoom = 1;
+  await clock.pass(100);
+  assertEquals(library.commands, [-1, Command.NOTHING]);
+  await stop(port, library);
+});
+
+Deno.test("what is acknowledged when, and outcomes", async () => {
+  const library = new FakeLibrary();
+  const port = await started(library);
+  const seen: string[] = [];
+  const first = port.acknowledged(Command.UNROUTE).then(() => void seen.push("first"));
+  port.command(Command.NOTHING);
+  const asked = port.ask("do it", Command.MEMORY).then((value) => void seen.push(`${value}`));
+  const refused = assertRejects(() => port.ask("start it", Command.QUEUE_START), SystemError, "start it");
+  const last = port.acknowledged(Command.UNROUTE).then(() => void seen.push("last"));
+  await library.tell(1);
+  await first;
+  assertEquals(seen, ["first"]);
+  await library.tell(4, event(EventKind.RESULT, 2, 5), event(EventKind.RESULT, 3, -Errno.EFAULT));
+  await Promise.all([asked, refused]);
+  assertEquals(seen, ["first", "5"]);
+  await library.tell(5);
+  await last;
+  // One that is given while the port's loop sleeps.
+  await library.tell(5);
+  const more = port.acknowledged(Command.HOST_CLOSE);
+  await library.tell(6);
+  await more;
+  await stop(port, library);
+});
+
+Deno.test("a port that is gone has done all that it ever will", async () => {
+  const library = new FakeLibrary();
+  const port = await started(library);
+  const reasons: string[] = [];
+  port.ended = (reason) => void reasons.push(reason);
+  const acknowledged = port.acknowledged(Command.UNROUTE);
+  const refused = assertRejects(() => port.ask("map", Command.MEMORY), SystemError, "map");
+  library.room = 0;
+  const { given } = port.give(5);
+  port.lost("it has died");
+  await Promise.all([acknowledged, refused, given, port.acknowledged(Command.NOTHING), port.give(6).given]);
+  await assertRejects(() => port.ask("map", Command.MEMORY), SystemError, "map");
+  assertEquals([reasons, library.calls], [["it has died"], ["forget"]]);
+  await stop(port, library);
+  assertEquals(reasons.length, 1);
+});
+
+Deno.test("a port that does nothing for a while is killed, and written off when that does not help: what it holds stays", async () => {
+  await using log = await CapturedLog.begin();
+  const library = new FakeLibrary();
+  const clock = new FakeClock();
+  const port = await started(library, clock);
+  let acknowledged = false;
+  port.acknowledged(Command.UNROUTE).then(() => acknowledged = true);
+  port.command(Command.NOTHING);
+  await clock.pass(9_000);
+  library.done = 1; // It does something.
+  await clock.pass(9_000);
+  assertEquals(library.calls, []);
+  await clock.pass(5_000);
+  assertEquals(library.calls, ["kill"]);
+  await clock.pass(15_000);
+  await port.settled();
+  assertEquals([library.calls, port.gone], [["kill", "forget"], true]);
+  assert(
+    log.lines.some((line) => line.includes("has done nothing")) &&
+      log.lines.some((line) => line.includes("written off")),
+  );
+  assertEquals(acknowledged, false);
+  await stop(port, library);
+});
+
+Deno.test("a port that does what it is told is left alone", async () => {
+  const library = new FakeLibrary();
+  const clock = new FakeClock();
+  const port = await started(library, clock);
+  for (let i = 0; i < 100; i++) {
+    port.command(Command.NOTHING);
+    await clock.pass(5_000);
+    library.done = i + 1;
+  }
+  await clock.pass(1_000_000);
+  assertEquals(library.calls, []);
+  await stop(port, library);
+});
+
+Deno.test("a port that says what none says is killed", async () => {
+  for (
+    const wrong of [
+      (library: FakeLibrary) => library.tell(9),
+      (library: FakeLibrary) => library.tell(0, event(99, 0, 0)),
+      (library: FakeLibrary) => library.tell(0, event(EventKind.HOST_DONE, 1, 0)),
+    ]
+  ) {
+    await using log = await CapturedLog.begin();
+    const library = new FakeLibrary();
+    const port = await started(library);
+    await wrong(library);
+    await library.tell(library.done, event(EventKind.HOST_GONE, 1, 0));
+    await until("its end", () => library.calls.includes("kill"));
+    assert(log.lines.some((line) => line.includes("not to be believed")));
+    await stop(port, library);
+  }
+});
+
+Deno.test("answers are sent after at most 32 events, and others have their turn among any number of them", async () => {
+  const library = new FakeLibrary();
+  let handled = 0;
+  const port = await started(library, new FakeClock(), {
+    yield: () => {
+      library.calls.push("yield");
+      return new Promise((resolve) => setTimeout(resolve, 0));
+    },
+  });
+  port.handler = () => {
+    handled++;
+    library.calls.push(".");
+    if (handled === 5) throw new Error("of the test");
+  };
+  let left = 3000;
+  library.more = () => left-- > 0 ? event(EventKind.HOST_GONE, 1, 0) : undefined;
+  await library.tell(0, event(EventKind.HOST_GONE, 1, 0));
+  let turns = 0;
+  while (handled < 3001) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    turns++;
+  }
+  assert(turns > 50, `${turns} turns of others`);
+  const runs = library.calls.filter((call) => call !== "yield" && !call.startsWith("Error")).join("").split("flush");
+  assert(runs.every((run) => run.length <= 32), "flushed often enough");
+  assertEquals(library.calls.filter((call) => call.startsWith("Error")), ["Error: of the test"]);
+  assertEquals(port.events, 3001);
+  await stop(port, library);
+});
