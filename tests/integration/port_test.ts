@@ -91,11 +91,13 @@ Deno.test("ports have no rights: users of their own where the switch is root, an
   const isRoot = own.get("Uid") === "0";
   // In a user namespace of a few users there are none for ports.
   const ownUsers = isRoot && /^ *0 +0 +4294967295$/m.test(await Deno.readTextFile("/proc/self/uid_map"));
+  // Sanitizers make calls of their own.
+  const isFiltered = !/\/(address|thread)[^/]*\/[^/]*$/.test(Deno.env.get("CSVN_LIBRARY") ?? "");
   // Of all that root has, only low ports.
   const rights = BigInt(`0x${own.get("CapEff")}`) & 1n << 10n;
   theirs.forEach((status, i) => {
     assertEquals(status.get("NoNewPrivs"), "1");
-    assertEquals(status.get("Seccomp"), "2");
+    assertEquals(status.get("Seccomp"), isFiltered ? "2" : "0");
     for (const name of ["CapEff", "CapPrm"]) assertEquals(BigInt(`0x${status.get(name)}`), rights, name);
     for (const name of ["CapInh", "CapAmb"]) assertEquals(BigInt(`0x${status.get(name)}`), 0n, name);
     const user = ownUsers ? String(2_000_000_000 + ports[i]!) : own.get("Uid");
@@ -105,5 +107,5 @@ Deno.test("ports have no rights: users of their own where the switch is root, an
   });
   const log = await Deno.readTextFile(net.log);
   assertEquals(log.split("the switch's user").length - 1, ownUsers ? 0 : 1);
-  assertEquals(log.split("are jailed as well as can be").length - 1, isRoot && !ownUsers ? 1 : 0, log);
+  assertEquals(log.split("are jailed as well as can be").length - 1, isFiltered && ownUsers === isRoot ? 0 : 1, log);
 });

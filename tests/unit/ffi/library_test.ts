@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
+import { ABI_VERSION } from "../../../src/ffi/abi.ts";
 import { LibraryError, libraryPath, openLibrary } from "../../../src/ffi/library.ts";
 
 const root = fromFileUrl(new URL("../../..", import.meta.url));
@@ -24,7 +25,8 @@ class Tree implements AsyncDisposable {
     await Deno.writeTextFile(join(tree.path, "deno.json"), text);
     await Deno.writeTextFile(
       join(tree.path, "open.ts"),
-      `import { LibraryError, openLibrary } from "./src/ffi/library.ts";
+      `import { ABI_VERSION } from "../../../src/ffi/abi.ts";
+import { LibraryError, openLibrary } from "./src/ffi/library.ts";
 try { openLibrary().close(); console.log("opened"); }
 catch (error) { if (!(error instanceof LibraryError)) throw error; console.log(error.message); }`,
     );
@@ -99,10 +101,11 @@ Deno.test("openLibrary() builds what is missing, with an ABI version that must f
   await using tree = await Tree.make({});
   const header = join(tree.path, "lib/include/csvn/abi.h");
   const text = await Deno.readTextFile(header);
-  assert(text.includes("#define CSVN_ABI_VERSION 6u"));
-  await Deno.writeTextFile(header, text.replace("CSVN_ABI_VERSION 6u", "CSVN_ABI_VERSION 9u"));
+  const [ours, another] = [`CSVN_ABI_VERSION ${ABI_VERSION}u`, `CSVN_ABI_VERSION ${ABI_VERSION + 1}u`];
+  assert(text.includes(`#define ${ours}`));
+  await Deno.writeTextFile(header, text.replace(ours, another));
   const said = await tree.open({ PATH: Deno.env.get("PATH")!, CFLAGS: "-O0" });
-  assertStringIncludes(said, "has ABI version 9, but 6 is needed: run `deno task build`");
+  assertStringIncludes(said, `has ABI version ${ABI_VERSION + 1}, but ${ABI_VERSION} is needed: run \`deno task build\``);
 });
 
 Deno.test("openLibrary() opens what it is given, or says why it cannot", async () => {
@@ -116,6 +119,6 @@ Deno.test("openLibrary() opens what it is given, or says why it cannot", async (
     await Deno.remove(file);
   }
   const library = openLibrary(libraryPath);
-  assertEquals(library.symbols.csvn_abi_version(), 6);
+  assertEquals(library.symbols.csvn_abi_version(), ABI_VERSION);
   library.close();
 });
