@@ -40,6 +40,8 @@ Deno.test("decodeEvents() decodes every kind, one after another, whatever their 
     ...event(11, 9, 0, u32(4, 53, 0), [1, 2, 3, 4], Array(12).fill(0)),
     ...event(12, 21, 0),
     ...event(13, 0, 24),
+    ...event(14, 0, 1, ""),
+    ...event(14, 0, 0, "no Landlock"),
   ]);
   const remote = Uint8Array.from([...u32(4, 80, 0), 1, 2, 3, 4, ...Array(12).fill(0)]);
   const address = Uint8Array.from([...u32(4, 53, 0), 1, 2, 3, 4, ...Array(12).fill(0)]);
@@ -63,6 +65,8 @@ Deno.test("decodeEvents() decodes every kind, one after another, whatever their 
     { kind: "host-source", circuit: 9, address },
     { kind: "host-gone", connection: 21 },
     { kind: "short", errno: 24 },
+    { kind: "jailed", ownUser: true, lacks: "" },
+    { kind: "jailed", ownUser: false, lacks: "no Landlock" },
   ]);
 });
 

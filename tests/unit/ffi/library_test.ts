@@ -25,8 +25,7 @@ class Tree implements AsyncDisposable {
     await Deno.writeTextFile(join(tree.path, "deno.json"), text);
     await Deno.writeTextFile(
       join(tree.path, "open.ts"),
-      `import { ABI_VERSION } from "../../../src/ffi/abi.ts";
-import { LibraryError, openLibrary } from "./src/ffi/library.ts";
+      `import { LibraryError, openLibrary } from "./src/ffi/library.ts";
 try { openLibrary().close(); console.log("opened"); }
 catch (error) { if (!(error instanceof LibraryError)) throw error; console.log(error.message); }`,
     );
