@@ -40,6 +40,7 @@ struct port {
 	bool told; /* who has been taken */
 	bool dirty; /* commands are to be flushed */
 	bool end_told;
+	int32_t signal; /* that has ended it; 0: none */
 	int front; /* until it is started; then -1 */
 	int process; /* pidfd, or -1 */
 	int pid;

@@ -70,14 +70,15 @@ void port_destroy(struct plane *p, struct port *port)
 
 void port_ended(struct plane *p, struct port *port)
 {
-	siginfo_t ignored;
+	siginfo_t how = { .si_code = CLD_EXITED };
 
 	/* It is over when it was waited for: then nothing of its memory is mapped any more. */
-	if (waitid(P_PIDFD, (id_t)port->process, &ignored, WEXITED | WNOHANG) < 0 && errno != ECHILD)
+	if (waitid(P_PIDFD, (id_t)port->process, &how, WEXITED | WNOHANG) < 0 && errno != ECHILD)
 		return;
 	plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
 	port->state = CSVN_PORT_ENDED;
+	port->signal = how.si_code == CLD_EXITED ? 0 : how.si_status;
 	plane_ring(p);
 }
 
@@ -101,7 +102,7 @@ int csvn_accepted_take(int plane, struct csvn_accepted *out)
 	return rc;
 }
 
-int csvn_ended_take(int plane)
+int csvn_ended_take(int plane, int32_t *signal)
 {
 	struct plane *p = plane_enter(plane);
 	struct port *port;
@@ -113,6 +114,7 @@ int csvn_ended_take(int plane)
 		if (port->state != CSVN_PORT_ENDED || port->end_told)
 			continue;
 		port->end_told = true;
+		*signal = port->signal;
 		rc = port->handle;
 		break;
 	}

@@ -34,7 +34,7 @@ export const symbols = {
   },
   csvn_unlisten: { parameters: [handle, /* plane */ handle /* listener */], result },
   csvn_accepted_take: { parameters: [handle, /* plane */ "buffer" /* out */], result },
-  csvn_ended_take: { parameters: [handle /* plane */], result },
+  csvn_ended_take: { parameters: [handle, /* plane */ "buffer" /* signal */], result },
 
   // A process is made meanwhile.
   csvn_port_start: {

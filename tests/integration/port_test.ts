@@ -73,6 +73,20 @@ Deno.test("a port ends with its front-end, and the switch goes on", async () => 
   }
 });
 
+Deno.test("a port that is killed is its VM's loss, and the log says how it ended", async () => {
+  await using net = await SwitchProcess.start(["one", "two"]);
+  await using one = new FakeFrontEnd(net.socket("one"));
+  await one.realize();
+  const [port] = await portsOf(net);
+  await using two = new FakeFrontEnd(net.socket("two"));
+  await two.realize();
+  Deno.kill(port!, "SIGKILL");
+  await until("the line", async () => (await Deno.readTextFile(net.log)).includes("its port was ended by signal 9"));
+  assertEquals((await two.ask(1)).length, 8);
+  await using again = new FakeFrontEnd(net.socket("one"));
+  await again.realize();
+});
+
 /** What the kernel says of a process's rights, by its name for each: the last of several values. */
 async function statusOf(pid: number): Promise<Map<string, string>> {
   const lines = (await Deno.readTextFile(`/proc/${pid}/status`)).split("\n");

@@ -312,8 +312,8 @@ CSVN_EXPORT int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes,
 CSVN_EXPORT int csvn_unlisten(int plane, int listener);
 /* The next front-end that has come: 1, or 0. */
 CSVN_EXPORT int csvn_accepted_take(int plane, struct csvn_accepted *out);
-/* A port that has ended since this was asked last: its handle, or -EAGAIN. */
-CSVN_EXPORT int csvn_ended_take(int plane);
+/* A port that has ended since this was asked last: its handle, or -EAGAIN. signal: what has ended it (SIGSYS: its jail); 0: it has ended by itself. */
+CSVN_EXPORT int csvn_ended_take(int plane, int32_t *signal);
 
 /* Start the process. bell: as the plane's, of this port: a byte comes when there are events, or what is waited for is done. It may take a while. */
 CSVN_EXPORT int csvn_port_start(int plane, int port, const uint8_t *bell, uint32_t bell_bytes);
