@@ -306,7 +306,9 @@ export class Plane implements AsyncDisposable {
     const { symbols } = this.library;
     const signal = new Int32Array(1);
     for (let ended: number; (ended = symbols.csvn_ended_take(this.handle, new Uint8Array(signal.buffer))) >= 0;) {
-      this.#ports.get(ended)?.lost(signal[0] === 0 ? "its port has ended" : `its port was ended by signal ${signal[0]}`);
+      this.#ports.get(ended)?.lost(
+        signal[0] === 0 ? "its port has ended" : `its port was ended by signal ${signal[0]}`,
+      );
     }
     const out = new Uint8Array(Layout.accepted.size);
     while (symbols.csvn_accepted_take(this.handle, out) === 1) this.#accepted(new DataView(out.buffer));

@@ -104,7 +104,10 @@ Deno.test("openLibrary() builds what is missing, with an ABI version that must f
   assert(text.includes(`#define ${ours}`));
   await Deno.writeTextFile(header, text.replace(ours, another));
   const said = await tree.open({ PATH: Deno.env.get("PATH")!, CFLAGS: "-O0" });
-  assertStringIncludes(said, `has ABI version ${ABI_VERSION + 1}, but ${ABI_VERSION} is needed: run \`deno task build\``);
+  assertStringIncludes(
+    said,
+    `has ABI version ${ABI_VERSION + 1}, but ${ABI_VERSION} is needed: run \`deno task build\``,
+  );
 });
 
 Deno.test("openLibrary() opens what it is given, or says why it cannot", async () => {
