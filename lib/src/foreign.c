@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define CLOSERS_MAX 64u /* threads that may wait in close() */
@@ -139,12 +138,4 @@ void foreign_close(int fd)
 		break;
 	}
 	close_elsewhere(fd);
-}
-
-int foreign_take(int eventfd)
-{
-	uint64_t count;
-	struct iovec iov = { &count, sizeof(count) };
-
-	return preadv2(eventfd, &iov, 1, -1, RWF_NOWAIT) < 0 && errno != EAGAIN ? -errno : 0;
 }

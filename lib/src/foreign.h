@@ -20,10 +20,5 @@ enum foreign foreign_kind(int fd);
  * has another descriptor of it.
  */
 void foreign_close(int fd);
-/*
- * Take what an eventfd has counted. Neither this nor anything else may block on one, whatever flags its owner sets. 0, also when it has counted
- * nothing, or -errno.
- */
-int foreign_take(int eventfd);
 
 #endif
