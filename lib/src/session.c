@@ -268,8 +268,12 @@ int session_attach_backend(struct port *p, int fd)
 void session_send_backend(struct port *p, const uint8_t *bytes, uint32_t count, int fd)
 {
 	struct session *s = &p->session;
-	int rc = s->back.fd < 0 ? -ENOTCONN : stream_send(&s->back, bytes, count, fd);
+	int rc;
 
+	/* Its end has been told, and the brain may have attached another by the time that it hears of it. */
+	if (s->back.fd < 0)
+		return;
+	rc = stream_send(&s->back, bytes, count, fd);
 	if (rc < 0)
 		fail_backend(p, rc);
 }
