@@ -89,6 +89,9 @@ static void go_on_alone(struct port *p)
 	device_end(p, &p->device);
 	peers_end(p);
 	files_end(p);
+	/* What the brain was to be told, and what it had commanded, is nobody's business any more: the port sleeps all the same. */
+	p->news = false;
+	look_init(&p->look);
 	session_alone(p);
 }
 
