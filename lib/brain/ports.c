@@ -272,12 +272,6 @@ int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t
 	return rc;
 }
 
-static void wake(const struct port *port)
-{
-	/* The port has the same eventfd, and may have filled it, and made it block: but it cannot change its flags (jail.h). */
-	(void)eventfd_write(port->link.wake, 1);
-}
-
 int csvn_ports_flush(int plane)
 {
 	struct plane *p = plane_enter(plane);
@@ -291,7 +285,7 @@ int csvn_ports_flush(int plane)
 			continue;
 		port->dirty = false;
 		if (port->state == CSVN_PORT_RUNS && queue_rings(&port->link.commands))
-			wake(port);
+			link_wake(&port->link);
 	}
 	p->dirty_count = 0;
 	plane_leave(p);
@@ -313,15 +307,6 @@ int csvn_port_give(int plane, int handle, int file, int fd)
 	return rc;
 }
 
-static void get_progress(const struct csvn_link *s, struct csvn_progress *out)
-{
-	/* Of the rest, what was said before this; it may be newer. */
-	out->done = __atomic_load_n(&s->progress.done, __ATOMIC_ACQUIRE);
-	out->delivered = s->progress.delivered;
-	out->delivered_resets = s->progress.delivered_resets;
-	out->counters = s->progress.counters;
-}
-
 int csvn_port_progress(int plane, int handle, struct csvn_progress *progress)
 {
 	struct plane *p = plane_enter(plane);
@@ -332,7 +317,7 @@ int csvn_port_progress(int plane, int handle, struct csvn_progress *progress)
 		return rc;
 	port = handle_get(&p->ports, handle);
 	if (port && port->link.shared) {
-		get_progress(port->link.shared, progress);
+		link_progress(&port->link, progress);
 		rc = 0;
 	}
 	plane_leave(p);
@@ -367,14 +352,10 @@ int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struc
 		return rc;
 	port = handle_get(&p->ports, handle);
 	if (port && port->link.shared) {
-		const struct csvn_link *s = port->link.shared;
-
-		get_progress(s, progress);
+		link_progress(&port->link, progress);
 		rc = queue_take(&port->link.events, buffer, bytes);
-		/* Pairs with the port's, which says that it is stalled, and then looks at what was taken. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (rc > 0 && port->state == CSVN_PORT_RUNS && __atomic_load_n(&s->stalled, __ATOMIC_RELAXED))
-			wake(port);
+		if (rc > 0 && port->state == CSVN_PORT_RUNS && link_is_stalled(&port->link))
+			link_wake(&port->link);
 	}
 	plane_leave(p);
 	return rc;
@@ -389,17 +370,8 @@ int csvn_port_park(int plane, int handle, uint64_t done)
 	if (!p)
 		return rc;
 	port = handle_get(&p->ports, handle);
-	if (port && port->link.shared) {
-		struct csvn_link *s = port->link.shared;
-
-		__atomic_store_n(&s->wanted, done, __ATOMIC_RELAXED);
-		/* Its fence is between what is said here and what is looked at. */
-		rc = queue_sleep(&port->link.events);
-		if (rc && __atomic_load_n(&s->progress.done, __ATOMIC_ACQUIRE) >= done) {
-			queue_awake(&port->link.events);
-			rc = 0;
-		}
-	}
+	if (port && port->link.shared)
+		rc = link_park(&port->link, done);
 	plane_leave(p);
 	return rc;
 }
@@ -414,9 +386,7 @@ int csvn_port_want(int plane, int handle, uint64_t done)
 		return rc;
 	port = handle_get(&p->ports, handle);
 	if (port && port->link.shared) {
-		__atomic_store_n(&port->link.shared->wanted, done, __ATOMIC_RELAXED);
-		/* Before a command is put, or the room for one is looked for. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		link_want(&port->link, done);
 		rc = 0;
 	}
 	plane_leave(p);
