@@ -153,6 +153,8 @@ static void resume(struct port *p)
 {
 	if (!port_taken(p))
 		return;
+	/* They were news when they came, but the brain sleeps for those that it can see. */
+	p->news = p->news || !backlog_is_empty(&p->backlog);
 	(void)backlog_flush(&p->backlog, &p->link.events);
 	if (!p->stalled)
 		return;
