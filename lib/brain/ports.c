@@ -15,6 +15,14 @@
 
 #include "plane.h"
 
+/* One that TypeScript has not forgotten. */
+static struct port *find(const struct plane *p, int handle)
+{
+	struct port *port = handle_get(&p->ports, handle);
+
+	return port && !port->forgotten ? port : NULL;
+}
+
 static void init(struct port *port, int front)
 {
 	*port = (struct port){ .handle = -1, .front = front, .process = -1 };
@@ -66,6 +74,18 @@ void port_destroy(struct plane *p, struct port *port)
 	free(port);
 }
 
+/* Forget it. Its process is let go of, and waited for when it ends: a dead one that nobody waits for takes a place in the system. */
+static void let_go(struct plane *p, struct port *port)
+{
+	port->forgotten = true;
+	if (port->starting)
+		return;
+	if (port->state == CSVN_PORT_RUNS)
+		link_close(&port->link);
+	else
+		port_destroy(p, port);
+}
+
 void port_ended(struct plane *p, struct port *port)
 {
 	siginfo_t ignored;
@@ -76,7 +96,10 @@ void port_ended(struct plane *p, struct port *port)
 	plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
 	port->state = CSVN_PORT_ENDED;
-	plane_ring(p);
+	if (port->forgotten)
+		port_destroy(p, port);
+	else
+		plane_ring(p);
 }
 
 int csvn_accepted_take(int plane, struct csvn_accepted *out)
@@ -221,7 +244,7 @@ static int start(const char *program, int front, const uint8_t *bell, uint32_t b
 int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_bytes)
 {
 	struct plane *p = plane_enter(plane);
-	struct port *port = p ? handle_get(&p->ports, handle) : NULL;
+	struct port *port = p ? find(p, handle) : NULL;
 	struct link l = { .wake = -1, .files = -1, .bell = -1 };
 	int rc = -EBADF, process, pid = 0;
 
@@ -244,7 +267,7 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 			rc = plane_watch(p, process, WATCHED_PROCESS, handle);
 		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
 		if (port->forgotten)
-			port_destroy(p, port);
+			let_go(p, port);
 	}
 	plane_leave(p);
 	return rc;
@@ -261,7 +284,7 @@ int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->state == CSVN_PORT_RUNS)
 		rc = count > LINK_RECORD_MAX - sizeof(r) ? -EMSGSIZE : queue_put(&port->link.commands, parts, 2);
 	if (rc == 0 && !port->dirty && p->dirty_count < PORTS_MAX) {
@@ -279,7 +302,7 @@ int csvn_ports_flush(int plane)
 	if (!p)
 		return -EBADF;
 	for (uint32_t i = 0; i < p->dirty_count; i++) {
-		struct port *port = handle_get(&p->ports, p->dirty[i]);
+		struct port *port = find(p, p->dirty[i]);
 
 		if (!port)
 			continue;
@@ -300,7 +323,7 @@ int csvn_port_give(int plane, int handle, int file, int fd)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->state == CSVN_PORT_RUNS)
 		rc = link_give_file(&port->link, file, fd);
 	plane_leave(p);
@@ -315,7 +338,7 @@ int csvn_port_progress(int plane, int handle, struct csvn_progress *progress)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared) {
 		link_progress(&port->link, progress);
 		rc = 0;
@@ -332,7 +355,7 @@ int csvn_port_moved(int plane, int handle, uint32_t number, uint64_t *sent_and_r
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared && number < CSVN_MOVED_MAX) {
 		sent_and_received[0] = port->link.shared->moved[number][0];
 		sent_and_received[1] = port->link.shared->moved[number][1];
@@ -350,7 +373,7 @@ int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struc
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared) {
 		link_progress(&port->link, progress);
 		rc = queue_take(&port->link.events, buffer, bytes);
@@ -369,7 +392,7 @@ int csvn_port_park(int plane, int handle, uint64_t done)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared)
 		rc = link_park(&port->link, done);
 	plane_leave(p);
@@ -384,7 +407,7 @@ int csvn_port_want(int plane, int handle, uint64_t done)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared) {
 		link_want(&port->link, done);
 		rc = 0;
@@ -401,7 +424,7 @@ int csvn_port_state(int plane, int handle)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port)
 		rc = port->state;
 	plane_leave(p);
@@ -416,7 +439,7 @@ int csvn_port_pid(int plane, int handle)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port)
 		rc = port->state == CSVN_PORT_RUNS ? port->pid : -ESRCH;
 	plane_leave(p);
@@ -431,7 +454,7 @@ int csvn_port_kill(int plane, int handle)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port)
 		rc = port->process < 0 || syscall(SYS_pidfd_send_signal, port->process, SIGKILL, NULL, 0) < 0 ? -ESRCH :
 														 0;
@@ -446,11 +469,9 @@ int csvn_port_forget(int plane, int handle)
 
 	if (!p)
 		return -EBADF;
-	port = handle_get(&p->ports, handle);
-	if (port && port->starting)
-		port->forgotten = true;
-	else if (port)
-		port_destroy(p, port);
+	port = find(p, handle);
+	if (port)
+		let_go(p, port);
 	plane_leave(p);
 	return port ? 0 : -EBADF;
 }
