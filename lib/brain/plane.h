@@ -35,7 +35,7 @@ struct port {
 	int handle;
 	enum csvn_port_state state;
 	bool starting; /* csvn_port_start() works on it */
-	bool forgotten; /* by that */
+	bool forgotten; /* it is there until csvn_port_start() is through with it, and its process has ended */
 	struct csvn_accepted who;
 	bool told; /* who has been taken */
 	bool dirty; /* commands are to be flushed */

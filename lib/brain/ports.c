@@ -17,6 +17,14 @@
 
 #include "plane.h"
 
+/* One that TypeScript has not forgotten. */
+static struct port *find(const struct plane *p, int handle)
+{
+	struct port *port = handle_get(&p->ports, handle);
+
+	return port && !port->forgotten ? port : NULL;
+}
+
 static void init(struct port *port, int front)
 {
 	*port = (struct port){ .handle = -1, .front = front, .process = -1 };
@@ -68,6 +76,18 @@ void port_destroy(struct plane *p, struct port *port)
 	free(port);
 }
 
+/* Forget it. Its process is let go of, and waited for when it ends: a dead one that nobody waits for takes a place in the system. */
+static void let_go(struct plane *p, struct port *port)
+{
+	port->forgotten = true;
+	if (port->starting)
+		return;
+	if (port->state == CSVN_PORT_RUNS)
+		link_close(&port->link);
+	else
+		port_destroy(p, port);
+}
+
 void port_ended(struct plane *p, struct port *port)
 {
 	siginfo_t how = { .si_code = CLD_EXITED };
@@ -79,7 +99,10 @@ void port_ended(struct plane *p, struct port *port)
 	close_descriptor(&port->process);
 	port->state = CSVN_PORT_ENDED;
 	port->signal = how.si_code == CLD_EXITED ? 0 : how.si_status;
-	plane_ring(p);
+	if (port->forgotten)
+		port_destroy(p, port);
+	else
+		plane_ring(p);
 }
 
 int csvn_accepted_take(int plane, struct csvn_accepted *out)
@@ -228,7 +251,7 @@ static int start(const struct plane *p, int front, const uint8_t *bell, uint32_t
 int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_bytes)
 {
 	struct plane *p = plane_enter(plane);
-	struct port *port = p ? handle_get(&p->ports, handle) : NULL;
+	struct port *port = p ? find(p, handle) : NULL;
 	struct link l = { .wake = -1, .files = -1, .bell = -1 };
 	int rc = -EBADF, process, pid = 0;
 
@@ -250,7 +273,7 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 			rc = plane_watch(p, process, WATCHED_PROCESS, handle);
 		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
 		if (port->forgotten)
-			port_destroy(p, port);
+			let_go(p, port);
 	}
 	plane_leave(p);
 	return rc;
@@ -267,7 +290,7 @@ int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->state == CSVN_PORT_RUNS)
 		rc = count > LINK_RECORD_MAX - sizeof(r) ? -EMSGSIZE : queue_put(&port->link.commands, parts, 2);
 	if (rc == 0 && !port->dirty && p->dirty_count < PORTS_MAX) {
@@ -278,12 +301,6 @@ int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t
 	return rc;
 }
 
-static void wake(const struct port *port)
-{
-	/* The port has the same eventfd, and may have filled it, and made it block: but it cannot change its flags (jail.h). */
-	(void)eventfd_write(port->link.wake, 1);
-}
-
 int csvn_ports_flush(int plane)
 {
 	struct plane *p = plane_enter(plane);
@@ -291,13 +308,13 @@ int csvn_ports_flush(int plane)
 	if (!p)
 		return -EBADF;
 	for (uint32_t i = 0; i < p->dirty_count; i++) {
-		struct port *port = handle_get(&p->ports, p->dirty[i]);
+		struct port *port = find(p, p->dirty[i]);
 
 		if (!port)
 			continue;
 		port->dirty = false;
 		if (port->state == CSVN_PORT_RUNS && queue_rings(&port->link.commands))
-			wake(port);
+			link_wake(&port->link);
 	}
 	p->dirty_count = 0;
 	plane_leave(p);
@@ -312,20 +329,11 @@ int csvn_port_give(int plane, int handle, int file, int fd)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->state == CSVN_PORT_RUNS)
 		rc = link_give_file(&port->link, file, fd);
 	plane_leave(p);
 	return rc;
-}
-
-static void get_progress(const struct csvn_link *s, struct csvn_progress *out)
-{
-	/* Of the rest, what was said before this; it may be newer. */
-	out->done = __atomic_load_n(&s->progress.done, __ATOMIC_ACQUIRE);
-	out->delivered = s->progress.delivered;
-	out->delivered_resets = s->progress.delivered_resets;
-	out->counters = s->progress.counters;
 }
 
 int csvn_port_progress(int plane, int handle, struct csvn_progress *progress)
@@ -336,9 +344,9 @@ int csvn_port_progress(int plane, int handle, struct csvn_progress *progress)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared) {
-		get_progress(port->link.shared, progress);
+		link_progress(&port->link, progress);
 		rc = 0;
 	}
 	plane_leave(p);
@@ -353,7 +361,7 @@ int csvn_port_moved(int plane, int handle, uint32_t number, uint64_t *sent_and_r
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared && number < CSVN_MOVED_MAX) {
 		sent_and_received[0] = port->link.shared->moved[number][0];
 		sent_and_received[1] = port->link.shared->moved[number][1];
@@ -371,16 +379,12 @@ int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struc
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared) {
-		const struct csvn_link *s = port->link.shared;
-
-		get_progress(s, progress);
+		link_progress(&port->link, progress);
 		rc = queue_take(&port->link.events, buffer, bytes);
-		/* Pairs with the port's, which says that it is stalled, and then looks at what was taken. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (rc > 0 && port->state == CSVN_PORT_RUNS && __atomic_load_n(&s->stalled, __ATOMIC_RELAXED))
-			wake(port);
+		if (rc > 0 && port->state == CSVN_PORT_RUNS && link_is_stalled(&port->link))
+			link_wake(&port->link);
 	}
 	plane_leave(p);
 	return rc;
@@ -394,18 +398,9 @@ int csvn_port_park(int plane, int handle, uint64_t done)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
-	if (port && port->link.shared) {
-		struct csvn_link *s = port->link.shared;
-
-		__atomic_store_n(&s->wanted, done, __ATOMIC_RELAXED);
-		/* Its fence is between what is said here and what is looked at. */
-		rc = queue_sleep(&port->link.events);
-		if (rc && __atomic_load_n(&s->progress.done, __ATOMIC_ACQUIRE) >= done) {
-			queue_awake(&port->link.events);
-			rc = 0;
-		}
-	}
+	port = find(p, handle);
+	if (port && port->link.shared)
+		rc = link_park(&port->link, done);
 	plane_leave(p);
 	return rc;
 }
@@ -418,11 +413,9 @@ int csvn_port_want(int plane, int handle, uint64_t done)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port && port->link.shared) {
-		__atomic_store_n(&port->link.shared->wanted, done, __ATOMIC_RELAXED);
-		/* Before a command is put, or the room for one is looked for. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		link_want(&port->link, done);
 		rc = 0;
 	}
 	plane_leave(p);
@@ -463,7 +456,7 @@ int csvn_port_state(int plane, int handle)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port)
 		rc = port->state;
 	plane_leave(p);
@@ -478,7 +471,7 @@ int csvn_port_pid(int plane, int handle)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port)
 		rc = port->state == CSVN_PORT_RUNS ? port->pid : -ESRCH;
 	plane_leave(p);
@@ -493,7 +486,7 @@ int csvn_port_kill(int plane, int handle)
 
 	if (!p)
 		return rc;
-	port = handle_get(&p->ports, handle);
+	port = find(p, handle);
 	if (port)
 		rc = port->process < 0 || syscall(SYS_pidfd_send_signal, port->process, SIGKILL, NULL, 0) < 0 ? -ESRCH :
 														 0;
@@ -508,11 +501,9 @@ int csvn_port_forget(int plane, int handle)
 
 	if (!p)
 		return -EBADF;
-	port = handle_get(&p->ports, handle);
-	if (port && port->starting)
-		port->forgotten = true;
-	else if (port)
-		port_destroy(p, port);
+	port = find(p, handle);
+	if (port)
+		let_go(p, port);
 	plane_leave(p);
 	return port ? 0 : -EBADF;
 }

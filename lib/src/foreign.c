@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "interrupt.h"
@@ -135,12 +134,4 @@ void foreign_close(struct interrupter *i, int fd)
 		break;
 	}
 	close_elsewhere(fd);
-}
-
-int foreign_take(int eventfd)
-{
-	uint64_t count;
-	struct iovec iov = { &count, sizeof(count) };
-
-	return preadv2(eventfd, &iov, 1, -1, RWF_NOWAIT) < 0 && errno != EAGAIN ? -errno : 0;
 }

@@ -25,10 +25,5 @@ int foreign_stat(int memory, struct stat *st);
  * has another descriptor of it.
  */
 void foreign_close(struct interrupter *i, int fd);
-/*
- * Take what an eventfd has counted. Neither this nor anything else may block on one, whatever flags its owner sets. 0, also when it has counted
- * nothing, or -errno.
- */
-int foreign_take(int eventfd);
 
 #endif

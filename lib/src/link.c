@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -92,4 +93,47 @@ int link_give_file(const struct link *l, int file, int fd)
 
 	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
 	return sendmsg(l->files, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+void link_wake(const struct link *l)
+{
+	/* The port has the same eventfd, and may have filled it, and made it block: but it cannot change its flags (jail.h). */
+	(void)eventfd_write(l->wake, 1);
+}
+
+void link_progress(const struct link *l, struct csvn_progress *out)
+{
+	const struct csvn_link *s = l->shared;
+
+	/* Of the rest, what was said before this; it may be newer. */
+	out->done = __atomic_load_n(&s->progress.done, __ATOMIC_ACQUIRE);
+	out->delivered = s->progress.delivered;
+	out->delivered_resets = s->progress.delivered_resets;
+	out->counters = s->progress.counters;
+}
+
+bool link_is_stalled(const struct link *l)
+{
+	/* Pairs with the port's, which says that it is stalled, and then looks at what was taken. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(&l->shared->stalled, __ATOMIC_RELAXED);
+}
+
+bool link_park(struct link *l, uint64_t done)
+{
+	__atomic_store_n(&l->shared->wanted, done, __ATOMIC_RELAXED);
+	/* Its fence is between what is said here and what is looked at. */
+	if (!queue_sleep(&l->events))
+		return false;
+	if (__atomic_load_n(&l->shared->progress.done, __ATOMIC_ACQUIRE) < done)
+		return true;
+	queue_awake(&l->events);
+	return false;
+}
+
+void link_want(const struct link *l, uint64_t done)
+{
+	__atomic_store_n(&l->shared->wanted, done, __ATOMIC_RELAXED);
+	/* Before a command is put, or the room for one is looked for. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }

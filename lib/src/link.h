@@ -73,5 +73,14 @@ int link_take_file(const struct link *l, int *file, int *fd);
 
 /* Give a file: 0, -EAGAIN, or another -errno when the port is gone. */
 int link_give_file(const struct link *l, int file, int fd);
+void link_wake(const struct link *l);
+/* How far it is. */
+void link_progress(const struct link *l, struct csvn_progress *out);
+/* After events were taken: does the port wait for the room, and must it be woken? */
+bool link_is_stalled(const struct link *l);
+/* Before the brain sleeps. False: there are events, or so many commands are done. Else the bell rings once for either. */
+bool link_park(struct link *l, uint64_t done);
+/* While it sleeps: so many commands are waited for. Before the last of these is put, or the room for it is looked for. */
+void link_want(const struct link *l, uint64_t done);
 
 #endif

@@ -84,7 +84,7 @@ void look_turn(struct port *p)
 /* Has something that is looked at something to do? */
 static bool any_due(struct port *p)
 {
-	if (queue_has(&p->link.commands) || peers_due(p))
+	if ((!p->alone && queue_has(&p->link.commands)) || peers_due(p))
 		return true;
 	for (uint32_t i = 0; i < p->looked_count; i++) {
 		struct host_circuit *h = looked(p, i);
@@ -106,7 +106,7 @@ bool look_end(struct port *p)
 		if (h)
 			pump(p, h, false);
 	}
-	return peers_rest(p) || !queue_sleep(&p->link.commands);
+	return peers_rest(p) || (!p->alone && !queue_sleep(&p->link.commands));
 }
 
 int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int most, int timeout)

@@ -90,6 +90,9 @@ static void go_on_alone(struct port *p)
 	device_end(p, &p->device);
 	peers_end(p);
 	files_end(p);
+	/* What the brain was to be told, and what it had commanded, is nobody's business any more: the port sleeps all the same. */
+	p->news = false;
+	look_init(&p->look);
 	session_alone(p);
 }
 
@@ -151,6 +154,8 @@ static void resume(struct port *p)
 {
 	if (!port_taken(p))
 		return;
+	/* They were news when they came, but the brain sleeps for those that it can see. */
+	p->news = p->news || !backlog_is_empty(&p->backlog);
 	(void)backlog_flush(&p->backlog, &p->link.events);
 	if (!p->stalled)
 		return;

@@ -134,31 +134,37 @@ static int pass_messages(struct port *p, struct stream *from, enum csvn_event_ki
 	}
 }
 
-/* Answer whole messages. As pass_messages(). */
+/* What is asked and not answered. 0 or -errno. */
+static int answer_asked(struct session *s)
+{
+	uint8_t reply[ALONE_REPLY_MAX];
+	uint32_t bytes;
+	int rc = 0;
+
+	while (rc == 0 && (bytes = alone_answer(&s->alone, reply)) > 0)
+		rc = stream_send(&s->front, reply, bytes, -1);
+	return rc;
+}
+
+/* Answer whole messages: each before the next is read, since none may come that reminds of it. As pass_messages(). */
 static int answer_messages(struct port *p)
 {
 	struct session *s = &p->session;
-	uint8_t reply[ALONE_REPLY_MAX];
-	uint32_t bytes;
+	int rc = answer_asked(s);
 
-	for (uint32_t i = 0; i < ANSWERS_A_TURN; i++) {
-		int rc;
-
-		while ((bytes = alone_answer(&s->alone, reply)) > 0) {
-			rc = stream_send(&s->front, reply, bytes, -1);
-			if (rc < 0)
-				return rc;
-		}
+	for (uint32_t i = 0; i < ANSWERS_A_TURN && rc == 0; i++) {
 		rc = stream_read(&s->front);
-		if (rc > 0)
-			rc = alone_asked(&s->alone, &s->front) < 0 ? -ENOBUFS : 1;
 		if (rc <= 0)
+			return rc;
+		rc = alone_asked(&s->alone, &s->front);
+		if (rc < 0)
 			return rc;
 		while (s->front.descriptors)
 			foreign_close(&p->interrupter, s->front.fds[--s->front.descriptors]);
 		stream_next(&s->front);
+		rc = answer_asked(s);
 	}
-	return 0;
+	return rc;
 }
 
 /* Wait for more; or not at all while what has come cannot be passed on: a hang-up would be told of again and again. */
@@ -268,8 +274,12 @@ int session_attach_backend(struct port *p, int fd)
 void session_send_backend(struct port *p, const uint8_t *bytes, uint32_t count, int fd)
 {
 	struct session *s = &p->session;
-	int rc = s->back.fd < 0 ? -ENOTCONN : stream_send(&s->back, bytes, count, fd);
+	int rc;
 
+	/* Its end has been told, and the brain may have attached another by the time that it hears of it. */
+	if (s->back.fd < 0)
+		return;
+	rc = stream_send(&s->back, bytes, count, fd);
 	if (rc < 0)
 		fail_backend(p, rc);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors of a front-end that goes on sharing their files: whatever it does to those, and whatever it sends, neither the data plane's
- * thread nor a caller of the library waits for it, and no interrupt is lost.
+ * Descriptors of a front-end that goes on sharing their files: whatever it does to those, and whatever it sends, neither its port nor a caller of
+ * foreign_close() waits for it, and no interrupt is lost.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,7 +20,7 @@
 #include "foreign.h"
 #include "front_end.h"
 #include "interrupt.h"
-#include "plane.h"
+#include "port_client.h"
 
 #define LOOPBACK 0x7f4d620au /* 127.77.98.10: this test's own */
 #define MEMORY 65536u
@@ -28,7 +28,7 @@
 #define PATIENCE_S 120 /* until a test that hangs is ended */
 
 static struct interrupter interrupter;
-static int plane;
+static struct client client;
 
 static uint64_t milliseconds(void)
 {
@@ -36,14 +36,6 @@ static uint64_t milliseconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-/* A call that needs the plane's lock. It comes back, or the alarm does. */
-static void call_plane(void)
-{
-	struct csvn_counters c;
-
-	CHECK(csvn_counters(plane, &c, sizeof(c)) == 0);
 }
 
 static int memory_file(int seals)
@@ -121,7 +113,7 @@ static void test_kinds(void)
 	int kept = dup(pair[0]);
 
 	closes_at_once(pair[0]);
-	CHECK(recv(pair[1], &plane, 1, 0) == 0);
+	CHECK(recv(pair[1], pipes, 1, 0) == 0);
 	close(pair[1]);
 	close(kept);
 }
@@ -158,38 +150,37 @@ static void test_interrupter(void)
 	CHECK(eventfd_read(fd, &count) == 0 && count == 10000);
 	CHECK(eventfd_write(fd, FULL) == 0);
 	CHECK(interrupter_signal(&i, fd) == 0 && interrupter_signal(&i, fd) == 0);
-	CHECK(foreign_take(fd) == 0 && foreign_take(fd) == 0); /* empty, and blocking */
 	CHECK(pipe2(other, O_CLOEXEC) == 0);
 	CHECK(interrupter_signal(&i, other[1]) == -EINVAL && interrupter_signal(&i, -1) == -EBADF);
-	CHECK(foreign_take(-1) == -EBADF);
 	interrupter_close(&i);
 	close(other[0]);
 	close(other[1]);
 	close(fd);
 }
 
-static void test_memory(int device)
+static int set_memory(int fd)
+{
+	struct csvn_region r = { .size = MEMORY, .token = fd };
+
+	return client_ask(&client, CSVN_COMMAND_MEMORY, 0, 0, &r, sizeof(r));
+}
+
+static void test_memory(void)
 {
 	int sealed = memory_file(F_SEAL_SHRINK), open_ended = memory_file(F_SEAL_GROW);
 	int huge = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB), event = eventfd(0, EFD_CLOEXEC);
-	struct csvn_region r = { .size = MEMORY, .fd = open_ended };
 
-	CHECK(csvn_device_memory(plane, device, &r, 1) == -EPERM);
-	r.fd = event;
-	CHECK(csvn_device_memory(plane, device, &r, 1) == -EPERM);
+	CHECK(set_memory(open_ended) == -EPERM);
+	CHECK(set_memory(event) == -EPERM);
 	if (huge >= 0 && ftruncate(huge, 64 << 20) == 0) {
 		CHECK(fcntl(huge, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
-		r.fd = huge;
-		CHECK(csvn_device_memory(plane, device, &r, 1) == -EOPNOTSUPP);
+		CHECK(set_memory(huge) == -EOPNOTSUPP);
 	}
-	r.fd = sealed;
-	CHECK(csvn_device_memory(plane, device, &r, 1) == 0);
+	CHECK(set_memory(sealed) == 0);
 	/* The same again is known; another file in its place is looked at. */
-	CHECK(csvn_device_memory(plane, device, &r, 1) == 0);
-	r.fd = open_ended;
-	CHECK(csvn_device_memory(plane, device, &r, 1) == -EPERM);
-	r.fd = sealed;
-	CHECK(csvn_device_memory(plane, device, &r, 1) == 0);
+	CHECK(set_memory(sealed) == 0);
+	CHECK(set_memory(open_ended) == -EPERM);
+	CHECK(set_memory(sealed) == 0);
 	close(sealed);
 	close(open_ended);
 	close(event);
@@ -207,59 +198,102 @@ static struct csvn_queue_setup queue(int kick, int call)
 					  .call = call < 0 ? -1 : fcntl(call, F_DUPFD_CLOEXEC, 0) };
 }
 
+static int start(int kick, int call)
+{
+	struct csvn_queue_setup s = queue(kick, call);
+
+	return client_ask(&client, CSVN_COMMAND_QUEUE_START, 0, 0, &s, sizeof(s));
+}
+
+static int stop(void)
+{
+	return client_ask(&client, CSVN_COMMAND_QUEUE_STOP, CSVN_QUEUE_EVENT, 0, NULL, 0);
+}
+
+static int set_call(int call)
+{
+	int token = call < 0 ? -1 : fcntl(call, F_DUPFD_CLOEXEC, 0);
+
+	return client_ask(&client, CSVN_COMMAND_QUEUE_CALL, CSVN_QUEUE_EVENT, (uint32_t)token, NULL, 0);
+}
+
 /* What a queue is started with must be eventfds. */
-static void test_queue_descriptors(int device)
+static void test_queue_descriptors(void)
 {
 	int pipes[2], event = eventfd(0, EFD_CLOEXEC);
-	struct csvn_queue_setup s;
 
 	CHECK(pipe2(pipes, O_CLOEXEC) == 0);
-	s = queue(pipes[0], event);
-	CHECK(csvn_queue_start(plane, device, &s) == -EBADF);
-	s = queue(event, pipes[1]);
-	CHECK(csvn_queue_start(plane, device, &s) == -EBADF);
-	s = queue(event, -1);
-	CHECK(csvn_queue_start(plane, device, &s) == 0);
-	CHECK(csvn_queue_set_call(plane, device, CSVN_QUEUE_EVENT, fcntl(pipes[1], F_DUPFD_CLOEXEC, 0)) == -EBADF);
-	CHECK(csvn_queue_set_call(plane, device, CSVN_QUEUE_EVENT, fcntl(event, F_DUPFD_CLOEXEC, 0)) == 0);
-	CHECK(csvn_queue_stop(plane, device, CSVN_QUEUE_EVENT) == 0);
+	CHECK(start(pipes[0], event) == -EBADF);
+	CHECK(start(event, pipes[1]) == -EBADF);
+	CHECK(start(event, -1) == 0);
+	CHECK(set_call(pipes[1]) == -EBADF);
+	CHECK(set_call(event) == 0);
+	CHECK(set_call(-1) == 0);
+	CHECK(stop() == 0);
 	close(pipes[0]);
 	close(pipes[1]);
 	close(event);
 }
 
-/* A front-end clears O_NONBLOCK and fills its eventfd: the next interrupt waits for nobody, and none is lost. */
-static void test_full_call(int device, uint8_t *memory)
+static uint16_t *index_of(uint8_t *memory, uint32_t ring)
 {
-	static const uint8_t event[24];
+	return (uint16_t *)(void *)(memory + ring + 2);
+}
+
+/* One more buffer for an event. */
+static void offer(uint8_t *memory)
+{
+	__atomic_add_fetch(index_of(memory, 1024), 1, __ATOMIC_RELEASE);
+}
+
+static uint16_t used(uint8_t *memory)
+{
+	return __atomic_load_n(index_of(memory, 2048), __ATOMIC_ACQUIRE);
+}
+
+/* An event queue, all of whose entries are of one buffer. */
+static void lay_out(uint8_t *memory)
+{
 	struct {
 		uint64_t guest;
 		uint32_t bytes;
 		uint16_t flags, next;
 	} buffer = { 32768, 256, 2, 0 };
-	int kick = eventfd(0, EFD_CLOEXEC), call = eventfd(0, EFD_CLOEXEC);
-	struct csvn_queue_setup s = queue(kick, call);
-	eventfd_t count;
 
 	memset(memory, 0, MEMORY);
 	memcpy(memory, &buffer, sizeof(buffer));
-	CHECK(csvn_queue_start(plane, device, &s) == 0);
+}
+
+static void put_announcement(void)
+{
+	static const uint8_t event[24];
+
+	client_command(&client, CSVN_COMMAND_ANNOUNCE, 0, 0, event, sizeof(event));
+}
+
+/* A front-end clears O_NONBLOCK and fills its eventfd: the next interrupt waits for nobody, and none is lost. */
+static void test_full_call(uint8_t *memory)
+{
+	int kick = eventfd(0, EFD_CLOEXEC), call = eventfd(0, EFD_CLOEXEC);
+	eventfd_t count;
+
+	lay_out(memory);
+	CHECK(start(kick, call) == 0);
 	for (uint16_t i = 1; i <= 3; i++) {
 		uint64_t full = i == 2 ? 0 : FULL;
 
-		__atomic_store_n((uint16_t *)(void *)(memory + 1024 + 2), i, __ATOMIC_RELEASE);
+		offer(memory);
 		CHECK(fcntl(call, F_SETFL, 0) == 0);
 		if (full)
 			CHECK(eventfd_write(call, full) == 0);
-		CHECK(csvn_device_announce(plane, device, event, sizeof(event)) == 0);
-		call_plane();
+		put_announcement();
 		CHECK(eventfd_read(call, &count) == 0 && count == full + 1);
 	}
 	/* Neither does a new one wait that is full. */
 	CHECK(eventfd_write(call, FULL) == 0);
-	CHECK(csvn_queue_set_call(plane, device, CSVN_QUEUE_EVENT, fcntl(call, F_DUPFD_CLOEXEC, 0)) == 0);
-	call_plane();
-	CHECK(csvn_queue_stop(plane, device, CSVN_QUEUE_EVENT) == 3);
+	CHECK(set_call(call) == 0);
+	client_turn(&client);
+	CHECK(stop() == 3);
 	close(kick);
 	close(call);
 }
@@ -272,32 +306,68 @@ static void *ring(void *kick)
 	int fd = *(int *)kick;
 
 	while (atomic_load(&ringing)) {
+		eventfd_t count;
+
 		(void)eventfd_write(fd, 1);
-		(void)foreign_take(fd);
+		(void)eventfd_read(fd, &count);
 	}
 	return NULL;
 }
 
-static void test_empty_kick(int device)
+/* Does anything want to be looked at? */
+static bool is_quiet(void)
+{
+	struct epoll_event e;
+
+	return epoll_wait(client.port.epoll, &e, 1, 0) == 0;
+}
+
+/* Each kick is heard, and no kick is read or written: a full one stays full, an empty one empty, whatever its flags. */
+static void test_kicks(uint8_t *memory)
 {
 	int kick = eventfd(0, EFD_CLOEXEC);
-	struct csvn_queue_setup s = queue(kick, -1);
 	eventfd_t count = FULL;
 	pthread_t thread;
+	uint16_t heard;
 
-	/* Nothing is written to it when it is started. */
+	lay_out(memory);
 	CHECK(eventfd_write(kick, count) == 0);
-	CHECK(csvn_queue_start(plane, device, &s) == 0);
-	for (int round = 0; round < 200; round++) {
+	CHECK(start(kick, -1) == 0);
+	for (int i = 0; i < 3; i++)
+		client_turn(&client);
+	CHECK(eventfd_read(kick, &count) == 0 && count == FULL);
+	for (uint32_t round = 0; round < 2000; round++) {
+		heard = used(memory);
+		put_announcement();
+		client_turn(&client);
+		CHECK(used(memory) == heard && is_quiet());
+		offer(memory);
+		CHECK(eventfd_write(kick, 1) == 0);
+		client_turn(&client);
+		CHECK(used(memory) == (uint16_t)(heard + 1));
+		if (test_below(2))
+			CHECK(eventfd_read(kick, &count) == 0);
+	}
+	/* Nor is one that is full a reason to be busy. */
+	CHECK(eventfd_write(kick, 1) == 0);
+	client_turn(&client);
+	client_turn(&client);
+	CHECK(is_quiet() && !client.port.more && !client.port.device.again);
+	CHECK(eventfd_read(kick, &count) == 0);
+	heard = used(memory);
+	for (int round = 0; round < 100; round++) {
+		uint64_t began = milliseconds();
+
 		CHECK(fcntl(kick, F_SETFL, 0) == 0);
 		atomic_store(&ringing, true);
 		CHECK(pthread_create(&thread, NULL, ring, &kick) == 0);
-		usleep(2000);
+		while (milliseconds() - began < 3)
+			client_turn(&client);
 		atomic_store(&ringing, false);
 		pthread_join(thread, NULL);
-		call_plane();
+		client_turn(&client);
 	}
-	CHECK(csvn_queue_stop(plane, device, CSVN_QUEUE_EVENT) == 0);
+	CHECK(stop() == heard);
 	close(kick);
 }
 
@@ -307,56 +377,107 @@ static void test_session(void)
 	static const uint32_t kick[5] = { 12, 1, 8, 0, 0 };
 
 	for (int slow = 0; slow < 2; slow++) {
-		int fd = front_end_dial(), pipes[2], sent;
+		int front[2], pipes[2], sent;
 		uint64_t began = milliseconds();
-		struct front_end_event e;
-		struct plane *p;
+		struct client_event e;
 
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, front) == 0);
+		client_open(&client, front[0]);
 		CHECK(pipe2(pipes, O_CLOEXEC) == 0);
 		sent = slow ? slow_socket() : pipes[0];
-		e = front_end_await(plane, CSVN_EVENT_ACCEPTED);
-		/* The data plane is to be the last that has it. */
-		p = plane_enter(plane);
-		front_end_send(fd, kick, sizeof(kick), sent);
+		front_end_send(front[1], kick, sizeof(kick), sent);
+		/* The port is to be the last that has it. */
 		if (slow)
 			close(sent);
-		plane_leave(p);
-		e = front_end_await(plane, CSVN_EVENT_SESSION_END);
+		e = client_await(&client, CSVN_EVENT_SESSION_END);
 		CHECK(e.header.aux == EBADF && strstr((char *)e.bytes, "descriptor that is neither memory"));
-		CHECK(csvn_session_close(plane, e.header.handle) == 0);
-		CHECK(recv(fd, pipes, 1, 0) <= 0); /* a reset, where it has sent more */
+		CHECK(recv(front[1], pipes, 1, 0) <= 0); /* a reset, where it has sent more */
 		CHECK(milliseconds() - began < 10000);
-		close(fd);
+		client_close(&client);
+		close(front[1]);
 		close(pipes[1]);
 		if (!slow)
 			close(pipes[0]);
 	}
 }
 
+static int attach(int token)
+{
+	return client_ask(&client, CSVN_COMMAND_BACKEND_ATTACH, token, 0, NULL, 0);
+}
+
 static void test_backend(void)
 {
-	int fd = front_end_dial(), pair[2], event = eventfd(0, EFD_CLOEXEC);
-	int session = front_end_await(plane, CSVN_EVENT_ACCEPTED).header.handle;
+	int front[2], pair[2], event = eventfd(0, EFD_CLOEXEC);
 
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, front) == 0);
+	client_open(&client, front[0]);
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-	CHECK(csvn_backend_attach(plane, session, event) == -ENOTSOCK);
-	CHECK(csvn_backend_attach(plane, session, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -ENOTSOCK);
-	CHECK(csvn_backend_attach(plane, session, pair[0]) == 0);
+	CHECK(attach(event) == -ENOTSOCK);
+	CHECK(fcntl(event, F_GETFD) < 0);
+	CHECK(attach(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -ENOTSOCK);
+	CHECK(attach(pair[0]) == 0);
 	/* Its flags are the front-end's. */
 	CHECK(fcntl(pair[0], F_SETFL, 0) == 0);
 	front_end_send(pair[1], "x", 1, -1);
-	usleep(10000);
-	call_plane();
-	CHECK(csvn_session_close(plane, session) == 0);
+	for (int i = 0; i < 10; i++)
+		client_turn(&client);
+	CHECK(!client_find(&client, CSVN_EVENT_BACKEND_END, &(struct client_event){ .bytes = { 0 } }));
+	client_close(&client);
+	CHECK(recv(pair[1], front, 1, 0) <= 0);
 	close(pair[1]);
-	close(fd);
+	close(front[1]);
+}
+
+/* All that comes on it is passed on, also what there is no room for at once; then its end, once. */
+static void test_backend_messages(void)
+{
+	struct csvn_event_message m;
+	struct client_event e;
+	int pair[2];
+
+	client_open(&client, -1);
+	for (int round = 0; round < 3; round++) {
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+		CHECK(attach(pair[0]) == 0);
+		for (uint32_t i = 0; i < 250; i++) {
+			uint32_t message[4] = { i, 1, 4, i }, first = i < 20 ? 7 : sizeof(message);
+
+			front_end_send(pair[1], message, first, -1);
+			if (i < 20) {
+				client_turn(&client);
+				front_end_send(pair[1], (uint8_t *)message + first, sizeof(message) - first, -1);
+			}
+		}
+		for (uint32_t i = 0; i < 250; i++) {
+			e = client_await(&client, CSVN_EVENT_BACKEND_MESSAGE);
+			memcpy(&m, e.bytes, sizeof(m));
+			CHECK(m.request == i && m.size == 4 && m.descriptors == 0);
+			CHECK(memcmp(e.bytes + sizeof(m), &i, sizeof(i)) == 0);
+		}
+		if (round == 0) {
+			/* Once, also when more is sent to it by then. */
+			close(pair[1]);
+			client_put(&client, CSVN_COMMAND_BACKEND_SEND, -1, 0, "x", 1);
+			client_put(&client, CSVN_COMMAND_BACKEND_SEND, -1, 0, "x", 1);
+			CHECK(client_await(&client, CSVN_EVENT_BACKEND_END).header.aux == EPIPE);
+			client_command(&client, CSVN_COMMAND_BACKEND_SEND, -1, 0, "x", 1);
+			CHECK(client.count == 0);
+		}
+	}
+	/* One that took the place of another did not end. */
+	CHECK(recv(pair[1], &e, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+	client_turn(&client);
+	CHECK(client.count == 0);
+	client_close(&client);
+	CHECK(recv(pair[1], &e, 1, 0) == 0);
+	close(pair[1]);
 }
 
 int main(int argc, char **argv)
 {
-	struct csvn_region region = { .size = MEMORY };
+	int file = memory_file(F_SEAL_SHRINK);
 	uint8_t *memory;
-	int device;
 
 	test_seed(argc, argv);
 	alarm(PATIENCE_S);
@@ -364,21 +485,18 @@ int main(int argc, char **argv)
 	test_kinds();
 	test_slow_close();
 	test_interrupter();
-	plane = csvn_plane_open(1 << 20);
-	device = csvn_device_open(plane);
-	CHECK(plane >= 0 && device >= 0);
-	front_end_listen(plane);
-	test_memory(device);
-	region.fd = memory_file(F_SEAL_SHRINK);
-	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, region.fd, 0);
-	CHECK(memory != MAP_FAILED && csvn_device_memory(plane, device, &region, 1) == 0);
-	test_queue_descriptors(device);
-	test_full_call(device, memory);
-	test_empty_kick(device);
+	client_open(&client, -1);
+	test_memory();
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	CHECK(memory != MAP_FAILED && set_memory(file) == 0);
+	test_queue_descriptors();
+	test_full_call(memory);
+	test_kicks(memory);
+	client_close(&client);
 	test_session();
 	test_backend();
-	CHECK(csvn_plane_close(plane) == 0);
+	test_backend_messages();
 	munmap(memory, MEMORY);
-	close(region.fd);
+	close(file);
 	return 0;
 }

@@ -126,15 +126,22 @@ static inline struct client_event client_await(struct client *c, uint32_t kind)
 	return e;
 }
 
-/* Give a command, and turns until it is done. */
-static inline void client_command(struct client *c, uint32_t kind, int handle, uint32_t aux, const void *bytes,
-				  uint32_t count)
+/* Give a command, which is done in the next turns. */
+static inline void client_put(struct client *c, uint32_t kind, int handle, uint32_t aux, const void *bytes, uint32_t count)
 {
 	struct csvn_record r = { .kind = kind, .handle = handle, .aux = aux };
 	struct queue_part parts[2] = { { &r.kind, sizeof(r) - QUEUE_HEADER }, { bytes, count } };
 
 	CHECK(queue_put(&c->link.commands, parts, 2) == 0);
-	for (c->given++; c->port.done < c->given;)
+	c->given++;
+}
+
+/* Give a command, and turns until it is done. */
+static inline void client_command(struct client *c, uint32_t kind, int handle, uint32_t aux, const void *bytes,
+				  uint32_t count)
+{
+	client_put(c, kind, handle, aux, bytes, count);
+	while (c->port.done < c->given)
 		client_turn(c);
 }
 

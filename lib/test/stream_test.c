@@ -56,7 +56,7 @@ static void take(struct stream *s, uint32_t *received)
 	CHECK(s->descriptors == s->header[1]);
 	for (uint32_t i = 0; i < s->descriptors; i++)
 		CHECK(close(s->fds[i]) == 0);
-	stream_next(s, false);
+	stream_next(s);
 	(*received)++;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Handles, routes and the event queue against slow oracles: random operations, and after each the whole of it is compared. */
+/* Handles, numbers, routes and the backlog of events against slow oracles: random operations, and after each the whole of it is compared. */
 #include <errno.h>
 #include <stdbool.h>
 
+#include "backlog.h"
 #include "check.h"
-#include "event_queue.h"
 #include "handle.h"
 #include "route.h"
 
@@ -50,18 +50,53 @@ static void test_handles(void)
 	handle_table_free(&t);
 }
 
+#define NUMBERS 300u
+
+/* Numbers that somebody else chooses: an object is had by its own, until it is removed, and no number is too wild to be refused. */
+static void test_numbers(void)
+{
+	static bool there[NUMBERS];
+	static int objects[NUMBERS];
+	struct handle_table t;
+	uint32_t count = 0;
+
+	memset(there, 0, sizeof(there));
+	handle_table_init(&t, NUMBERS);
+	for (uint32_t step = 0; step < 100000; step++) {
+		uint32_t n = test_below(NUMBERS);
+		int wild = test_below(2) ? -1 - (int)test_below(1u << 30) : (int)(NUMBERS + test_below(1u << 30));
+
+		if (test_below(2)) {
+			CHECK(handle_put(&t, (int)n, &objects[n]) == (there[n] ? -EEXIST : 0));
+			count += !there[n];
+			there[n] = true;
+		} else {
+			CHECK(handle_remove(&t, (int)n) == (there[n] ? &objects[n] : NULL));
+			count -= there[n];
+			there[n] = false;
+		}
+		CHECK(t.count == count);
+		CHECK(handle_put(&t, wild, &objects[n]) == -ENFILE && handle_get(&t, wild) == NULL &&
+		      handle_remove(&t, wild) == NULL);
+		n = test_below(NUMBERS);
+		CHECK(handle_get(&t, (int)n) == (there[n] ? &objects[n] : NULL));
+	}
+	handle_table_free(&t);
+}
+
 #define SLOTS 300u
 
-/* Due lists, with routes that go while they are due, and slots that are used again. */
+/* Due lists, with routes that are replaced, or go while they are due, and slots that are used again. */
 static void test_routes(void)
 {
 	static uint32_t ids[SLOTS]; /* 0: no route in this slot */
-	static bool due[SLOTS];
+	static bool due[SLOTS], was[SLOTS]; /* due: the one that is there; was: another that had the slot */
 	struct route_table t = { 0 };
 	uint32_t count = 0;
 
 	memset(ids, 0, sizeof(ids));
 	memset(due, 0, sizeof(due));
+	memset(was, 0, sizeof(was));
 	for (uint32_t step = 0; step < 200000; step++) {
 		uint32_t slot = test_below(SLOTS);
 		uint32_t id = (1 + test_below(4095)) << ROUTE_SLOT_BITS | slot;
@@ -71,15 +106,21 @@ static void test_routes(void)
 		switch (test_below(5)) {
 		case 0:
 		case 1:
-			CHECK(route_set(&t, id, 5, id + 1) == (ids[slot] ? -EEXIST : 0));
+			route_set(&t, id, 5, id + 1, id + 2);
+			r = route_find(&t, id);
+			CHECK(r && r->id == id && r->to == 5 && r->place == id + 1 && r->own_place == id + 2);
 			count += !ids[slot];
-			ids[slot] = ids[slot] ? ids[slot] : id;
+			was[slot] |= due[slot] && ids[slot] != id;
+			due[slot] = due[slot] && ids[slot] == id;
+			ids[slot] = id;
 			break;
 		case 2:
 			if (r) {
 				route_drop(&t, r);
 				count--;
 				CHECK(route_find(&t, ids[slot]) == NULL);
+				was[slot] |= due[slot];
+				due[slot] = false;
 				ids[slot] = 0;
 			}
 			break;
@@ -96,12 +137,12 @@ static void test_routes(void)
 			while ((r = route_next(&t, ROUTES_DUE))) {
 				uint32_t next = r->id & ROUTE_SLOT_MASK;
 
-				CHECK(r->id == ids[next] && due[next]);
-				due[next] = false;
+				CHECK(r->id == ids[next] && (due[next] || was[next]));
+				due[next] = was[next] = false;
 			}
 			for (uint32_t i = 0; i < SLOTS; i++) {
-				CHECK(!due[i] || !ids[i]);
-				due[i] = false;
+				CHECK(!due[i]);
+				was[i] = false;
 			}
 			break;
 		}
@@ -112,54 +153,65 @@ static void test_routes(void)
 	route_table_free(&t);
 }
 
-/* Order, padding, whole events, and growth beyond the limit. */
-static void test_events(void)
+#define QUEUE 1024u
+
+/* Order and whole records, whatever the queue that it is moved to has room for. */
+static void test_backlog(void)
 {
-	struct event_queue q;
-	uint8_t bytes[600], out[4096];
+	static _Alignas(64) uint8_t memory[sizeof(struct queue_shared) + QUEUE];
+	struct backlog b = { .bytes = NULL };
+	uint8_t bytes[400], out[QUEUE];
 	uint32_t put = 0, taken = 0;
-	uint64_t events = 0;
+	struct queue to, from;
 
-	CHECK(event_queue_init(&q, 1024) == 0);
+	memset(memory, 0, sizeof(memory));
+	CHECK(queue_init(&to, memory, QUEUE, true) == 0 && queue_init(&from, memory, QUEUE, false) == 0);
 	for (uint32_t step = 0; step < 100000; step++) {
-		if (test_below(3)) {
-			uint32_t a = test_below(sizeof(bytes)), b = test_below(100);
-			bool room = event_queue_has_room(&q, a + b);
+		switch (test_below(step % 1000 < 500 ? 3 : 5)) {
+		case 0:
+		case 1: {
+			uint32_t head[2] = { put, test_below(sizeof(bytes)) };
+			struct queue_part parts[3] = { { head, sizeof(head) }, { NULL, 0 }, { bytes, head[1] } };
 
-			CHECK(room == (q.used + ((a + b + 16 + 7) & ~7u) <= 1024));
-			if (!room && test_below(50))
-				continue;
-			memset(bytes, (int)(put & 0xff), sizeof(bytes));
-			CHECK(event_queue_put(&q, CSVN_EVENT_CONTROL, (int)put, a + b, (struct event_part){ bytes, a },
-					      (struct event_part){ bytes, b }) == 0);
-			put++;
-		} else {
-			uint32_t n = event_queue_take(&q, out, test_below(sizeof(out)), &events);
+			memset(bytes, (int)(put++ & 0xff), sizeof(bytes));
+			backlog_put(&b, parts, 3);
+			CHECK(!backlog_is_empty(&b));
+			break;
+		}
+		case 2:
+			CHECK(backlog_flush(&b, &to) == 0);
+			break;
+		default: {
+			int n = queue_next(&from, out, sizeof(out));
+			uint32_t head[2];
 
-			CHECK(n % 8 == 0);
-			for (uint32_t at = 0; at < n;) {
-				struct csvn_event_header h;
-
-				memcpy(&h, out + at, sizeof(h));
-				CHECK(h.handle == (int)taken && h.length == 16 + h.aux && h.kind == CSVN_EVENT_CONTROL);
-				for (uint32_t i = 16; i < h.length; i++)
-					CHECK(out[at + i] == (uint8_t)taken);
-				for (uint32_t i = h.length; i % 8; i++)
-					CHECK(out[at + i] == 0);
-				at += (h.length + 7) & ~7u;
-				taken++;
-			}
+			if (n == 0)
+				break;
+			memcpy(head, out + QUEUE_HEADER, sizeof(head));
+			CHECK(head[0] == taken && (uint32_t)n == QUEUE_HEADER + sizeof(head) + head[1]);
+			for (uint32_t i = 0; i < head[1]; i++)
+				CHECK(out[QUEUE_HEADER + sizeof(head) + i] == (uint8_t)taken);
+			taken++;
+		}
 		}
 	}
-	CHECK(events == taken && taken > 1000 && put >= taken);
-	event_queue_free(&q);
+	CHECK(taken > 1000 && put >= taken && b.used < 1u << 30);
+	/* A consumer that lies gets nothing more. */
+	((struct queue_shared *)(void *)memory)->consumed += 4;
+	backlog_put(&b, &(struct queue_part){ bytes, sizeof(bytes) }, 1);
+	while (to.size - (to.own - to.other) >= queue_record(sizeof(bytes)))
+		CHECK(queue_put(&to, &(struct queue_part){ bytes, sizeof(bytes) }, 1) == 0);
+	CHECK(backlog_flush(&b, &to) == -EPROTO);
+	backlog_free(&b);
+	CHECK(backlog_is_empty(&b));
 }
 
 int main(int argc, char **argv)
 {
 	test_seed(argc, argv);
 	test_handles();
+	test_numbers();
 	test_routes();
-	test_events();
+	test_backlog();
 	return 0;
 }

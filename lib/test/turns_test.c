@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Turns are bounded, whatever a guest does: doorbells of one host circuit come to one turn of it, a turn is so many calls of a socket, a device's is not much
- * more than a circuit's, and whoever waits for the plane's lock has it soon.
+ * more than a circuit's, and the brain's commands are obeyed between two turns of a port that is always busy.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -17,10 +17,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "datagram.h"
 #include "device.h"
 #include "host.h"
+#include "port_client.h"
 
 #define LOOPBACK 0x7f4d620bu /* 127.77.98.11: this test's own */
 #define RING CSVN_RING_MIN
@@ -32,6 +32,8 @@
 #define BUFFERS 32768u
 #define GUEST (BUFFERS + QUEUE * 256u)
 #define PATIENCE_MS 20000
+#define ARENA 1 /* numbers */
+#define LISTENED 1000
 /* What may go beyond a turn: the last call of it may move much. */
 #define SLACK (TURN_WORK + 2)
 
@@ -41,7 +43,7 @@ struct desc {
 	uint16_t flags, next;
 };
 
-static int plane, device, arena;
+static struct client client;
 static uint8_t *memory, *guest;
 static int kick;
 static uint16_t available;
@@ -54,49 +56,38 @@ static uint64_t milliseconds(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static struct csvn_counters counters(void)
-{
-	struct csvn_counters c;
-
-	CHECK(csvn_counters(plane, &c, sizeof(c)) == 0);
-	return c;
-}
-
 static void boot(void)
 {
 	struct csvn_region region = { .size = GUEST };
 	struct csvn_queue_setup setup = { .index = CSVN_QUEUE_DOORBELL, .size = QUEUE, .avail = AVAIL, .used = USED };
 	int fd;
 
-	plane = csvn_plane_open(1 << 20);
-	CHECK(plane >= 0);
-	device = csvn_device_open(plane);
-	CHECK(device >= 0);
-	region.fd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	CHECK(ftruncate(region.fd, GUEST) == 0 && fcntl(region.fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
-	guest = mmap(NULL, GUEST, PROT_READ | PROT_WRITE, MAP_SHARED, region.fd, 0);
-	CHECK(guest != MAP_FAILED && csvn_device_memory(plane, device, &region, 1) == 0);
-	close(region.fd);
+	client_open(&client, -1);
+	region.token = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	CHECK(ftruncate(region.token, GUEST) == 0 && fcntl(region.token, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+	guest = mmap(NULL, GUEST, PROT_READ | PROT_WRITE, MAP_SHARED, region.token, 0);
+	CHECK(guest != MAP_FAILED);
+	CHECK(client_ask(&client, CSVN_COMMAND_MEMORY, 0, 0, &region, sizeof(region)) == 0);
+	client_command(&client, CSVN_COMMAND_TOKEN_CLOSE, region.token, 0, NULL, 0);
 	kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	setup.kick = fcntl(kick, F_DUPFD_CLOEXEC, 0);
 	setup.call = -1;
-	CHECK(csvn_queue_start(plane, device, &setup) == 0);
-	fd = csvn_arena_create((uint64_t)CIRCUITS * CIRCUIT_BYTES);
-	CHECK(fd >= 0);
-	arena = csvn_host_arena_map(plane, fd, (uint64_t)CIRCUITS * CIRCUIT_BYTES);
-	CHECK(arena >= 0);
+	CHECK(client_ask(&client, CSVN_COMMAND_QUEUE_START, 0, 0, &setup, sizeof(setup)) == 0);
+	fd = memfd_create("arena", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, (off_t)CIRCUITS * CIRCUIT_BYTES) == 0);
+	client_map(&client, ARENA, fd, (uint64_t)CIRCUITS * CIRCUIT_BYTES);
 	memory = mmap(NULL, (size_t)CIRCUITS * CIRCUIT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(memory != MAP_FAILED);
 	close(fd);
+	client_settle(&client);
 }
 
 /* The setup of the id-th circuit, and its guest's end. */
 static struct csvn_host_setup setup_of(uint32_t id, struct csvn_end *end)
 {
 	uint64_t at = (uint64_t)id * CIRCUIT_BYTES;
-	struct csvn_host_setup s = { .device = device,
-				     .id = id,
-				     .arena = arena,
+	struct csvn_host_setup s = { .id = id,
+				     .arena = ARENA,
 				     .ring_size = RING,
 				     .own_control = at,
 				     .peer_control = at + CSVN_PAGE,
@@ -149,26 +140,32 @@ static void fill_doorbells(uint32_t count)
 	__atomic_store_n(avail + 1, available, __ATOMIC_RELEASE);
 }
 
-static void await_doorbells(uint64_t before)
+static bool all_taken(uint64_t before)
 {
-	for (uint64_t began = milliseconds(); counters().doorbells - before < 64 * QUEUE; usleep(1000))
-		CHECK(milliseconds() - began < PATIENCE_MS);
+	return client.port.counters.doorbells - before == 64 * QUEUE;
 }
 
-/* A ring full of empty datagrams to a port; a fraction of them is published. */
+/* A circuit with a ring full of empty datagrams to a port; a fraction of them is published. Its number is as its id. */
 static int open_datagrams(uint32_t id, struct csvn_end *end, uint16_t port, uint32_t publish)
 {
 	struct csvn_host_setup s = setup_of(id, end);
 	struct csvn_host_permit rule = { .guest = address_of(port), .actual = address_of(port), .allowed = 1 };
 	struct csvn_datagram d = { .family = 4, .port = port };
-	int circuit = csvn_host_datagram_open(plane, &s);
+	int circuit = (int)id;
 
-	CHECK(circuit >= 0 && csvn_host_datagram_permit(plane, circuit, &rule) == 0);
+	client_command(&client, CSVN_COMMAND_DATAGRAM_OPEN, circuit, 0, &s, sizeof(s));
+	CHECK(client_await(&client, CSVN_EVENT_HOST_CONNECTED).header.aux == 0);
+	CHECK(client_ask(&client, CSVN_COMMAND_DATAGRAM_PERMIT, circuit, 0, &rule, sizeof(rule)) == 0);
 	memcpy(d.ip, rule.guest.ip, 4);
 	for (uint32_t at = 0; at < RING; at += frame_bytes(0))
 		memcpy(end->tx + at, &d, sizeof(d));
 	csvn_tx_publish(end, publish * frame_bytes(0));
 	return circuit;
+}
+
+static void close_circuit(int circuit)
+{
+	client_command(&client, CSVN_COMMAND_HOST_CLOSE, circuit, 0, NULL, 0);
 }
 
 static atomic_bool publishing;
@@ -223,43 +220,57 @@ static void stop_publishing(pthread_t thread)
 	pthread_join(thread, NULL);
 }
 
-/* 16,384 doorbells of one circuit, in one kick: a few turns, one for each part in which they are taken. And an API call does not wait for them. */
+/* 16,384 doorbells of one circuit, in one kick: a few turns, one for each part in which they are taken. */
 static void test_merged(void)
 {
 	struct csvn_end end;
-	struct publisher w = { &end, frame_bytes(0) };
 	uint16_t port;
 	int fd = bound(SOCK_DGRAM, &port), circuit = open_datagrams(0, &end, port, 0);
-	struct csvn_counters before, after;
-	uint64_t longest = 0;
-	pthread_t thread;
+	struct csvn_counters before = client.port.counters;
 
-	before = counters();
 	fill_doorbells(1);
 	CHECK(eventfd_write(kick, 1) == 0);
-	await_doorbells(before.doorbells);
-	after = counters();
-	CHECK(after.host_turns - before.host_turns < 64);
-	/* While the guest sends all the time. */
-	thread = start_publishing(&w);
-	for (int round = 0; round < 10; round++) {
-		before = counters();
-		fill_doorbells(1);
-		CHECK(eventfd_write(kick, 1) == 0);
-		for (uint64_t began = milliseconds(); milliseconds() - began < 20;) {
-			uint64_t asked = milliseconds(), waited;
+	for (uint64_t began = milliseconds(); !all_taken(before.doorbells); client_turn(&client))
+		CHECK(milliseconds() - began < PATIENCE_MS);
+	CHECK(client.port.counters.host_turns - before.host_turns < 64);
+	close_circuit(circuit);
+	close(fd);
+}
 
-			(void)counters();
-			waited = milliseconds() - asked;
-			longest = waited > longest ? waited : longest;
-			usleep(200);
+/* Guests that send all the time, and ring for all of their circuits all the time: between two turns, each of which is bounded, commands are obeyed. */
+static void test_commands(uint32_t circuits)
+{
+	static struct csvn_end ends[CIRCUITS];
+	struct publisher w = { &ends[0], frame_bytes(0) };
+	uint32_t turns = 0;
+	uint16_t port;
+	int fd = bound(SOCK_DGRAM, &port);
+
+	for (uint32_t i = 0; i < circuits; i++)
+		(void)open_datagrams(i, &ends[i], port, i ? 50 : 0);
+	each_call = &w;
+	for (int round = 0; round < 10; round++) {
+		uint64_t before = client.port.counters.doorbells;
+
+		fill_doorbells(circuits);
+		CHECK(eventfd_write(kick, 1) == 0);
+		for (; !all_taken(before); turns++) {
+			uint64_t work = client.port.work;
+
+			CHECK(turns < 100000);
+			client_put(&client, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0);
+			client_turn(&client);
+			CHECK(client.port.done == client.given);
+			CHECK(client.link.shared->progress.done == client.given);
+			/* Of what the kick told, and of what was left before. */
+			CHECK(client.port.work - work <= 2 * (2 * TURN_WORK + SLACK));
 		}
-		await_doorbells(before.doorbells);
 	}
-	stop_publishing(thread);
-	printf("the longest call took %" PRIu64 " ms\n", longest);
-	CHECK(longest < 2000);
-	CHECK(csvn_host_datagram_close(plane, circuit) == 0);
+	CHECK(turns >= 10);
+	each_call = NULL;
+	for (uint32_t i = 0; i < circuits; i++)
+		close_circuit((int)i);
+	client_settle(&client);
 	close(fd);
 }
 
@@ -267,37 +278,30 @@ static void test_merged(void)
 static void test_device_turns(void)
 {
 	static struct csvn_end ends[CIRCUITS];
+	struct port *p = &client.port;
 	int circuits[CIRCUITS], fds[2];
+	struct device *d = &p->device;
 	uint32_t turns = 0;
-	struct device *d;
-	struct plane *p;
 	uint16_t ports[2];
 
 	for (int i = 0; i < 2; i++)
 		fds[i] = bound(SOCK_DGRAM, &ports[i]);
 	for (uint32_t i = 0; i < CIRCUITS; i++)
 		circuits[i] = open_datagrams(i, &ends[i], ports[i % 2], 50);
-	/* As the thread does, which waits for the lock meanwhile. */
-	p = plane_enter(plane);
-	d = handle_get(&p->devices, device);
 	fill_doorbells(CIRCUITS);
-	p->looks = true;
-	for (device_again(p, d, CSVN_QUEUE_DOORBELL); p->again_count; turns++) {
+	for (device_again(d, CSVN_QUEUE_DOORBELL); d->again; turns++) {
 		uint64_t before = p->work;
 
-		CHECK(p->again_count == 1 && p->again[0] == device && turns < 10000);
-		p->again_count = 0;
+		CHECK(turns < 10000);
 		device_turn(p, d);
 		CHECK(p->work - before <= 2 * TURN_WORK + SLACK);
 	}
-	p->looks = false;
-	plane_leave(p);
 	CHECK(turns > CIRCUITS / 4);
 	for (uint32_t i = 0; i < CIRCUITS; i++) {
 		for (uint64_t began = milliseconds(); CSVN_LOAD_ACQUIRE(&ends[i].peer->head) != ends[i].tail;
-		     usleep(1000))
+		     client_turn(&client))
 			CHECK(milliseconds() - began < PATIENCE_MS);
-		CHECK(csvn_host_datagram_close(plane, circuits[i]) == 0);
+		close_circuit(circuits[i]);
 	}
 	for (int i = 0; i < 2; i++)
 		close(fds[i]);
@@ -314,18 +318,15 @@ static void *drain(void *fd)
 
 static enum host_state state_of(int circuit)
 {
-	struct plane *p = plane_enter(plane);
-	struct host_circuit *h = handle_get(&p->host_circuits, circuit);
-	enum host_state state = h ? h->state : HOST_DONE;
+	struct host_circuit *h = handle_get(&client.port.host_circuits, circuit);
 
-	plane_leave(p);
-	return state;
+	return h ? h->state : HOST_DONE;
 }
 
 /* A turn, in which a guest publishes one more piece at each call. */
-static void one_turn(struct publisher *w, void (*doorbell)(struct plane *p, int handle), int circuit)
+static void one_turn(struct publisher *w, void (*doorbell)(struct port *p, int handle), int circuit)
 {
-	struct plane *p = plane_enter(plane);
+	struct port *p = &client.port;
 	uint64_t before = p->work;
 
 	csvn_tx_publish(w->end, w->piece);
@@ -333,7 +334,6 @@ static void one_turn(struct publisher *w, void (*doorbell)(struct plane *p, int 
 	doorbell(p, circuit);
 	each_call = NULL;
 	CHECK(p->work - before >= TURN_WORK && p->work - before <= 2 * TURN_WORK + SLACK);
-	plane_leave(p);
 }
 
 static void test_datagrams(void)
@@ -344,7 +344,7 @@ static void test_datagrams(void)
 	int fd = bound(SOCK_DGRAM, &port), circuit = open_datagrams(0, &end, port, 0);
 
 	one_turn(&w, datagram_doorbell, circuit);
-	CHECK(csvn_host_datagram_close(plane, circuit) == 0);
+	close_circuit(circuit);
 	close(fd);
 }
 
@@ -354,26 +354,26 @@ static void test_pieces(bool dead)
 	struct csvn_end end;
 	struct csvn_host_setup s = setup_of(0, &end);
 	struct publisher w = { &end, 1 };
-	int listener, circuit, far;
+	int listener, circuit = LISTENED, far;
 	pthread_t publisher, drainer;
 	uint16_t port;
 
 	listener = bound(SOCK_STREAM, &port);
 	CHECK(listen(listener, 1) == 0);
 	s.remote = address_of(port);
-	circuit = csvn_host_open(plane, &s);
+	client_command(&client, CSVN_COMMAND_HOST_OPEN, circuit, 0, &s, sizeof(s));
 	far = accept(listener, NULL, NULL);
-	CHECK(circuit >= 0 && far >= 0);
+	CHECK(far >= 0 && client_await(&client, CSVN_EVENT_HOST_CONNECTED).header.aux == 0);
 	if (dead) {
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 		static uint8_t bytes[4 * RING];
 
 		CHECK(send(far, bytes, sizeof(bytes), 0) == sizeof(bytes));
-		for (uint64_t began = milliseconds(); CSVN_LOAD_ACQUIRE(&end.peer->tail) != RING; usleep(1000))
+		for (uint64_t began = milliseconds(); CSVN_LOAD_ACQUIRE(&end.peer->tail) != RING; client_turn(&client))
 			CHECK(milliseconds() - began < PATIENCE_MS);
 		CHECK(setsockopt(far, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
 		close(far);
-		for (uint64_t began = milliseconds(); state_of(circuit) != HOST_BROKEN; usleep(1000))
+		for (uint64_t began = milliseconds(); state_of(circuit) != HOST_BROKEN; client_turn(&client))
 			CHECK(milliseconds() - began < PATIENCE_MS);
 	} else {
 		CHECK(pthread_create(&drainer, NULL, drain, &far) == 0);
@@ -381,26 +381,20 @@ static void test_pieces(bool dead)
 	}
 	publisher = start_publishing(&w);
 	for (int round = 0; round < 300; round++) {
-		struct plane *p = plane_enter(plane);
-		uint64_t before = p->work;
+		uint64_t before = client.port.work;
 
-		host_doorbell(p, circuit);
-		CHECK(p->work - before <= 2 * TURN_WORK + SLACK);
-		plane_leave(p);
+		host_doorbell(&client.port, circuit);
+		CHECK(client.port.work - before <= 2 * TURN_WORK + SLACK);
 		usleep(test_below(300));
 	}
 	stop_publishing(publisher);
 	/* It is not forgotten when its turn is over: it need not be rung for where it has not armed. */
-	if (csvn_wants_rx(&end)) {
-		struct plane *p = plane_enter(plane);
-
-		host_doorbell(p, circuit);
-		plane_leave(p);
-	}
-	for (uint64_t began = milliseconds(); CSVN_LOAD_ACQUIRE(&end.peer->head) != end.tail; usleep(1000))
+	if (csvn_wants_rx(&end))
+		host_doorbell(&client.port, circuit);
+	for (uint64_t began = milliseconds(); CSVN_LOAD_ACQUIRE(&end.peer->head) != end.tail; client_turn(&client))
 		CHECK(milliseconds() - began < PATIENCE_MS);
 	CHECK(state_of(circuit) == (dead ? HOST_BROKEN : HOST_OPEN));
-	CHECK(csvn_host_close(plane, circuit) == 0);
+	close_circuit(circuit);
 	if (!dead) {
 		pthread_join(drainer, NULL);
 		close(far);
@@ -413,11 +407,13 @@ int main(int argc, char **argv)
 	test_seed(argc, argv);
 	boot();
 	test_merged();
+	test_commands(1);
+	test_commands(CIRCUITS);
 	test_device_turns();
 	test_datagrams();
 	test_pieces(false);
 	test_pieces(true);
-	CHECK(csvn_plane_close(plane) == 0);
+	client_close(&client);
 	munmap(memory, (size_t)CIRCUITS * CIRCUIT_BYTES);
 	munmap(guest, GUEST);
 	close(kick);

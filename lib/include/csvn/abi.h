@@ -343,7 +343,7 @@ CSVN_EXPORT int csvn_port_revoke(int plane, int port, uint32_t what, uint32_t nu
 CSVN_EXPORT int csvn_port_state(int plane, int port); /* enum csvn_port_state */
 CSVN_EXPORT int csvn_port_pid(int plane, int port);
 CSVN_EXPORT int csvn_port_kill(int plane, int port);
-/* Forget it. A process that is there still is let go of. */
+/* Forget it. A process that is there still is let go of, and waited for. */
 CSVN_EXPORT int csvn_port_forget(int plane, int port);
 
 /* A sealed memfd of this many bytes. */

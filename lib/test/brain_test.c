@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The brain's side with ports that are processes: front-ends connect, each has a port, messages come and answers go, a port that is killed is told, and what any of
+ * this took of descriptors and processes is given back.
+ *
+ *     brain_test [seed]      the ports' program is beside this one
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "front_end.h"
+#include "csvn/abi.h"
+
+#define PATIENCE_MS 60000
+#define GET_FEATURES 1u
+#define NONE UINT64_MAX
+#define FIRST_ID 2000000000u
+#define DESCRIPTORS 1000u
+#define REST_MS 100 /* between two looks for descriptors */
+
+static char program[4096];
+static struct sockaddr_un bell_address = { .sun_family = AF_UNIX }, address = { .sun_family = AF_UNIX };
+static int plane, plane_bell, bells; /* bells: who listens for them */
+
+static int descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int count = 0;
+
+	CHECK(d);
+	while (readdir(d))
+		count++;
+	closedir(d);
+	return count;
+}
+
+static uint64_t milliseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static int listen_at(const struct sockaddr_un *at)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	CHECK(fd >= 0 && bind(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 && listen(fd, 64) == 0);
+	return fd;
+}
+
+static int accept_bell(void)
+{
+	int fd = accept4(bells, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+/* It is rung within reason; what it said is taken. */
+static void await_bell(int bell)
+{
+	struct pollfd p = { .fd = bell, .events = POLLIN };
+	char bytes[64];
+
+	CHECK(poll(&p, 1, PATIENCE_MS) == 1);
+	CHECK(recv(bell, bytes, sizeof(bytes), 0) > 0);
+}
+
+static const uint8_t *bytes_of(const char *text)
+{
+	return (const uint8_t *)text;
+}
+
+static int open_plane(const char *what)
+{
+	return csvn_plane_open(bytes_of(what), (uint32_t)strlen(what), bytes_of(bell_address.sun_path),
+			       (uint32_t)strlen(bell_address.sun_path), FIRST_ID, DESCRIPTORS);
+}
+
+static int listens(void)
+{
+	return csvn_listen(plane, bytes_of(address.sun_path), (uint32_t)strlen(address.sun_path), 0600);
+}
+
+static void begin(const char *what)
+{
+	plane = open_plane(what);
+	CHECK(plane >= 0);
+	plane_bell = accept_bell();
+	CHECK(listens() >= 0);
+}
+
+static void end(void)
+{
+	CHECK(csvn_plane_close(plane) == 0);
+	close(plane_bell);
+}
+
+/* A port, as the brain and its front-end have it. */
+struct vm {
+	int port, bell, front, pid;
+	uint64_t given;
+};
+
+static int dial(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	return fd;
+}
+
+static struct csvn_accepted await_accepted(void)
+{
+	struct csvn_accepted who;
+
+	for (;;) {
+		int rc = csvn_accepted_take(plane, &who);
+
+		CHECK(rc >= 0);
+		if (rc == 1)
+			return who;
+		await_bell(plane_bell);
+	}
+}
+
+static int start(struct vm *vm)
+{
+	return csvn_port_start(plane, vm->port, bytes_of(bell_address.sun_path), (uint32_t)strlen(bell_address.sun_path));
+}
+
+/* With a process, which may be any program's. */
+static struct vm begin_port(void)
+{
+	struct vm vm = { .front = dial() };
+	struct csvn_accepted who = await_accepted();
+
+	CHECK(who.pid == getpid() && who.uid == getuid() && who.gid == getgid());
+	vm.port = who.port;
+	CHECK(csvn_port_state(plane, vm.port) == CSVN_PORT_WAITS && csvn_port_pid(plane, vm.port) == -ESRCH);
+	CHECK(csvn_port_command(plane, vm.port, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0) == -EBADF);
+	CHECK(start(&vm) == 0 && start(&vm) == -EBADF);
+	vm.bell = accept_bell();
+	CHECK(csvn_port_state(plane, vm.port) == CSVN_PORT_RUNS);
+	vm.pid = csvn_port_pid(plane, vm.port);
+	CHECK(vm.pid > 0 && vm.pid != getpid());
+	return vm;
+}
+
+static void command(struct vm *vm, uint32_t kind, const void *bytes, uint32_t count)
+{
+	CHECK(csvn_port_command(plane, vm->port, kind, 0, 0, bytes, count) == 0);
+	CHECK(csvn_ports_flush(plane) == 0);
+	vm->given++;
+}
+
+/* Wait for an event, and whatever comes with it; the next ones are none. */
+static void await_event(struct vm *vm, uint32_t kind, uint8_t *buffer, uint32_t bytes)
+{
+	struct csvn_progress progress;
+	struct csvn_record r;
+	int n;
+
+	for (;;) {
+		n = csvn_port_take(plane, vm->port, buffer, bytes, &progress);
+		CHECK(n >= 0);
+		if (n > 0)
+			break;
+		if (csvn_port_park(plane, vm->port, NONE) == 1)
+			await_bell(vm->bell);
+	}
+	memcpy(&r, buffer, sizeof(r));
+	CHECK(r.kind == kind && (int)((r.length + 7) & ~7u) == n);
+}
+
+/* It has entered its jail, which it tells first. */
+static struct vm boot(void)
+{
+	struct vm vm = begin_port();
+	uint8_t buffer[1024];
+
+	await_event(&vm, CSVN_EVENT_JAILED, buffer, sizeof(buffer));
+	return vm;
+}
+
+/* The same, behind the first one, with which it may come. */
+static void await_last(struct vm *vm, uint32_t kind, uint8_t *buffer, uint32_t bytes)
+{
+	struct csvn_progress progress;
+	struct csvn_record r = { .kind = 0 };
+
+	while (r.kind != kind) {
+		int n = csvn_port_take(plane, vm->port, buffer, bytes, &progress);
+
+		CHECK(n >= 0);
+		if (n == 0 && csvn_port_park(plane, vm->port, NONE) == 1)
+			await_bell(vm->bell);
+		for (int at = 0; at < n; at += (int)((r.length + 7) & ~7u)) {
+			memcpy(&r, buffer + at, sizeof(r));
+			CHECK(r.kind == kind || r.kind == CSVN_EVENT_JAILED);
+		}
+	}
+}
+
+static void await_done(struct vm *vm)
+{
+	struct csvn_progress progress;
+
+	do {
+		CHECK(csvn_port_progress(plane, vm->port, &progress) == 0);
+		if (progress.done < vm->given && csvn_port_park(plane, vm->port, vm->given) == 1)
+			await_bell(vm->bell);
+	} while (progress.done < vm->given);
+	CHECK(progress.done == vm->given);
+}
+
+/* The front-end asks, the brain answers. */
+static void talk(struct vm *vm)
+{
+	static uint8_t buffer[65536];
+	uint32_t ask[3] = { GET_FEATURES, 1, 0 }, reply[5] = { GET_FEATURES, 5, 8, test_below(1u << 30), 0 }, came[5];
+	struct csvn_event_message m;
+
+	front_end_send(vm->front, ask, sizeof(ask), -1);
+	await_event(vm, CSVN_EVENT_MESSAGE, buffer, sizeof(buffer));
+	memcpy(&m, buffer + sizeof(struct csvn_record), sizeof(m));
+	CHECK(m.request == GET_FEATURES && m.size == 0 && m.descriptors == 0);
+	command(vm, CSVN_COMMAND_SEND, reply, sizeof(reply));
+	CHECK(recv(vm->front, came, sizeof(came), MSG_WAITALL) == sizeof(came) && memcmp(came, reply, sizeof(came)) == 0);
+	await_done(vm);
+}
+
+/* Its end is told, once, and nothing is left of it when it is forgotten. */
+static void await_end(struct vm *vm)
+{
+	struct csvn_progress progress;
+	uint8_t buffer[64];
+	char byte;
+	int32_t signal;
+	int ended;
+
+	while ((ended = csvn_ended_take(plane, &signal)) == -EAGAIN)
+		await_bell(plane_bell);
+	CHECK(ended == vm->port && csvn_ended_take(plane, &signal) == -EAGAIN);
+	CHECK(csvn_port_state(plane, vm->port) == CSVN_PORT_ENDED && csvn_port_pid(plane, vm->port) == -ESRCH);
+	CHECK(waitpid(vm->pid, NULL, WNOHANG) < 0 && errno == ECHILD); /* it was waited for */
+	CHECK(csvn_port_kill(plane, vm->port) == -ESRCH);
+	/* What it has told can still be had; nothing more is given to it. */
+	CHECK(csvn_port_take(plane, vm->port, buffer, sizeof(buffer), &progress) >= 0 && progress.done == vm->given);
+	CHECK(csvn_port_command(plane, vm->port, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0) == -EBADF);
+	CHECK(csvn_port_give(plane, vm->port, 0, vm->bell) == -EBADF);
+	CHECK(csvn_port_forget(plane, vm->port) == 0 && csvn_port_forget(plane, vm->port) == -EBADF);
+	CHECK(recv(vm->front, &byte, 1, 0) <= 0 && recv(vm->bell, &byte, 1, 0) <= 0);
+	close(vm->front);
+	close(vm->bell);
+}
+
+static void finish(struct vm *vm, bool killed)
+{
+	if (killed) {
+		CHECK(csvn_port_kill(plane, vm->port) == 0);
+	} else {
+		command(vm, CSVN_COMMAND_END, NULL, 0);
+	}
+	await_end(vm);
+}
+
+static void test_one_by_one(void)
+{
+	int before = descriptors();
+
+	for (int i = 0; i < 50; i++) {
+		struct vm vm = boot();
+
+		talk(&vm);
+		talk(&vm);
+		finish(&vm, i % 2);
+		CHECK(descriptors() == before);
+	}
+}
+
+static void test_many(void)
+{
+	int before = descriptors();
+	struct vm vms[20];
+
+	for (int i = 0; i < 20; i++)
+		vms[i] = boot();
+	for (int round = 0; round < 3; round++)
+		for (int i = 0; i < 20; i++)
+			talk(&vms[i]);
+	/* One is killed by somebody else; the others go on. */
+	for (int i = 0; i < 20; i++) {
+		if (i % 3 == 0) {
+			CHECK(kill(vms[i].pid, SIGKILL) == 0);
+			await_end(&vms[i]);
+		} else {
+			finish(&vms[i], i % 3 == 1);
+		}
+		for (int k = i + 1; k < 20; k++)
+			CHECK(csvn_port_state(plane, vms[k].port) == CSVN_PORT_RUNS);
+		if (i < 19)
+			talk(&vms[i + 1 + (int)test_below((uint32_t)(19 - i))]);
+	}
+	CHECK(descriptors() == before);
+}
+
+/* Those that are not admitted, and those that go before they are. */
+static void test_forgotten(void)
+{
+	int before = descriptors();
+
+	for (int i = 0; i < 10; i++) {
+		int front = dial();
+		struct csvn_accepted who = await_accepted();
+		char byte;
+
+		CHECK(csvn_port_kill(plane, who.port) == -ESRCH && csvn_port_forget(plane, who.port) == 0);
+		CHECK(recv(front, &byte, 1, 0) == 0);
+		close(front);
+	}
+	for (int i = 0; i < 10; i++) {
+		struct vm vm = { .front = dial() };
+		uint8_t buffer[512];
+
+		vm.port = await_accepted().port;
+		close(vm.front);
+		CHECK(start(&vm) == 0);
+		vm.bell = accept_bell();
+		vm.pid = csvn_port_pid(plane, vm.port);
+		await_last(&vm, CSVN_EVENT_SESSION_END, buffer, sizeof(buffer));
+		vm.front = fcntl(vm.bell, F_DUPFD_CLOEXEC, 0);
+		finish(&vm, false);
+	}
+	CHECK(descriptors() == before);
+}
+
+/* Processes that are let go of go on for their front-ends, and leave nothing behind when those go. */
+static void test_let_go(bool closes)
+{
+	int32_t signal;
+	uint32_t ask[3] = { GET_FEATURES, 1, 0 }, reply[5];
+	uint64_t began = milliseconds();
+	struct vm vm = boot();
+	int status;
+	pid_t pid;
+
+	talk(&vm);
+	if (closes)
+		end();
+	else
+		CHECK(csvn_port_forget(plane, vm.port) == 0);
+	front_end_send(vm.front, ask, sizeof(ask), -1);
+	CHECK(recv(vm.front, reply, sizeof(reply), MSG_WAITALL) == sizeof(reply) && reply[0] == GET_FEATURES);
+	close(vm.front);
+	close(vm.bell);
+	if (closes) {
+		while ((pid = waitpid(vm.pid, &status, WNOHANG)) == 0) {
+			CHECK(milliseconds() - began < PATIENCE_MS);
+			usleep(1000);
+		}
+		CHECK(pid == vm.pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		begin(program);
+		return;
+	}
+	/* The plane waits for it, so that no dead process is left. */
+	while (kill(vm.pid, 0) == 0) {
+		CHECK(milliseconds() - began < PATIENCE_MS);
+		usleep(1000);
+	}
+	CHECK(errno == ESRCH && csvn_ended_take(plane, &signal) == -EAGAIN);
+}
+
+/* A program that cannot be started: the caller is told, the front-end is closed, and the rest goes on. */
+static void test_no_program(void)
+{
+	int before;
+
+	end();
+	before = descriptors();
+	begin("/nonexistent/csvn-port");
+	for (int i = 0; i < 5; i++) {
+		struct vm vm = { .front = dial() };
+		char byte;
+
+		vm.port = await_accepted().port;
+		CHECK(start(&vm) == -ENOENT);
+		vm.bell = accept_bell();
+		CHECK(csvn_port_state(plane, vm.port) == CSVN_PORT_ENDED);
+		CHECK(csvn_port_forget(plane, vm.port) == 0);
+		CHECK(recv(vm.front, &byte, 1, 0) == 0 && recv(vm.bell, &byte, 1, 0) == 0);
+		close(vm.front);
+		close(vm.bell);
+	}
+	end();
+	CHECK(descriptors() == before);
+	/* Nor is a plane without its bell. */
+	CHECK(csvn_plane_open(bytes_of(program), (uint32_t)strlen(program), bytes_of("/nonexistent/bell"), 17,
+			      FIRST_ID, DESCRIPTORS) == -ENOENT);
+	CHECK(descriptors() == before);
+	begin(program);
+}
+
+/* One of a path, and the path of one that is dead; nothing of it is left. */
+static void test_paths(void)
+{
+	int listener;
+
+	CHECK(listens() == -EADDRINUSE);
+	end();
+	CHECK(access(address.sun_path, F_OK) < 0);
+	/* A socket that nobody listens at any more. */
+	close(listen_at(&address));
+	begin(program);
+	CHECK(csvn_listen(plane, bytes_of("a\0b"), 3, 0600) == -EINVAL && csvn_listen(plane, bytes_of(""), 0, 0600) == -EINVAL);
+	CHECK(csvn_listen(plane, (uint8_t *)program, sizeof(address.sun_path), 0600) < 0);
+	CHECK(csvn_listen(plane + 1, bytes_of("x"), 1, 0600) == -EBADF);
+	listener = csvn_listen(plane, bytes_of(bell_address.sun_path), (uint32_t)strlen(bell_address.sun_path), 0600);
+	CHECK(listener == -EADDRINUSE);
+}
+
+static void set_limit(rlim_t limit)
+{
+	struct rlimit now;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &now) == 0);
+	now.rlim_cur = limit;
+	CHECK(setrlimit(RLIMIT_NOFILE, &now) == 0);
+}
+
+static void await_short(int error)
+{
+	while (csvn_plane_short(plane) != error)
+		await_bell(plane_bell);
+}
+
+/* The listening socket rests while descriptors are short, and then serves those that have waited. */
+static void test_short(void)
+{
+	struct csvn_accepted who;
+	int fronts[5], taken = 0, before = descriptors(), top;
+	struct rlimit old;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &old) == 0 && csvn_plane_short(plane) == 0);
+	for (int i = 0; i < 5; i++)
+		fronts[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	top = fcntl(plane_bell, F_DUPFD_CLOEXEC, 0);
+	set_limit((rlim_t)top + 3);
+	for (int i = 0; i < 5; i++)
+		CHECK(connect(fronts[i], (struct sockaddr *)&address, sizeof(address)) == 0);
+	await_short(EMFILE);
+	usleep(5 * REST_MS * 1000);
+	CHECK(csvn_plane_short(plane) == EMFILE);
+	/* One more at most; the process can still open its files. */
+	while (csvn_accepted_take(plane, &who) == 1) {
+		taken++;
+		CHECK(csvn_port_forget(plane, who.port) == 0);
+	}
+	CHECK(taken <= 1);
+	close(fcntl(top, F_DUPFD_CLOEXEC, 0));
+	set_limit(old.rlim_cur);
+	await_short(0);
+	for (; taken < 5; taken++)
+		CHECK(csvn_port_forget(plane, await_accepted().port) == 0);
+	for (int i = 0; i < 5; i++)
+		close(fronts[i]);
+	close(top);
+	CHECK(descriptors() == before);
+}
+
+int main(int argc, char **argv)
+{
+	char *slash;
+	int before;
+
+	test_seed(argc, argv);
+	CHECK(strlen(argv[0]) < sizeof(program) - 32);
+	strcpy(program, argv[0]);
+	slash = strrchr(program, '/');
+	strcpy(slash ? slash + 1 : program, "csvn-port");
+	(void)snprintf(bell_address.sun_path, sizeof(bell_address.sun_path), "/tmp/csvn-brain-test-%d.bell", getpid());
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/csvn-brain-test-%d.sock", getpid());
+	bells = listen_at(&bell_address);
+	before = descriptors();
+	CHECK(csvn_abi_version() == CSVN_ABI_VERSION);
+	begin(program);
+	test_one_by_one();
+	test_many();
+	test_forgotten();
+	test_let_go(true);
+	test_let_go(false);
+	test_no_program();
+	test_paths();
+	test_short();
+	end();
+	CHECK(descriptors() == before && waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);
+	close(bells);
+	unlink(bell_address.sun_path);
+	return 0;
+}
