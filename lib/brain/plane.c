@@ -143,6 +143,7 @@ static void destroy(struct plane *p)
 		close(p->wake);
 	if (p->bell >= 0)
 		close(p->bell);
+	interrupter_close(&p->interrupter);
 	pthread_mutex_destroy(&p->lock);
 	free(p->program);
 	free(p);
@@ -178,7 +179,9 @@ int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_
 	p->first_id = ids_can(first_id) ? first_id : 0;
 	p->port_descriptors = descriptors;
 	p->bell = plane_dial(bell, bell_bytes);
-	rc = p->epoll < 0 || p->wake < 0 ? -EMFILE : !p->program ? -ENOMEM : p->bell < 0 ? p->bell : 0;
+	rc = interrupter_open(&p->interrupter);
+	if (rc == 0)
+		rc = p->epoll < 0 || p->wake < 0 ? -EMFILE : !p->program ? -ENOMEM : p->bell < 0 ? p->bell : 0;
 	if (rc == 0)
 		rc = plane_watch(p, p->wake, WATCHED_WAKE, 0);
 	if (rc == 0)

@@ -16,6 +16,7 @@
 
 #include "csvn/abi.h"
 #include "handle.h"
+#include "interrupt.h"
 #include "link.h"
 
 #define PLANES_MAX 256u
@@ -54,6 +55,7 @@ struct plane {
 	int epoll;
 	int wake; /* eventfd: look at closing */
 	int bell;
+	struct interrupter interrupter; /* wakes ports */
 	bool closing;
 	int resting; /* errno, or 0 */
 	char *program;

@@ -314,7 +314,7 @@ int csvn_ports_flush(int plane)
 			continue;
 		port->dirty = false;
 		if (port->state == CSVN_PORT_RUNS && queue_rings(&port->link.commands))
-			link_wake(&port->link);
+			link_wake(&port->link, &p->interrupter);
 	}
 	p->dirty_count = 0;
 	plane_leave(p);
@@ -384,7 +384,7 @@ int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struc
 		link_progress(&port->link, progress);
 		rc = queue_take(&port->link.events, buffer, bytes);
 		if (rc > 0 && port->state == CSVN_PORT_RUNS && link_is_stalled(&port->link))
-			link_wake(&port->link);
+			link_wake(&port->link, &p->interrupter);
 	}
 	plane_leave(p);
 	return rc;

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -95,10 +94,10 @@ int link_give_file(const struct link *l, int file, int fd)
 	return sendmsg(l->files, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-void link_wake(const struct link *l)
+void link_wake(const struct link *l, struct interrupter *i)
 {
-	/* The port has the same eventfd, and may have filled it, and made it block: but it cannot change its flags (jail.h). */
-	(void)eventfd_write(l->wake, 1);
+	/* The port has the same file. It may have filled it, and have had somebody who is not jailed make it block. */
+	(void)interrupter_signal(i, l->wake); /* if the kernel has no memory left, a port that does nothing is ended in a while */
 }
 
 void link_progress(const struct link *l, struct csvn_progress *out)

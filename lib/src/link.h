@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "csvn/abi.h"
+#include "interrupt.h"
 #include "queue.h"
 
 #define LINK_COMMAND_BYTES (256u << 10)
@@ -73,7 +74,8 @@ int link_take_file(const struct link *l, int *file, int *fd);
 
 /* Give a file: 0, -EAGAIN, or another -errno when the port is gone. */
 int link_give_file(const struct link *l, int file, int fd);
-void link_wake(const struct link *l);
+/* i: the brain's own. It never waits. */
+void link_wake(const struct link *l, struct interrupter *i);
 /* How far it is. */
 void link_progress(const struct link *l, struct csvn_progress *out);
 /* After events were taken: does the port wait for the room, and must it be woken? */

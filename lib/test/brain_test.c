@@ -20,6 +20,7 @@
 
 #include "front_end.h"
 #include "csvn/abi.h"
+#include "link.h"
 
 #define PATIENCE_MS 60000
 #define GET_FEATURES 1u
@@ -28,7 +29,7 @@
 #define DESCRIPTORS 1000u
 #define REST_MS 100 /* between two looks for descriptors */
 
-static char program[4096];
+static char program[4096], own_program[4096]; /* the ports'; this one */
 static struct sockaddr_un bell_address = { .sun_family = AF_UNIX }, address = { .sun_family = AF_UNIX };
 static int plane, plane_bell, bells; /* bells: who listens for them */
 
@@ -413,6 +414,46 @@ static void test_no_program(void)
 	begin(program);
 }
 
+/*
+ * What a port does whose guest has taken it over, and has somebody outside of its jail to give its descriptors to. It seems to sleep, so that it is
+ * woken again and again.
+ */
+static int be_hostile(void)
+{
+	uint64_t full = UINT64_MAX - 1;
+	struct link l;
+
+	if (link_open(&l, LINK_MEMORY, false) < 0)
+		return 1;
+	__atomic_store_n(&l.commands.shared->asleep, 1, __ATOMIC_SEQ_CST);
+	/* The file's flags are the brain's as well. */
+	if (fcntl(LINK_WAKE, F_SETFL, 0) < 0 || write(LINK_WAKE, &full, sizeof(full)) != sizeof(full) || write(LINK_BELL, "!", 1) != 1)
+		return 1;
+	for (;;) {
+		__atomic_store_n(&l.commands.shared->asleep, 1, __ATOMIC_SEQ_CST);
+		usleep(100);
+	}
+}
+
+/* The eventfd by which a port is woken is full, and blocks whoever writes to it: the brain goes on. */
+static void test_hostile_port(void)
+{
+	struct vm vm;
+
+	end();
+	begin(own_program);
+	alarm(PATIENCE_MS / 1000);
+	vm = begin_port();
+	await_bell(vm.bell);
+	for (int i = 0; i < 100; i++)
+		command(&vm, CSVN_COMMAND_NOTHING, NULL, 0);
+	alarm(0);
+	vm.given = 0; /* it has done none */
+	finish(&vm, true);
+	end();
+	begin(program);
+}
+
 /* One of a path, and the path of one that is dead; nothing of it is left. */
 static void test_paths(void)
 {
@@ -485,8 +526,11 @@ int main(int argc, char **argv)
 	char *slash;
 	int before;
 
+	if (argc == 3)
+		return be_hostile();
 	test_seed(argc, argv);
 	CHECK(strlen(argv[0]) < sizeof(program) - 32);
+	strcpy(own_program, argv[0]);
 	strcpy(program, argv[0]);
 	slash = strrchr(program, '/');
 	strcpy(slash ? slash + 1 : program, "csvn-port");
@@ -502,6 +546,7 @@ int main(int argc, char **argv)
 	test_let_go(true);
 	test_let_go(false);
 	test_no_program();
+	test_hostile_port();
 	test_paths();
 	test_short();
 	end();

@@ -20,6 +20,7 @@
 #define NONE UINT64_MAX
 
 static struct client client;
+static struct interrupter interrupter; /* the brain's */
 static int front;
 static uint32_t asked, told; /* messages */
 static uint64_t given, results;
@@ -78,7 +79,7 @@ static void take(bool all)
 				CHECK(r.kind == CSVN_EVENT_RESULT && ++results);
 		}
 		if (n > 0 && link_is_stalled(&client.link))
-			link_wake(&client.link);
+			link_wake(&client.link, &interrupter);
 	} while (all && n > 0);
 }
 
@@ -105,7 +106,7 @@ static void rest(uint64_t wanted)
 static void flush(void)
 {
 	if (queue_rings(&client.link.commands))
-		link_wake(&client.link);
+		link_wake(&client.link, &interrupter);
 }
 
 static int put(uint32_t kind)
@@ -238,6 +239,7 @@ int main(int argc, char **argv)
 
 	test_seed(argc, argv);
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	CHECK(interrupter_open(&interrupter) == 0);
 	client_open(&client, pair[0]);
 	front = pair[1];
 	CHECK(pthread_create(&thread, NULL, run, NULL) == 0);
