@@ -172,6 +172,9 @@ static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bel
 		return -errno;
 	s->files = pair[0];
 	s->descriptors[LINK_FILES] = pair[1];
+	/* Files go one way. What a port sent would lie there with whatever it brought, and be closed by this process. */
+	if (shutdown(s->files, SHUT_RD) < 0)
+		return -errno;
 	s->bell = plane_dial(bell, bell_bytes);
 	if (s->bell < 0)
 		return s->bell;
