@@ -66,7 +66,7 @@ static const uint32_t plain[] = {
 	/* what a descriptor is, by itself: memory.c */
 	SYS_fstat, SYS_fstatfs,
 	/* memory */
-	SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk,
+	SYS_munmap, SYS_mremap, SYS_brk,
 	/* time */
 	SYS_clock_gettime, SYS_nanosleep, SYS_clock_nanosleep, SYS_restart_syscall,
 	/* threads */
@@ -211,6 +211,22 @@ static void filter_descriptors(struct filter *f)
 	end_case(f, begun);
 }
 
+/*
+ * No MADV_REMOVE: a hole that is made in memory that is shared keeps waiting whoever touches it, the brain for one. C libraries try others, and do without if
+ * the kernel does not know them.
+ */
+static void filter_advice(struct filter *f)
+{
+	static const uint32_t known[] = { MADV_DONTNEED, MADV_FREE, MADV_DONTDUMP };
+	uint32_t begun = begin_case(f, SYS_madvise);
+
+	load(f, lower_half(2));
+	for (uint32_t i = 0; i < COUNT(known); i++)
+		answer_case(f, known[i], SECCOMP_RET_ALLOW);
+	answer(f, SECCOMP_RET_ERRNO | EINVAL);
+	end_case(f, begun);
+}
+
 static void filter_memory(struct filter *f)
 {
 	static const uint32_t calls[] = { SYS_mmap, SYS_mprotect };
@@ -257,6 +273,7 @@ static void build(struct filter *f)
 	filter_setsockopt(f);
 	filter_descriptors(f);
 	filter_memory(f);
+	filter_advice(f);
 	filter_process(f);
 	/*
 	 * What the C library tries, and does well without: it then makes threads by clone(); it does not know how the system

@@ -178,6 +178,7 @@ static void test_calls(void)
 		{ "setsockopt(SOL_UDP)", SYS_setsockopt, { have.channel, IPPROTO_UDP, 100, 0, 0 }, 0 },
 		{ "mmap(PROT_EXEC)", SYS_mmap, { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 }, 0 },
 		{ "mprotect(PROT_EXEC)", SYS_mprotect, { (long)&have & ~4095l, 4096, PROT_READ | PROT_EXEC }, 0 },
+		{ "madvise(MADV_REMOVE)", SYS_madvise, { (long)&have & ~4095l, 4096, MADV_REMOVE }, EINVAL },
 		{ "pkey_mprotect", SYS_pkey_mprotect, { (long)&have & ~4095l, 4096, PROT_READ, -1 }, 0 },
 		{ "fcntl(F_SETFL)", SYS_fcntl, { have.channel, F_SETFL, 0 }, 0 },
 		{ "fcntl(F_SETOWN)", SYS_fcntl, { have.channel, F_SETOWN, parent }, 0 },
