@@ -229,7 +229,11 @@ static void await_end(struct vm *vm)
 	CHECK(csvn_port_command(plane, vm->port, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0) == -EBADF);
 	CHECK(csvn_port_give(plane, vm->port, 0, vm->bell) == -EBADF);
 	CHECK(csvn_port_forget(plane, vm->port) == 0 && csvn_port_forget(plane, vm->port) == -EBADF);
-	CHECK(recv(vm->front, &byte, 1, 0) <= 0 && recv(vm->bell, &byte, 1, 0) <= 0);
+	CHECK(recv(vm->front, &byte, 1, 0) <= 0);
+	/* It may have been rung for what was seen without it. */
+	while (recv(vm->bell, &byte, 1, 0) > 0)
+		;
+	CHECK(recv(vm->bell, &byte, 1, 0) == 0);
 	close(vm->front);
 	close(vm->bell);
 }
