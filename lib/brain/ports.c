@@ -226,21 +226,33 @@ static int spawn(const struct start *s, pid_t *pid)
 	return rc;
 }
 
+/* One that cannot be waited for as the others are is ended; it has begun a moment ago, and holds nothing that would keep it. */
+static void give_up(pid_t pid)
+{
+	(void)kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 /* Start a process: its link and its pidfd. What it was started with is closed here, but for front. */
 static int start(const struct plane *p, int front, const uint8_t *bell, uint32_t bell_bytes, struct link *l, int *process,
 		 int *pid)
 {
 	struct start s = { .plane = p };
-	int rc = prepare(&s, front, bell, bell_bytes);
+	int rc = prepare(&s, front, bell, bell_bytes), memory;
 
 	*process = -1;
-	if (rc == 0)
-		rc = link_open(l, fcntl(s.memory, F_DUPFD_CLOEXEC, 0), true);
+	if (rc == 0) {
+		memory = fcntl(s.memory, F_DUPFD_CLOEXEC, 0);
+		rc = memory < 0 ? -errno : link_open(l, memory, true);
+	}
 	if (rc == 0)
 		rc = spawn(&s, pid);
 	if (rc == 0) {
 		*process = (int)syscall(SYS_pidfd_open, *pid, 0);
 		rc = *process < 0 ? -errno : 0;
+		if (rc < 0)
+			give_up(*pid);
 	}
 	close_descriptor(&s.descriptors[LINK_FILES]);
 	close_descriptor(&s.memory);
@@ -272,8 +284,11 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 		port->link = l;
 		port->process = process;
 		port->pid = pid;
-		if (rc == 0)
+		if (rc == 0) {
 			rc = plane_watch(p, process, WATCHED_PROCESS, handle);
+			if (rc < 0)
+				give_up(pid);
+		}
 		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
 		if (port->forgotten)
 			let_go(p, port);

@@ -67,16 +67,17 @@ static void take(bool all)
 		n = queue_take(&client.link.events, bytes, room);
 		CHECK(n >= 0);
 		for (int at = 0; at < n;) {
-			struct csvn_event_message m;
+			struct csvn_event_message m = { .request = 0 };
 			struct csvn_record r;
 
 			memcpy(&r, bytes + at, sizeof(r));
-			memcpy(&m, bytes + at + sizeof(r), sizeof(m));
-			at += (int)((r.length + 7) & ~7u);
-			if (r.kind == CSVN_EVENT_MESSAGE)
+			if (r.kind == CSVN_EVENT_MESSAGE) {
+				memcpy(&m, bytes + at + sizeof(r), sizeof(m));
 				CHECK(m.request == 14 && m.flags == told++);
-			else
+			} else {
 				CHECK(r.kind == CSVN_EVENT_RESULT && ++results);
+			}
+			at += (int)((r.length + 7) & ~7u);
 		}
 		if (n > 0 && link_is_stalled(&client.link))
 			link_wake(&client.link, &interrupter);
