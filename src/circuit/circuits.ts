@@ -471,7 +471,7 @@ export class Circuits implements Disposable {
     if (!end.vm) return this.#close(circuit, end);
     if (end.reset) return;
     end.reset = true;
-    this.signals.announce(end.vm, (token) => encodeReset(token, end.id, errno));
+    this.signals.announce(end.vm, (token) => encodeReset(token, end.id, errno), true);
   }
 
   /** One end is closed; after the second, all is given back. */

@@ -8,8 +8,13 @@
 export interface Device {
   /** Answer a control request. A ticket that is not open any more is ignored. */
   reply(ticket: number, response: Uint8Array): void;
-  /** Put an announcement on the event queue. @throws {SystemError} ENOBUFS when the driver lets too many wait. */
-  announce(event: Uint8Array): void;
+  /**
+   * Put an announcement on the event queue.
+   *
+   * @param reset Is it a RESET? All circuits of a VM may be reset at once, through no fault of its driver: those do not count with the others.
+   * @throws {SystemError} ENOBUFS when the driver lets too many wait.
+   */
+  announce(event: Uint8Array, reset: boolean): void;
   /** Let doorbells of `id` wake `peerId` of the other device, and the other way round. @throws {SystemError} */
   addRoute(id: number, peer: Device, peerId: number): void;
   /**

@@ -15,11 +15,11 @@ export type FaultHandler = (vm: Vm, reason: string) => void;
 export class Signals {
   constructor(readonly fault: FaultHandler) {}
 
-  /** Announce an event that is made with the VM's next event number; whether that went well. */
-  announce(vm: Vm, encode: (token: bigint) => Uint8Array): boolean {
+  /** Announce an event that is made with the VM's next event number; whether that went well. @param reset As {@linkcode Device.announce}. */
+  announce(vm: Vm, encode: (token: bigint) => Uint8Array, reset = false): boolean {
     if (vm.state !== "ready") return false;
     try {
-      vm.device.announce(encode(vm.nextEvent()));
+      vm.device.announce(encode(vm.nextEvent()), reset);
       return true;
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;

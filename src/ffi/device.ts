@@ -1,5 +1,4 @@
 import type { Device } from "../circuit/plane.ts";
-import { EventType } from "../circuit/records.ts";
 import { Errno, SystemError } from "../errno.ts";
 import type { Descriptor, Queues, QueueSetup, Region } from "../vhost/transport.ts";
 import { Command, Layout } from "./abi.ts";
@@ -77,8 +76,7 @@ export class PlaneDevice implements Device, Queues {
     this.port.command(Command.REPLY, 0, ticket, response);
   }
 
-  announce(event: Uint8Array): void {
-    const reset = new DataView(event.buffer, event.byteOffset).getUint16(0, true) === EventType.RESET;
+  announce(event: Uint8Array, reset: boolean): void {
     if (!this.#hasRoom(reset)) this.#look();
     if (!this.#hasRoom(reset)) throw new SystemError("announce an event", Errno.ENOBUFS);
     if (reset) this.#resets++;
