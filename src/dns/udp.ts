@@ -23,11 +23,12 @@ export class UdpSocket implements AsyncDisposable {
   }
 
   /**
-   * Bind a socket to an address, at a port that the system chooses.
+   * Bind a socket to an address.
    *
+   * @param port Default: one that the system chooses.
    * @throws {Error} of the system.
    */
-  static async open(address: Address, onDatagram: OnDatagram): Promise<UdpSocket> {
+  static async open(address: Address, onDatagram: OnDatagram, port = 0): Promise<UdpSocket> {
     const type = address.family === 4 ? "udp4" : "udp6";
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     // Only addresses come here; nothing is to be looked up.
@@ -39,7 +40,7 @@ export class UdpSocket implements AsyncDisposable {
       const source = sourceOf(from);
       if (source) onDatagram(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), source);
     });
-    socket.bind(0, address.text, () => resolve());
+    socket.bind(port, address.text, () => resolve());
     try {
       await promise;
       return new UdpSocket(socket);

@@ -6,11 +6,12 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { createSocket } from "node:dgram";
 import { fromFileUrl } from "@std/path";
 import { Rcode } from "../../src/dns/message.ts";
 import { Resolver } from "../../src/dns/resolver.ts";
+import { UdpSocket } from "../../src/dns/udp.ts";
 import { fixedUpstreams } from "../../src/dns/upstreams.ts";
+import { type Endpoint, parseAddress } from "../../src/net/address.ts";
 import { ensureHostTools } from "../../tools/testbed/host.ts";
 import { stderrProgress } from "../../tools/testbed/progress.ts";
 import { answerTo, FakeDirectory, FakeUpstream, record, RESOLVER, UPSTREAMS } from "../support/dns.ts";
@@ -36,19 +37,17 @@ const resolvers: Record<string, Lookup> = {
 };
 
 /** Datagrams to port 53 go to the resolver, and its answers back. */
-async function relay(to: number): Promise<AsyncDisposable> {
-  const front = createSocket("udp4");
-  const backs = new Set<ReturnType<typeof createSocket>>();
-  front.on("message", (query: Uint8Array, client: { address: string; port: number }) => {
-    const back = createSocket("udp4");
-    backs.add(back);
-    back.on("message", (answer: Uint8Array) => front.send(answer, client.port, client.address));
-    back.send(query, to, RESOLVER);
-  });
-  await new Promise<void>((resolve) => front.bind(53, NAMESERVER, () => resolve()));
+async function relay(to: Endpoint): Promise<AsyncDisposable> {
+  const backs = new AsyncDisposableStack();
+  const front = await UdpSocket.open(parseAddress(NAMESERVER), async (query, client) => {
+    const back = await UdpSocket.open(parseAddress(RESOLVER), (answer) => void front.send(answer, client));
+    backs.use(back);
+    await back.send(query, to);
+  }, 53);
   return {
     async [Symbol.asyncDispose](): Promise<void> {
-      for (const socket of [front, ...backs]) await new Promise<void>((resolve) => socket.close(() => resolve()));
+      await front[Symbol.asyncDispose]();
+      await backs.disposeAsync();
     },
   };
 }
@@ -80,7 +79,7 @@ async function startSwitch(): Promise<Switch> {
       onHidden: (name) => void hidden.add(name),
     }),
   );
-  stack.use(await relay(resolver.udp.port));
+  stack.use(await relay(resolver.udp));
   const all = stack.move();
   return { upstream, hidden, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }

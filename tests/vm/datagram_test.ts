@@ -49,10 +49,12 @@ Deno.test("datagrams of unmodified programs between two guests without a NIC", a
 
   await t.step("socat, both ways", async () => {
     for (const [from, to, at] of [[client, server, address], [server, client, vms.address("client")]] as const) {
-      to.spawn("exec socat -T 5 UDP4-RECVFROM:7001,fork 'SYSTEM:tr a-z A-Z'", { stdin: false });
+      to.spawn("exec socat -T 120 UDP4-RECVFROM:7001,fork 'SYSTEM:tr a-z A-Z'", { stdin: false });
       await to.run("until ss -lun | grep -q :7001; do sleep 0.1; done", { check: true });
       for (const word of ["one", "two", "three"]) {
-        const { stdout } = await from.run(`echo ${word} | socat -t 2 -T 5 - UDP4-SENDTO:${at}:7001`, { check: true });
+        // It would wait for more answers: it is over with the first.
+        const socat = `socat -t 120 -T 120 - UDP4-SENDTO:${at}:7001 <<< ${word}`;
+        const { stdout } = await from.run(`read -r line < <(exec ${socat}); kill $!; echo $line`, { check: true });
         assertEquals(stdout, `${word.toUpperCase()}\n`);
       }
       await to.run("pkill socat");

@@ -146,7 +146,7 @@ except OSError as e: print(errno.errorcode.get(e.errno, e))'`)).stdout.trim();
   await db.run("until ss -ltn 2>/dev/null | grep -q 5202 || [ $((n+=1)) -gt 20 ]; do sleep 0.1; done");
 
   await t.step("between VMs: TCP and UDP, by name of port, and refused as each VM's onDeny says", async () => {
-    assertEquals((await web.run("socat -T 10 - TCP:10.77.0.20:5432 </dev/null")).stdout, "from db\n");
+    assertEquals((await web.run("socat -T 120 - TCP:10.77.0.20:5432 </dev/null")).stdout, "from db\n");
     assertEquals(await connect(web, "10.77.0.20", 80), "ECONNREFUSED");
     assertEquals(await connect(box, "10.77.0.20", 5432), "EACCES");
     assertEquals(await connect(db, "10.77.0.10", 80, 3), "timed out");
@@ -211,7 +211,7 @@ except OSError as e: print(errno.errorcode.get(e.errno, e))'`)).stdout.trim();
     await until("the error", async () => (await log()).includes(`${directory}/policies/broken.yaml:1:`), WAIT);
     assertMatch((await csvn("policy", "show")).stdout, /broken\.yaml:1:\d+: spec\.egres: unknown field/);
     assertStringIncludes((await csvn("policy", "show")).stdout, before!);
-    assertEquals((await web.run("socat -T 10 - TCP:10.77.0.20:5432 </dev/null")).stdout, "from db\n");
+    assertEquals((await web.run("socat -T 120 - TCP:10.77.0.20:5432 </dev/null")).stdout, "from db\n");
     await Deno.remove(`${directory}/policies/broken.yaml`);
     await until("no error", async () => !(await csvn("policy", "show")).stdout.includes("errors"), WAIT);
   });

@@ -1,8 +1,12 @@
 /** A running guest's own directory: sockets and throw-away images. */
-import { join } from "@std/path";
+import { basename, join } from "@std/path";
 import { removeTree } from "./process.ts";
 
 const PREFIX = "csvn-vm-";
+/** Of one that nobody may look at yet. */
+const NEW_PREFIX = "csvn-new-";
+/** Milliseconds after which one that is new has lost its owner. */
+const NEW_MS = 600_000;
 
 /** Where such directories are; short, as socket paths hold 107 bytes. */
 function parent(): string {
@@ -24,12 +28,12 @@ export class RunDir implements AsyncDisposable {
   /** Make a new one, and remove those that killed processes left. */
   static async create(): Promise<RunDir> {
     await RunDir.#sweep();
-    const path = await Deno.makeTempDir({ dir: parent(), prefix: PREFIX });
-    const lock = await Deno.open(join(path, "lock"), {
-      write: true,
-      create: true,
-    });
-    await lock.tryLock(true);
+    // Whoever sweeps meanwhile sees it when it is locked, and not before.
+    const made = await Deno.makeTempDir({ dir: parent(), prefix: NEW_PREFIX });
+    const lock = await Deno.open(join(made, "lock"), { write: true, create: true });
+    await lock.lock(true);
+    const path = join(parent(), basename(made).replace(NEW_PREFIX, PREFIX));
+    await Deno.rename(made, path);
     return new RunDir(path, lock);
   }
 
@@ -42,15 +46,22 @@ export class RunDir implements AsyncDisposable {
   /** A directory whose lock is free has lost its owner. */
   static async #sweep(): Promise<void> {
     for await (const entry of Deno.readDir(parent())) {
-      if (!entry.isDirectory || !entry.name.startsWith(PREFIX)) continue;
       const path = join(parent(), entry.name);
+      if (entry.isDirectory && entry.name.startsWith(NEW_PREFIX)) await RunDir.#sweepNew(path);
+      if (!entry.isDirectory || !entry.name.startsWith(PREFIX)) continue;
       try {
         using lock = await Deno.open(join(path, "lock"), { write: true });
         if (!await lock.tryLock(true)) continue;
       } catch {
-        continue; // of another user, or made just now
+        continue; // of another user, or being removed
       }
       await removeTree(path).catch(() => {});
     }
+  }
+
+  /** One that was never finished. */
+  static async #sweepNew(path: string): Promise<void> {
+    const made = (await Deno.stat(path).catch(() => undefined))?.mtime?.getTime() ?? Date.now();
+    if (Date.now() - made > NEW_MS) await removeTree(path).catch(() => {});
   }
 }

@@ -68,7 +68,7 @@ def script(number):
         expected = due[id(receiver)]
         left = sum(map(len, expected.values()))
         got = {}
-        receiver.settimeout(10)
+        receiver.settimeout(120)
         while left:
             try:
                 name, n = receiver.recv(100).decode().split()

@@ -50,7 +50,7 @@ def serve():
             short.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             short.bind(("::", PORT + 2))
             s.sendto(b"ready", source)
-            short.settimeout(10)
+            short.settimeout(120)
             d, a = short.recvfrom(100)
             short.sendto(d, a)
             short.close()

@@ -5,7 +5,7 @@ NAME, OUTSIDE, HERE, KEY = sys.argv[1:5]
 
 
 def connect(port, timeout=60):
-    s = socket.create_connection((OUTSIDE, port), timeout=10)
+    s = socket.create_connection((OUTSIDE, port), timeout=60)
     s.settimeout(timeout)
     return s
 
@@ -109,7 +109,7 @@ def close_unread():
 
 def count(what):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(10)
+    s.settimeout(60)
     time.sleep(1)
     s.sendto(b"count " + what, (OUTSIDE, 7000))
     return int(s.recv(100))
@@ -168,7 +168,7 @@ def dead_and_live():
 
 def connected_to_the_dead():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(10)
+    s.settimeout(60)
     s.connect((OUTSIDE, 9))
     s.send(b"x")
     try:
@@ -179,7 +179,7 @@ def connected_to_the_dead():
 
 def marks():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(10)
+    s.settimeout(60)
     for tos, ttl in ((0, 64), (0x48, 64), (0, 7), (0xB8, 255)):
         s.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
