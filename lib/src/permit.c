@@ -23,21 +23,42 @@ static void make_secret(void)
 		secret[0] = secret[1] = 0;
 }
 
-static uint64_t mix(uint64_t a, uint64_t b)
+static uint64_t rotated(uint64_t word, int bits)
 {
-	unsigned __int128 product = (unsigned __int128)a * b;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
+	return word << bits | word >> (64 - bits);
 }
 
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = rotated(v[1], 13) ^ v[0];
+	v[0] = rotated(v[0], 32);
+	v[2] += v[3];
+	v[3] = rotated(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = rotated(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = rotated(v[1], 17) ^ v[2];
+	v[2] = rotated(v[2], 32);
+}
+
+/* SipHash-1-3 of an address, in three words and one of their length. */
 static uint64_t hash(const struct csvn_host_address *a)
 {
-	uint64_t ip[2] = { 0, 0 };
+	uint64_t words[4] = { (uint64_t)a->family << 32 | a->port, 0, 0, 24ull << 56 };
+	uint64_t v[4] = { secret[0] ^ 0x736f6d6570736575u, secret[1] ^ 0x646f72616e646f6du,
+			  secret[0] ^ 0x6c7967656e657261u, secret[1] ^ 0x7465646279746573u };
 
-	memcpy(ip, a->ip, a->family == 4 ? 4 : 16);
-	ip[0] ^= secret[0];
-	ip[1] ^= secret[1] ^ ((uint64_t)a->family << 32 | a->port);
-	return mix(mix(ip[0] | 1, 0x9e3779b97f4a7c15u) ^ ip[0], ip[1] ^ 0xd6e8feb86659fd93u);
+	memcpy(&words[1], a->ip, a->family == 4 ? 4 : 16);
+	for (int i = 0; i < 4; i++) {
+		v[3] ^= words[i];
+		sip_round(v);
+		v[0] ^= words[i];
+	}
+	v[2] ^= 0xff;
+	for (int i = 0; i < 3; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 static uint32_t *guest_bucket(const struct permit_table *t, const struct csvn_host_address *a)
