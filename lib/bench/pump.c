@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pump beside loopback TCP, in one run: a fake guest (this process, with the real ring, the real virtqueues for doorbells and wakes and the real
- * data plane) against a native process, both talking to the same server process. Each run measures everything once, and prints a line of JSON for
+ * The pump beside loopback TCP, in one run: a fake guest (this process, with the real ring, the real virtqueues for doorbells and wakes, and a real port
+ * in a process of its own) against a native process, both talking to the same server. Each run measures everything once, and prints a line of JSON for
  * each figure.
  *
  *     pump_bench [--quick]
@@ -24,12 +24,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../test/port_client.h"
 #include "csvn/abi.h"
 #include "csvn/records.h"
 #include "csvn/ring.h"
 
 #define CHUNK (64u << 10)
 #define QUEUE 64u
+#define MEASURES 2 /* bulk, round trip */
 #define GUEST_BYTES (1u << 20)
 #define USER_BASE 0x7f0000000000ull
 #define LOOPBACK 0x7f4d6201u /* 127.77.98.1: this bench's own */
@@ -53,13 +55,13 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* What both kinds of client do. */
-struct client {
-	void (*send)(struct client *c, const uint8_t *bytes, uint32_t count);
-	void (*receive)(struct client *c, uint8_t *bytes, uint32_t count);
+/* What both kinds of talker to the server do. */
+struct talker {
+	void (*send)(struct talker *t, const uint8_t *bytes, uint32_t count);
+	void (*receive)(struct talker *t, uint8_t *bytes, uint32_t count);
 };
 
-/* A server process: the first byte says 'b' for bulk towards it (answered with one byte at its end), 'e' for echo. */
+/* The server has a process for each connection: the first byte says 'b' for bulk towards it (answered with one byte at its end), 'e' for echo. */
 static void serve(int listener)
 {
 	static uint8_t buffer[1 << 20];
@@ -71,6 +73,10 @@ static void serve(int listener)
 		ssize_t n;
 
 		check(fd, "accept");
+		if (fork() != 0) {
+			close(fd);
+			continue;
+		}
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		if (read(fd, &what, 1) != 1)
 			exit(0);
@@ -79,40 +85,44 @@ static void serve(int listener)
 			if (what == 'e' || got == bulk_bytes)
 				n = write(fd, buffer, 1);
 		}
-		close(fd);
+		exit(0);
 	}
 }
 
-/* The native client. */
+/* The native one. */
 struct native {
-	struct client client;
+	struct talker talker;
 	int fd;
 };
 
-static void native_send(struct client *c, const uint8_t *bytes, uint32_t count)
+static void native_send(struct talker *t, const uint8_t *bytes, uint32_t count)
 {
 	for (uint32_t at = 0; at < count;) {
-		ssize_t n = write(((struct native *)c)->fd, bytes + at, count - at);
+		ssize_t n = write(((struct native *)t)->fd, bytes + at, count - at);
 
 		check((int)n, "write");
 		at += (uint32_t)n;
 	}
 }
 
-static void native_receive(struct client *c, uint8_t *bytes, uint32_t count)
+static void native_receive(struct talker *t, uint8_t *bytes, uint32_t count)
 {
-	check((int)recv(((struct native *)c)->fd, bytes, count, MSG_WAITALL), "recv");
+	check((int)recv(((struct native *)t)->fd, bytes, count, MSG_WAITALL), "recv");
 }
 
-/* The fake guest: its memory has a doorbell queue and a wake queue, its window is the arena. */
+/* The fake guest: its memory has a doorbell queue and a wake queue, its windows are the arenas. Each measure has a circuit of its own. */
 struct guest {
-	struct client client;
-	int plane, device, circuit;
-	uint32_t id;
+	struct client client; /* its port */
+	pid_t port;
 	int kick, call, wake_kick;
 	uint8_t *memory;
 	uint16_t bells, wakes;
-	struct csvn_end end;
+	struct circuit {
+		struct talker talker;
+		struct guest *guest;
+		uint32_t id;
+		struct csvn_end end;
+	} circuits[MEASURES];
 };
 
 struct desc {
@@ -140,28 +150,28 @@ static void post(struct guest *g, uint32_t queue, uint16_t *next, uint32_t id, b
 	__atomic_store_n(ring_u16(g, queue, 4096 + 2), *next, __ATOMIC_RELEASE);
 }
 
-static void ring_bell(struct guest *g)
+static void ring_bell(struct guest *g, uint32_t id)
 {
 	/* The device has taken all earlier ones, or will at this kick: there are never so many under way. */
-	post(g, 0, &g->bells, g->id, false);
+	post(g, 0, &g->bells, id, false);
 	eventfd_write(g->kick, 1);
 }
 
 static void sleep_until_woken(struct guest *g)
 {
-	struct pollfd p = { .fd = g->call, .events = POLLIN };
+	struct pollfd call = { .fd = g->call, .events = POLLIN };
 	eventfd_t ignored;
 
-	check(poll(&p, 1, 10000) == 1 ? 0 : -ETIMEDOUT, "waiting for a wake");
+	check(poll(&call, 1, 10000) == 1 ? 0 : -ETIMEDOUT, "waiting for a wake");
 	eventfd_read(g->call, &ignored);
 	post(g, 1, &g->wakes, 0, true);
 	eventfd_write(g->wake_kick, 1);
 }
 
-static void guest_send(struct client *c, const uint8_t *bytes, uint32_t count)
+static void guest_send(struct talker *t, const uint8_t *bytes, uint32_t count)
 {
-	struct guest *g = (struct guest *)c;
-	struct csvn_end *e = &g->end;
+	struct circuit *c = (struct circuit *)t;
+	struct csvn_end *e = &c->end;
 
 	for (uint32_t at = 0; at < count;) {
 		uint32_t room, n, first, where = (uint32_t)e->tail & (e->size - 1);
@@ -171,7 +181,7 @@ static void guest_send(struct client *c, const uint8_t *bytes, uint32_t count)
 			csvn_arm_tx(e);
 			check(csvn_tx_room(e, 1, &room), "the pump's head");
 			if (!room)
-				sleep_until_woken(g);
+				sleep_until_woken(c->guest);
 			continue;
 		}
 		n = room < count - at ? room : count - at;
@@ -180,15 +190,15 @@ static void guest_send(struct client *c, const uint8_t *bytes, uint32_t count)
 		memcpy(e->tx, bytes + at + first, n - first);
 		csvn_tx_publish(e, n);
 		if (csvn_wants_rx(e))
-			ring_bell(g);
+			ring_bell(c->guest, c->id);
 		at += n;
 	}
 }
 
-static void guest_receive(struct client *c, uint8_t *bytes, uint32_t count)
+static void guest_receive(struct talker *t, uint8_t *bytes, uint32_t count)
 {
-	struct guest *g = (struct guest *)c;
-	struct csvn_end *e = &g->end;
+	struct circuit *c = (struct circuit *)t;
+	struct csvn_end *e = &c->end;
 
 	for (uint32_t at = 0; at < count;) {
 		uint32_t ready, where = (uint32_t)e->head & (e->size - 1);
@@ -198,13 +208,13 @@ static void guest_receive(struct client *c, uint8_t *bytes, uint32_t count)
 			csvn_arm_rx(e);
 			check(csvn_rx_ready(e, 1, &ready), "the pump's tail");
 			if (!ready)
-				sleep_until_woken(g);
+				sleep_until_woken(c->guest);
 			continue;
 		}
 		bytes[at++] = e->rx[where];
 		csvn_rx_release(e, 1);
 		if (csvn_wants_tx(e))
-			ring_bell(g);
+			ring_bell(c->guest, c->id);
 	}
 }
 
@@ -220,22 +230,20 @@ static void start_queue(struct guest *g, uint32_t index, uint32_t queue, int kic
 				      .kick = dup(kick),
 				      .call = call < 0 ? -1 : dup(call) };
 
-	check(csvn_queue_start(g->plane, g->device, &s), "start a queue");
+	check(client_ask(&g->client, CSVN_COMMAND_QUEUE_START, -1, 0, &s, sizeof(s)), "start a queue");
 }
 
 static void guest_boot(struct guest *g)
 {
-	int fd = memfd_create("guest", MFD_ALLOW_SEALING);
-	struct csvn_region region = { .size = GUEST_BYTES, .user = USER_BASE, .fd = fd };
+	int fd = memfd_create("guest", MFD_ALLOW_SEALING), front[2];
+	struct csvn_region region = { .size = GUEST_BYTES, .user = USER_BASE, .token = fd };
 
 	check(ftruncate(fd, GUEST_BYTES), "guest memory");
 	check(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), "seal guest memory");
 	g->memory = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	g->plane = csvn_plane_open(1 << 20);
-	check(g->plane, "open a plane");
-	g->device = csvn_device_open(g->plane);
-	check(g->device, "open a device");
-	check(csvn_device_memory(g->plane, g->device, &region, 1), "map guest memory");
+	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, front), "a front-end");
+	client_open(&g->client, front[1]);
+	check(client_ask(&g->client, CSVN_COMMAND_MEMORY, -1, 0, &region, sizeof(region)), "map guest memory");
 	g->kick = eventfd(0, 0);
 	g->call = eventfd(0, 0);
 	g->wake_kick = eventfd(0, 0);
@@ -243,69 +251,77 @@ static void guest_boot(struct guest *g)
 		post(g, 1, &g->wakes, 0, true);
 	start_queue(g, CSVN_QUEUE_DOORBELL, 0, g->kick, -1);
 	start_queue(g, CSVN_QUEUE_WAKE, 1, g->wake_kick, g->call);
-	g->client = (struct client){ guest_send, guest_receive };
 }
 
-/* A new circuit to the server, in an arena of its own. */
-static void guest_connect(struct guest *g, uint16_t port)
+/* A circuit to the server, in an arena of its own. */
+static void guest_connect(struct guest *g, uint32_t id, uint16_t port)
 {
-	static uint32_t ids;
 	uint64_t ring = CSVN_RING_DEFAULT, bytes = 2 * CSVN_PAGE + 2 * ring;
-	int fd = csvn_arena_create(bytes), arena, rc;
-	uint8_t *m, events[4096];
+	int fd = memfd_create("arena", MFD_ALLOW_SEALING);
 	uint32_t loopback = htonl(LOOPBACK);
-	struct csvn_host_setup s;
+	struct circuit *c = &g->circuits[id];
+	struct csvn_host_setup s = { .id = id,
+				     .arena = (int)id,
+				     .ring_size = (uint32_t)ring,
+				     .own_control = CSVN_PAGE,
+				     .tx_ring = 2 * CSVN_PAGE + ring,
+				     .rx_ring = 2 * CSVN_PAGE,
+				     .connection = -1,
+				     .remote = { .family = 4, .port = port } };
+	struct client_event connected;
+	uint8_t *m;
 
-	check(fd, "make an arena");
+	check(ftruncate(fd, (off_t)bytes), "an arena");
+	check(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), "seal the arena");
 	m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	arena = csvn_host_arena_map(g->plane, fd, bytes);
-	check(arena, "map an arena");
+	client_map(&g->client, (int)id, fd, bytes);
 	close(fd);
-	g->id = ids++;
-	s = (struct csvn_host_setup){ .device = g->device,
-				      .id = g->id,
-				      .arena = arena,
-				      .ring_size = (uint32_t)ring,
-				      .own_control = CSVN_PAGE,
-				      .tx_ring = 2 * CSVN_PAGE + ring,
-				      .rx_ring = 2 * CSVN_PAGE,
-				      .connection = -1,
-				      .remote = { .family = 4, .port = port } };
 	memcpy(s.remote.ip, &loopback, 4);
-	g->circuit = csvn_host_open(g->plane, &s);
-	check(g->circuit, "open a circuit");
-	for (int i = 0; (rc = csvn_events_take(g->plane, events, sizeof(events))) == 0; i++) {
-		check(i < 10000 ? 0 : -ETIMEDOUT, "connect");
-		usleep(1000);
-	}
-	check(rc, "connect");
-	csvn_end_init(&g->end, (void *)m, (void *)(m + CSVN_PAGE), m + 2 * CSVN_PAGE, m + 2 * CSVN_PAGE + ring,
+	client_put(&g->client, CSVN_COMMAND_HOST_OPEN, (int)id, 0, &s, sizeof(s));
+	connected = client_await(&g->client, CSVN_EVENT_HOST_CONNECTED);
+	check(-(int)connected.header.aux, "connect");
+	c->talker = (struct talker){ guest_send, guest_receive };
+	c->guest = g;
+	c->id = id;
+	csvn_end_init(&c->end, (void *)m, (void *)(m + CSVN_PAGE), m + 2 * CSVN_PAGE, m + 2 * CSVN_PAGE + ring,
 		      (uint32_t)ring);
 }
 
-static double bulk(struct client *c)
+/* The port, which had its turns from this process, goes on in one of its own. */
+static void port_begin(struct guest *g)
+{
+	g->port = fork();
+	check(g->port, "fork");
+	if (g->port == 0) {
+		check(interrupter_open(&g->client.port.interrupter), "signals"); /* the kernel keeps it for one process */
+		port_run(&g->client.port);
+		exit(0);
+	}
+}
+
+static double bulk(struct talker *t)
 {
 	static uint8_t buffer[CHUNK];
 	double start = now();
 	uint8_t end;
 
-	c->send(c, (const uint8_t *)"b", 1);
+	t->send(t, (const uint8_t *)"b", 1);
 	for (uint64_t sent = 0; sent < bulk_bytes; sent += CHUNK)
-		c->send(c, buffer, CHUNK);
-	c->receive(c, &end, 1);
+		t->send(t, buffer, CHUNK);
+	t->receive(t, &end, 1);
 	return (double)bulk_bytes / (now() - start) / 1e9;
 }
 
-static double round_trip(struct client *c)
+static double round_trip(struct talker *t)
 {
 	uint8_t byte = 0;
 	double start;
 
-	c->send(c, (const uint8_t *)"e", 1);
+	t->send(t, (const uint8_t *)"e", 1);
 	start = now();
 	for (int i = 0; i < rounds; i++) {
-		c->send(c, &byte, 1);
-		c->receive(c, &byte, 1);
+		t->send(t, &byte, 1);
+		t->receive(t, &byte, 1);
 	}
 	return (now() - start) / rounds * 1e6;
 }
@@ -315,12 +331,12 @@ static void print(const char *measure, const char *who, double value, const char
 	printf("{\"measure\":\"%s\",\"who\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", measure, who, value, unit);
 }
 
-static void measure(struct client *c, const char *who, int what)
+static void measure(struct talker *t, const char *who, int what)
 {
 	if (what)
-		print("round trip", who, round_trip(c), "us");
+		print("round trip", who, round_trip(t), "us");
 	else
-		print("64 KiB writes", who, bulk(c), "GB/s");
+		print("64 KiB writes", who, bulk(t), "GB/s");
 }
 
 int main(int argc, char **argv)
@@ -328,7 +344,7 @@ int main(int argc, char **argv)
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(LOOPBACK) };
 	socklen_t length = sizeof(address);
 	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-	struct guest guest = { 0 };
+	static struct guest guest;
 	pid_t server;
 
 	if (argc > 1 && strcmp(argv[1], "--quick") == 0) {
@@ -339,21 +355,27 @@ int main(int argc, char **argv)
 	check(listen(listener, 16), "listen");
 	check(getsockname(listener, (struct sockaddr *)&address, &length), "getsockname");
 	server = fork();
-	if (server == 0)
+	check(server, "fork");
+	if (server == 0) {
+		signal(SIGCHLD, SIG_IGN);
 		serve(listener);
+	}
 	guest_boot(&guest);
-	for (int what = 0; what < 2; what++) {
+	for (uint32_t what = 0; what < MEASURES; what++)
+		guest_connect(&guest, what, ntohs(address.sin_port));
+	port_begin(&guest);
+	for (int what = 0; what < MEASURES; what++) {
 		struct native native = { { native_send, native_receive }, socket(AF_INET, SOCK_STREAM, 0) };
 
 		check(connect(native.fd, (struct sockaddr *)&address, length), "connect");
 		setsockopt(native.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		measure(&native.client, "TCP", what);
+		measure(&native.talker, "TCP", what);
 		close(native.fd);
-		guest_connect(&guest, ntohs(address.sin_port));
-		measure(&guest.client, "csvn", what);
-		csvn_host_close(guest.plane, guest.circuit);
+		measure(&guest.circuits[what].talker, "csvn", what);
 	}
+	kill(guest.port, SIGKILL);
 	kill(server, SIGTERM);
+	waitpid(guest.port, NULL, 0);
 	waitpid(server, NULL, 0);
-	return csvn_plane_close(guest.plane) < 0;
+	return 0;
 }

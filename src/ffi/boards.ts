@@ -111,7 +111,8 @@ export class Boards {
     );
     // They are the ports' once both have them.
     const mine = stack.move();
-    Promise.all(given).then(() => mine.dispose());
+    const close = () => mine.dispose();
+    Promise.all(given).then(close, close);
     this.#of(a).set(b, board);
     this.#of(b).set(a, board);
     return board;
@@ -143,7 +144,7 @@ export class Boards {
     const [a, b] = board.sides;
     for (const [side, other] of [[a, b], [b, a]] as const) {
       this.#boards.get(side.port)?.delete(other.port);
-      side.port.acknowledged(Command.UNBOARD, side.number).then(() => this.#numbers.get(side.port)?.give(side.number));
+      side.port.afterwards(() => this.#numbers.get(side.port)?.give(side.number), Command.UNBOARD, side.number);
     }
   }
 }

@@ -87,7 +87,7 @@ class Arena implements HostArena {
   constructor(readonly port: Port, readonly number: number, readonly left: () => void) {}
 
   [Symbol.dispose](): void {
-    this.port.acknowledged(Command.UNARENA, this.number).then(this.left);
+    this.port.afterwards(this.left, Command.UNARENA, this.number);
   }
 }
 
@@ -154,8 +154,8 @@ class Datagram implements HostDatagram {
   forget(guest: Endpoint): void {
     const permit = this.#take(guest);
     if (!permit) return;
-    this.port.acknowledged(Command.DATAGRAM_FORGET, this.number, 0, encodeAddress(guest))
-      .then(() => this.host.permits.give(permit.number));
+    const then = () => this.host.permits.give(permit.number);
+    this.port.afterwards(then, Command.DATAGRAM_FORGET, this.number, 0, encodeAddress(guest));
   }
 
   moved(guest: Endpoint): { readonly sent: bigint; readonly received: bigint } {
@@ -268,7 +268,7 @@ export class PlaneHostStack implements HostStack {
         port: bound,
         [Symbol.dispose]: () => {
           host.accepts.delete(number);
-          port.acknowledged(Command.UNLISTEN, number).then(left);
+          port.afterwards(left, Command.UNLISTEN, number);
         },
       };
     } catch (error) {

@@ -191,6 +191,11 @@ export class Port {
     return promise;
   }
 
+  /** Give a command, and have something done after it, or once the port is gone. */
+  afterwards(then: () => void, kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): void {
+    this.acknowledged(kind, handle, aux, bytes).then(then, then);
+  }
+
   /**
    * Give a file. The descriptor may be closed once the promise has resolved.
    *
