@@ -16,6 +16,7 @@ export const Errno = {
   ENOMEM: 12,
   EACCES: 13,
   EFAULT: 14,
+  EBUSY: 16,
   EEXIST: 17,
   EISDIR: 21,
   EINVAL: 22,

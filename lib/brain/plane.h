@@ -38,6 +38,7 @@ struct port {
 	bool starting; /* csvn_port_start() works on it */
 	bool forgotten; /* it is there until csvn_port_start() is through with it, and its process has ended */
 	struct csvn_accepted who;
+	bool janitor;
 	bool told; /* who has been taken */
 	bool dirty; /* commands are to be flushed */
 	bool end_told;
@@ -58,7 +59,7 @@ struct plane {
 	struct interrupter interrupter; /* wakes ports */
 	bool closing;
 	int resting; /* errno, or 0 */
-	char *program;
+	char *program; /* ports' */
 	uint32_t first_id; /* of ports' users and groups; 0: they have the switch's */
 	uint32_t port_descriptors; /* at most */
 	struct handle_table listeners, ports;

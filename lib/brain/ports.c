@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -31,22 +32,31 @@ static void init(struct port *port, int front)
 	port->link = (struct link){ .wake = -1, .files = -1, .bell = -1 };
 }
 
-int port_add(struct plane *p, int listener, int front)
+/* One that has a handle. */
+static int add(struct plane *p, int front, struct port **out)
 {
 	struct port *port = calloc(1, sizeof(*port));
-	struct ucred cred = { 0 };
-	socklen_t bytes = sizeof(cred);
+	int rc;
 
 	if (!port)
 		return -ENOMEM;
 	init(port, front);
-	port->handle = handle_add(&p->ports, port);
-	if (port->handle < 0) {
-		int rc = port->handle;
-
+	rc = port->handle = handle_add(&p->ports, port);
+	if (rc < 0)
 		free(port);
+	*out = port;
+	return rc < 0 ? rc : 0;
+}
+
+int port_add(struct plane *p, int listener, int front)
+{
+	struct ucred cred = { 0 };
+	socklen_t bytes = sizeof(cred);
+	struct port *port;
+	int rc = add(p, front, &port);
+
+	if (rc < 0)
 		return rc;
-	}
 	(void)getsockopt(front, SOL_SOCKET, SO_PEERCRED, &cred, &bytes); /* zeros, where it fails */
 	port->who = (struct csvn_accepted){ .port = port->handle,
 					    .listener = listener,
@@ -105,6 +115,23 @@ void port_ended(struct plane *p, struct port *port)
 		plane_ring(p);
 }
 
+int csvn_janitor_add(int plane)
+{
+	struct plane *p = plane_enter(plane);
+	struct port *port;
+	int rc;
+
+	if (!p)
+		return -EBADF;
+	rc = add(p, -1, &port);
+	if (rc == 0) {
+		port->janitor = port->told = true;
+		rc = port->handle;
+	}
+	plane_leave(p);
+	return rc;
+}
+
 int csvn_accepted_take(int plane, struct csvn_accepted *out)
 {
 	struct plane *p = plane_enter(plane);
@@ -148,6 +175,7 @@ int csvn_ended_take(int plane, int32_t *signal)
 /* What a process is started with, by the numbers that it has there. */
 struct start {
 	const struct plane *plane; /* of which nothing is looked at that changes */
+	bool janitor;
 	int descriptors[LINK_DESCRIPTORS];
 	int wake, files, memory, bell; /* the brain's own */
 };
@@ -184,21 +212,25 @@ static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bel
 
 static int spawn(const struct start *s, pid_t *pid)
 {
-	char first_id[16], descriptors[16];
-	char *const arguments[] = { (char *)(uintptr_t)"csvn-port", first_id, descriptors, NULL };
+	const char *name = s->janitor ? "csvn-janitor" : "csvn-port", *beside = strrchr(s->plane->program, '/');
+	int folder = beside ? (int)(beside - s->plane->program) + 1 : 0;
+	char first_id[16], descriptors[16], program[PATH_MAX];
+	char *const arguments[] = { (char *)(uintptr_t)name, s->janitor ? NULL : first_id, descriptors, NULL };
 	char *const environment[] = { NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	int high[LINK_DESCRIPTORS], rc = 0;
 	sigset_t none, all;
 
+	if (snprintf(program, sizeof(program), "%.*s%s", s->janitor ? folder : PATH_MAX, s->plane->program, s->janitor ? name : "") >= (int)sizeof(program))
+		return -ENAMETOOLONG;
 	(void)snprintf(first_id, sizeof(first_id), "%" PRIu32, s->plane->first_id);
 	(void)snprintf(descriptors, sizeof(descriptors), "%" PRIu32, s->plane->port_descriptors);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attributes);
 	/* First out of the way of the numbers that they get, each of which may be another's now. */
 	memset(high, 0xff, sizeof(high));
-	for (int i = LINK_FRONT; i < LINK_DESCRIPTORS && rc == 0; i++) {
+	for (int i = s->janitor ? LINK_MEMORY : LINK_FRONT; i < LINK_DESCRIPTORS && rc == 0; i++) {
 		high[i] = fcntl(s->descriptors[i], F_DUPFD_CLOEXEC, LINK_DESCRIPTORS);
 		rc = high[i] < 0 ? -errno : -posix_spawn_file_actions_adddup2(&actions, high[i], i);
 	}
@@ -218,7 +250,7 @@ static int spawn(const struct start *s, pid_t *pid)
 	(void)posix_spawnattr_setflags(&attributes,
 				       POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 	if (rc == 0)
-		rc = -posix_spawn(pid, s->plane->program, &actions, &attributes, arguments, environment);
+		rc = -posix_spawn(pid, program, &actions, &attributes, arguments, environment);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	for (int i = LINK_FRONT; i < LINK_DESCRIPTORS; i++)
@@ -234,11 +266,11 @@ static void give_up(pid_t pid)
 		;
 }
 
-/* Start a process: its link and its pidfd. What it was started with is closed here, but for front. */
-static int start(const struct plane *p, int front, const uint8_t *bell, uint32_t bell_bytes, struct link *l, int *process,
+/* Start a process: its link and its pidfd. What it was started with is closed here, but for front; a janitor has none. */
+static int start(const struct plane *p, bool janitor, int front, const uint8_t *bell, uint32_t bell_bytes, struct link *l, int *process,
 		 int *pid)
 {
-	struct start s = { .plane = p };
+	struct start s = { .plane = p, .janitor = janitor };
 	int rc = prepare(&s, front, bell, bell_bytes), memory;
 
 	*process = -1;
@@ -277,7 +309,7 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 
 		port->starting = true;
 		pthread_mutex_unlock(&p->lock);
-		rc = start(p, front, bell, bell_bytes, &l, &process, &pid);
+		rc = start(p, port->janitor, front, bell, bell_bytes, &l, &process, &pid);
 		pthread_mutex_lock(&p->lock);
 		port->starting = false;
 		close_descriptor(&port->front);

@@ -6,10 +6,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -33,6 +37,8 @@ CSVN_EXPORT int fake_eventfd_add(int fd);
 CSVN_EXPORT int fake_pipe(int *out);
 CSVN_EXPORT int fake_duplicate(int fd);
 CSVN_EXPORT int fake_close(int fd);
+CSVN_EXPORT int fake_lock(int fd);
+CSVN_EXPORT int fake_unlock(void);
 CSVN_EXPORT int fake_layout(uint32_t index, char *name, uint32_t bytes);
 CSVN_EXPORT int fake_abi_layout(uint32_t index, char *name, uint32_t bytes);
 
@@ -519,6 +525,51 @@ static int tell_layout(const struct layout *layout, char *name, uint32_t bytes)
 }
 
 /* The index-th name and value; -ENOENT behind the last. */
+/* A file's inode is locked for as long as a write is under way whose source page does not come. One at a time. */
+static struct {
+	int faults; /* userfaultfd */
+	int fd;
+	void *page;
+	pthread_t thread;
+} lock = { .faults = -1 };
+
+static void *write_page(void *arg)
+{
+	(void)arg;
+	return (void *)pwrite(lock.fd, lock.page, 1, 0);
+}
+
+/* The file's first byte is written, once it is unlocked. */
+int fake_lock(int fd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .range = { .len = 4096 }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffd_msg message;
+
+	lock.fd = fd;
+	lock.faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	lock.page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	range.range.start = (uint64_t)(uintptr_t)lock.page;
+	if (lock.faults < 0 || lock.page == MAP_FAILED || ioctl(lock.faults, UFFDIO_API, &api) < 0 ||
+	    ioctl(lock.faults, UFFDIO_REGISTER, &range) < 0)
+		return -errno;
+	if (pthread_create(&lock.thread, NULL, write_page, NULL) != 0)
+		return -EAGAIN;
+	/* It has it when it asks for the page. */
+	return read(lock.faults, &message, sizeof(message)) == sizeof(message) ? 0 : -errno;
+}
+
+int fake_unlock(void)
+{
+	struct uffdio_zeropage page = { .range = { (uint64_t)(uintptr_t)lock.page, 4096 } };
+	int rc = ioctl(lock.faults, UFFDIO_ZEROPAGE, &page) < 0 ? -errno : 0;
+
+	pthread_join(lock.thread, NULL);
+	close(lock.faults);
+	munmap(lock.page, 4096);
+	return rc;
+}
+
 int fake_layout(uint32_t index, char *name, uint32_t bytes)
 {
 	return index < sizeof(layouts) / sizeof(layouts[0]) ? tell_layout(&layouts[index], name, bytes) : -ENOENT;

@@ -17,12 +17,13 @@ const PAGE = 4096;
 /** What an arena is in, one after the other, though one may be left out:
  * - `opening`: its ends are being opened;
  * - `open`: circuits may be set up in it;
+ * - `abandoned`: what was used of it cannot be zeroed: nothing new is put in;
  * - `revoked`: policy has cut all that was in it: nothing new is put in;
  * - `retiring`: its ends are being closed; it ends with the last of them.
  */
-export type ArenaState = "opening" | "open" | "revoked" | "retiring";
+export type ArenaState = "opening" | "open" | "abandoned" | "revoked" | "retiring";
 
-const order: readonly ArenaState[] = ["opening", "open", "revoked", "retiring"];
+const order: readonly ArenaState[] = ["opening", "open", "abandoned", "revoked", "retiring"];
 
 /** What free slots may keep of their memory. */
 export type WarmLimits = Pick<Limits, "warmSlots" | "warmSlotBytes">;
@@ -43,6 +44,8 @@ export class Arena implements Disposable {
   #state: ArenaState = "opening";
   /** For those for circuits to the host's stack: where that has it mapped, once it has. */
   host: HostArena | undefined;
+  /** Told that something of it could not be zeroed. */
+  failed: (error: unknown) => void = () => {};
   readonly #slots: Slots;
 
   /**
@@ -61,8 +64,9 @@ export class Arena implements Disposable {
   ) {
     const bytes = slotBytes(ringBytes);
     this.#slots = new Slots(Math.floor((memory.length - PAGE) / bytes), warm.warmSlots, {
-      wipe: (slot) => memory.wipe(PAGE + slot * bytes, bytes, warm.warmSlotBytes) > 0,
-      punch: (first, count) => memory.punch(PAGE + first * bytes, count * bytes),
+      wipe: async (slot) => await memory.wipe(PAGE + slot * bytes, bytes, warm.warmSlotBytes) > 0,
+      punch: async (first, count) => void await memory.wipe(PAGE + first * bytes, count * bytes, 0),
+      failed: (error) => this.failed(error),
     });
     this.nonce = crypto.getRandomValues(new BigUint64Array(1))[0]!;
     memory.stamp(encodeArenaHeader(this.nonce, memory.length, ringBytes));
@@ -94,14 +98,19 @@ export class Arena implements Disposable {
     return this.ends.find((end) => end.vm === vm);
   }
 
-  /** A free slot, or undefined when it is full. Its pages read as zeros. */
+  /** Resolves when one of the slots that are being zeroed may be free; undefined when none is. It never rejects. */
+  get cleaning(): Promise<void> | undefined {
+    return this.#slots.cleaning;
+  }
+
+  /** A free slot, or undefined when there is none. Its pages read as zeros. */
   takeSlot(): number | undefined {
     const slot = this.#slots.take();
     if (slot !== undefined) this.circuits++;
     return slot;
   }
 
-  /** Give a slot back. Its pages go back to the system by and by, see {@linkcode trim}. @throws {SystemError} */
+  /** Give a slot back. It is free once it is zeroed; its pages go back to the system by and by, see {@linkcode trim}. */
   giveSlot(slot: number): void {
     this.circuits--;
     this.#slots.give(slot);
@@ -111,16 +120,15 @@ export class Arena implements Disposable {
    * Give the pages of free slots back that were not needed since the last call: all of them after two calls between which nothing happens.
    *
    * @returns Whether it is to be called again.
-   * @throws {SystemError}
    */
   trim(): boolean {
     this.#slots.trim();
     return this.#slots.trimmable;
   }
 
-  /** Give all pages back: nobody can see them any more. @throws {SystemError} */
+  /** Give all pages back: nobody can see them any more. */
   empty(): void {
-    this.memory.punch(PAGE, this.memory.length - PAGE);
+    this.memory.wipe(PAGE, this.memory.length - PAGE, 0).catch((error) => this.failed(error));
   }
 
   /**

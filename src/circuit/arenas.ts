@@ -4,6 +4,9 @@
  * Theory of operation. An arena is opened and retired by its ends (`arena_end.ts`). A VM that goes down has lost its end; the memory lives on
  * while the peer's circuits are in it.
  *
+ * An arena is *abandoned* when what was used of it cannot be zeroed (others can prevent that, as long as they have it): nothing new is put in it, and it is retired when its
+ * last circuit has ended.
+ *
  * An arena is *revoked* when policy has cut all that is in it: two drivers that take no notice would share memory on. It is retired as soon as they have
  * closed their circuits, and after a while it is taken away, which needs no driver; those who are merely slow find zeros in it.
  *
@@ -107,10 +110,13 @@ export class Arenas implements Disposable {
     return undefined;
   }
 
-  /** Open another arena between a VM and another, or the host's stack; those who ask meanwhile share it. @throws {ArenaError} */
+  /**
+   * Open another arena between a VM and another, or the host's stack; those who ask meanwhile share it. While slots of those that there are are being zeroed, these are waited
+   * for instead. @throws {ArenaError}
+   */
   open(a: Vm, b: Party): Promise<void> {
     const pair = this.#pair(a, b);
-    pair.opening ??= this.#open(pair).finally(() => {
+    pair.opening ??= (this.#cleaning(pair) ?? this.#open(pair)).finally(() => {
       pair.opening = undefined;
       this.#forgetPair(pair);
     });
@@ -119,22 +125,17 @@ export class Arenas implements Disposable {
 
   /** Give a slot back. */
   giveSlot(arena: Arena, slot: number): void {
-    try {
-      arena.giveSlot(slot);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      log.error("arena {arena} has lost a slot: {reason}", { arena: arena.number, reason: error.message });
-    }
+    arena.giveSlot(slot);
     this.#warm.add(arena);
     this.#trimming ??= this.#options.clock.after(this.limits.warmMs, () => this.#trim());
     if (arena.circuits > 0) return;
-    if (arena.state === "revoked" || arena.ends.some((end) => end.isOut)) this.#retire(arena);
+    if (arena.state !== "open" || arena.ends.some((end) => end.isOut)) this.#retire(arena);
     else this.#plan(arena, this.limits.arenaIdleMs, () => this.#retire(arena));
   }
 
   /** Policy has cut all that is in an arena. */
   revoke(arena: Arena): void {
-    if (arena.state !== "open") return;
+    if (arena.state !== "open" && arena.state !== "abandoned") return;
     arena.become("revoked");
     this.#plan(arena, this.limits.revokeMs, () => this.#takeAway(arena));
   }
@@ -201,6 +202,13 @@ export class Arenas implements Disposable {
     return pair;
   }
 
+  /** Resolves when slots that are being zeroed may be free; undefined when none are. */
+  #cleaning(pair: Pair): Promise<void> | undefined {
+    const all = pair.arenas.filter(({ usable }) => usable).map(({ cleaning }) => cleaning)
+      .filter((cleaning) => cleaning !== undefined);
+    return all.length > 0 ? Promise.race(all) : undefined;
+  }
+
   async #open(pair: Pair): Promise<void> {
     const arena = this.#make(pair);
     // Both to their ends, so that it is known what is to be closed.
@@ -245,6 +253,7 @@ export class Arenas implements Disposable {
       vms.forEach((vm, i) => vm.window.give(offsets[i]!, length));
       throw error;
     }
+    arena.failed = (error) => this.#abandon(arena, error);
     for (const end of arena.ends) this.endsOf(end.vm).set(end.id, end);
     this.#live.set(arena.memory.identity, arena);
     return arena;
@@ -293,16 +302,23 @@ export class Arenas implements Disposable {
 
   /** Memory that free slots keep goes back to the system, where they do not need it. */
   #trim(): void {
-    for (const arena of this.#warm) {
-      try {
-        if (!arena.trim()) this.#warm.delete(arena);
-      } catch (error) {
-        // What could not be punched is in no slot that anybody gets.
-        log.error("arena {arena} keeps memory: {reason}", { arena: arena.number, reason: (error as Error).message });
-      }
-    }
+    for (const arena of this.#warm) if (!arena.trim()) this.#warm.delete(arena);
     const again = this.#warm.size > 0;
     this.#trimming = again ? this.#options.clock.after(this.limits.warmMs, () => this.#trim()) : undefined;
+  }
+
+  /** What was used of it may have anybody's bytes in it. */
+  #abandon(arena: Arena, error: unknown): void {
+    if (!(error instanceof SystemError)) throw error;
+    if (arena.state !== "open" || !this.#live.has(arena.memory.identity)) return;
+    log.error("arena {arena} of {vms} is given up: {reason}", {
+      arena: arena.number,
+      vms: arena.ends.map((end) => end.vm.name).join(" and "),
+      reason: error.message,
+    });
+    arena.become("abandoned");
+    this.#forget(arena);
+    if (arena.circuits === 0) this.#retire(arena);
   }
 
   /** Nothing new is put in it. */

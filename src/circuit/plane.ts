@@ -33,14 +33,13 @@ export interface ArenaMemory extends Disposable {
   readonly fd: number;
   /** Write bytes at its beginning. */
   stamp(bytes: Uint8Array): void;
-  /** Give the pages of a range back to the system; they read as zeros afterwards. */
-  punch(offset: number, length: number): void;
   /**
-   * Zero a range. Its pages keep their memory when they come to at most `keep` bytes, of at most 64 KiB; otherwise they are given back.
+   * Zero a range. Its pages keep their memory when they come to at most `keep` bytes, of at most 64 KiB; otherwise they are given back. It is done once the promise has
+   * resolved, in the order of the calls; others who have the memory may delay it.
    *
-   * @returns Bytes that have memory behind them now.
+   * @returns Bytes that have memory behind them now. Rejects with a {@linkcode SystemError} when it cannot be done, and may be done yet: the range is of no more use.
    */
-  wipe(offset: number, length: number, keep: number): number;
+  wipe(offset: number, length: number, keep: number): Promise<number>;
   /** How many pages have memory behind them. */
   pages(): number;
 }

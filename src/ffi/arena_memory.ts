@@ -1,15 +1,16 @@
 import type { ArenaMemory } from "../circuit/plane.ts";
 import { checked } from "../errno.ts";
 import { fileIdentity, OwnedDescriptor } from "./descriptor.ts";
+import type { Janitor } from "./janitor.ts";
 import type { Library } from "./library.ts";
 
-/** A sealed memfd. */
+/** A sealed memfd. Once others have it, a janitor does whatever takes the lock of its inode. */
 export class MemfdArena implements ArenaMemory {
   readonly identity: string;
   readonly #descriptor: OwnedDescriptor;
 
   /** @throws {SystemError} */
-  constructor(readonly library: Library, readonly length: number) {
+  constructor(readonly library: Library, readonly length: number, readonly janitor: Janitor) {
     const fd = checked(`make an arena of ${length} bytes`, library.symbols.csvn_arena_create(BigInt(length)));
     this.#descriptor = new OwnedDescriptor(library, fd);
     this.identity = fileIdentity(library, fd);
@@ -23,18 +24,8 @@ export class MemfdArena implements ArenaMemory {
     checked("write an arena's header", this.library.symbols.csvn_arena_stamp(this.fd, bytes, bytes.length));
   }
 
-  punch(offset: number, length: number): void {
-    checked(
-      "give an arena's pages back",
-      this.library.symbols.csvn_arena_punch(this.fd, BigInt(offset), BigInt(length)),
-    );
-  }
-
-  wipe(offset: number, length: number, keep: number): number {
-    return checked(
-      "zero an arena's pages",
-      this.library.symbols.csvn_arena_wipe(this.fd, BigInt(offset), BigInt(length), keep),
-    );
+  wipe(offset: number, length: number, keep: number): Promise<number> {
+    return this.janitor.wipe(this, offset, length, keep);
   }
 
   pages(): number {
@@ -42,6 +33,7 @@ export class MemfdArena implements ArenaMemory {
   }
 
   [Symbol.dispose](): void {
-    this.#descriptor[Symbol.dispose]();
+    // Its number is given to others when it is closed, and may be on its way to the janitor.
+    this.janitor.leave(this).then(() => this.#descriptor[Symbol.dispose](), () => this.#descriptor[Symbol.dispose]());
   }
 }

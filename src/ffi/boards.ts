@@ -10,33 +10,12 @@ import { checked } from "../errno.ts";
 import { Command, Layout } from "./abi.ts";
 import { OwnedDescriptor } from "./descriptor.ts";
 import type { Library } from "./library.ts";
+import { Places } from "./places.ts";
 import type { Port } from "./port.ts";
 
 const PLACES = 1 << 20;
 /** Milliseconds that a board stays without a circuit. */
 const IDLE_MS = 60_000;
-
-/** Numbers that are given out, the lowest free ones first: memory is used by the page. */
-export class Places {
-  readonly #free: number[] = [];
-  #fresh = 0;
-  /** How many are out. */
-  used = 0;
-
-  constructor(readonly limit: number, readonly emptied: () => void = () => {}) {}
-
-  /** A free one; undefined when all are out. */
-  take(): number | undefined {
-    const place = this.#free.pop() ?? (this.#fresh < this.limit ? this.#fresh++ : undefined);
-    if (place !== undefined) this.used++;
-    return place;
-  }
-
-  give(place: number): void {
-    this.#free.push(place);
-    if (--this.used === 0) this.emptied();
-  }
-}
 
 /** A board as one of its two ports knows it. */
 export interface PortBoard {

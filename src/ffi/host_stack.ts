@@ -20,8 +20,8 @@ import type { ArenaMemory, Device } from "../circuit/plane.ts";
 import { Errno } from "../errno.ts";
 import { addressOf, type Endpoint, formatEndpoint } from "../net/address.ts";
 import { CIRCUITS_MAX, Command, Layout, MOVED_MAX, Revocable } from "./abi.ts";
-import { Places } from "./boards.ts";
 import { PlaneDevice } from "./device.ts";
+import { Places } from "./places.ts";
 import type { PortEvent } from "./events.ts";
 import type { Port } from "./port.ts";
 

@@ -39,7 +39,7 @@ function isStale(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return true;
     throw error;
   }
-  return ["src", "brain", "port", "include"].some((part) => newest(join(folder, part)) > built);
+  return ["src", "brain", "janitor", "port", "include"].some((part) => newest(join(folder, part)) > built);
 }
 
 function build(): void {
@@ -67,7 +67,7 @@ function chosen(path?: string): string {
   return path ?? Deno.env.get("CSVN_LIBRARY") ?? libraryPath;
 }
 
-/** The ports' program, which is built with the library. */
+/** The ports' program, which is built with the library; that of janitors is beside it. */
 export function portPath(): string {
   return join(dirname(chosen()), "csvn-port");
 }

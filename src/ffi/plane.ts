@@ -21,6 +21,7 @@ import { Token } from "./descriptor.ts";
 import { PlaneDevice } from "./device.ts";
 import type { PortEvent, TokenEvent } from "./events.ts";
 import { PlaneHostStack } from "./host_stack.ts";
+import { Janitor } from "./janitor.ts";
 import { type Library, portPath } from "./library.ts";
 import { Port, type PortsContext } from "./port.ts";
 
@@ -113,8 +114,11 @@ export interface DeviceHandler {
   fault(queue: number, reason: string): void;
 }
 
-/** Told about a new front-end; returns what handles its session, or undefined when it has turned it away, which closes it. */
-export type AcceptHandler = (frontEnd: PlaneFrontEnd, credentials: Credentials) => SessionHandler | undefined;
+/**
+ * Told about a new front-end; returns what handles its session, or undefined when it has turned it away, which closes it. Until it has resolved, nothing is read from the
+ * front-end. It never rejects.
+ */
+export type AcceptHandler = (frontEnd: PlaneFrontEnd, credentials: Credentials) => Promise<SessionHandler | undefined>;
 
 /** A front-end's connection, and the device that is its alone. */
 export class PlaneFrontEnd implements FrontEnd {
@@ -161,6 +165,7 @@ export class Plane implements AsyncDisposable {
   jailed: (ownUser: boolean, lacks: string) => void = () => {};
   readonly #context: PortsContext;
   readonly #boards: Boards;
+  readonly #janitor: Janitor;
   readonly #accepts = new Map<number, AcceptHandler>();
   readonly #ports = new Map<number, Port>();
   #rests = 0;
@@ -187,6 +192,7 @@ export class Plane implements AsyncDisposable {
       flush: () => void library.symbols.csvn_ports_flush(handle),
       yield: () => this.#yield(),
     };
+    this.#janitor = new Janitor(this.#context);
     this.#loop = this.#run();
   }
 
@@ -239,7 +245,7 @@ export class Plane implements AsyncDisposable {
 
   /** Make an arena's memory. @throws {SystemError} */
   arena(length: number): ArenaMemory {
-    return new MemfdArena(this.library, length);
+    return new MemfdArena(this.library, length, this.#janitor);
   }
 
   /** What the ports have counted. */
@@ -260,15 +266,22 @@ export class Plane implements AsyncDisposable {
     return [...this.#ports.values()].map(({ pid }) => pid).filter((pid) => pid !== undefined);
   }
 
+  /** The janitors' processes: one, after the first circuit has ended; more, while others are stuck. */
+  get janitors(): number[] {
+    return this.#janitor.processes;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
     for (const port of this.#ports.values()) port.end();
+    this.#janitor.close();
     const until = performance.now() + END_MS;
-    while (this.#ports.size > 0 && performance.now() < until) {
+    while (this.#ports.size + this.#janitor.processes.length > 0 && performance.now() < until) {
       await new Promise((resolve) => setTimeout(resolve, 5));
       this.#look();
     }
     for (const port of [...this.#ports.values()]) port.release();
+    this.#janitor.release();
     this.bell[Symbol.dispose]();
     await this.#loop;
     this.library.symbols.csvn_plane_close(this.handle);
@@ -306,19 +319,20 @@ export class Plane implements AsyncDisposable {
     const { symbols } = this.library;
     const signal = new Int32Array(1);
     for (let ended: number; (ended = symbols.csvn_ended_take(this.handle, new Uint8Array(signal.buffer))) >= 0;) {
-      this.#ports.get(ended)?.lost(
-        signal[0] === 0 ? "its port has ended" : `its port was ended by signal ${signal[0]}`,
-      );
+      const how = signal[0] === 0 ? "has ended" : `was ended by signal ${signal[0]}`;
+      if (!this.#janitor.ended(ended, how)) this.#ports.get(ended)?.lost(`its port ${how}`);
     }
     const out = new Uint8Array(Layout.accepted.size);
-    while (symbols.csvn_accepted_take(this.handle, out) === 1) this.#accepted(new DataView(out.buffer));
+    while (symbols.csvn_accepted_take(this.handle, out) === 1) {
+      this.#accepted(new DataView(out.slice().buffer)).catch(this.#context.report);
+    }
     const rests = symbols.csvn_plane_short(this.handle);
     if (rests === this.#rests) return;
     this.#rests = rests;
     this.short(rests);
   }
 
-  #accepted(who: DataView): void {
+  async #accepted(who: DataView): Promise<void> {
     const handle = who.getInt32(Layout.accepted.port, true);
     const accept = this.#accepts.get(who.getInt32(Layout.accepted.listener, true));
     const port = new Port(this.#context, handle);
@@ -332,17 +346,20 @@ export class Plane implements AsyncDisposable {
       this.host.portGone(port);
       session?.end(reason);
     };
-    const handler = session = accept(frontEnd, {
+    const handler = session = await accept(frontEnd, {
       pid: who.getInt32(Layout.accepted.pid, true),
       uid: who.getUint32(Layout.accepted.uid, true),
       gid: who.getUint32(Layout.accepted.gid, true),
     });
     if (!handler) return port.lost("it was turned away");
+    if (port.gone) return handler.end("the switch stops");
     port.handler = (event) => this.#dispatch(frontEnd, handler, event);
-    port.start().catch((error) => {
-      if (!(error instanceof SystemError)) this.#context.report(error);
-      port.lost(`its port cannot be started: ${(error as Error).message}`);
-    });
+    try {
+      await port.start();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      port.lost(`its port cannot be started: ${error.message}`);
+    }
   }
 
   #dispatch(frontEnd: PlaneFrontEnd, session: SessionHandler, event: PortEvent): void {

@@ -36,6 +36,7 @@ export const symbols = {
   csvn_accepted_take: { parameters: [handle, /* plane */ "buffer" /* out */], result },
   csvn_ended_take: { parameters: [handle, /* plane */ "buffer" /* signal */], result },
 
+  csvn_janitor_add: { parameters: [handle /* plane */], result },
   // A process is made meanwhile.
   csvn_port_start: {
     parameters: [handle, /* plane */ handle, /* port */ "buffer", /* bell */ "u32" /* bell_bytes */],
@@ -84,8 +85,6 @@ export const symbols = {
 
   csvn_arena_create: { parameters: ["u64" /* bytes */], result },
   csvn_arena_stamp: { parameters: [fd, /* fd */ "buffer", /* bytes */ "u32" /* count */], result },
-  csvn_arena_punch: { parameters: [fd, /* fd */ "u64", /* offset */ "u64" /* bytes */], result },
-  csvn_arena_wipe: { parameters: [fd, /* fd */ "u64", /* offset */ "u64", /* bytes */ "u32" /* keep */], result },
   csvn_arena_pages: { parameters: [fd /* fd */], result },
 
   csvn_board_create: { parameters: [], result },

@@ -7,6 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
 import type { Device, Mapper } from "../circuit/plane.ts";
+import type { Clock } from "../clock.ts";
 import type { Operator } from "../circuit/operator.ts";
 import { QUEUES } from "../circuit/records.ts";
 import { SystemError } from "../errno.ts";
@@ -39,12 +40,17 @@ export interface FrontEndContext {
   readonly reserved: string | undefined;
   /** Those that are being served: each adds itself, and removes itself at its end. */
   readonly live: Set<FrontEndVm>;
+  readonly clock: Clock;
 }
+
+/** Milliseconds that a front-end waits for the end of the one before it, which may have gone a moment ago. */
+const SUCCESSION_MS = 5000;
 
 /** A front-end and its VM, from connection to end. */
 export class FrontEndVm implements SessionHandler {
   readonly #session: Session;
   readonly #vm: Vm;
+  readonly #over = Promise.withResolvers<void>();
   #ended = false;
   #saidOld = false;
 
@@ -83,13 +89,17 @@ export class FrontEndVm implements SessionHandler {
     }
   }
 
+  /** Sockets at which a front-end waits for the end of the one before it. */
+  static readonly #heirs = new WeakSet<FrontEndContext>();
+
   /**
-   * Serve a front-end. One that cannot be served, for whatever reason, is turned away, with a line in the log: it would wait for an answer
+   * Serve a front-end. One that comes to a configured VM's socket just after another has gone waits until that is known. One that cannot be served, for whatever reason, is turned away, with a line in the log: it would wait for an answer
    * for ever.
    *
    * @returns What handles its session; undefined when it was turned away.
    */
-  static serve(frontEnd: ServedFrontEnd, context: FrontEndContext): SessionHandler | undefined {
+  static async serve(frontEnd: ServedFrontEnd, context: FrontEndContext): Promise<SessionHandler | undefined> {
+    await this.#succeed(context);
     try {
       return new FrontEndVm(frontEnd, context);
     } catch (error) {
@@ -99,6 +109,19 @@ export class FrontEndVm implements SessionHandler {
       frontEnd.close();
       return undefined;
     }
+  }
+
+  /** The one before it at a configured VM's socket ends, or is there for a while: one waits for that at a time. */
+  static async #succeed(context: FrontEndContext): Promise<void> {
+    const { reserved, live, clock } = context;
+    const before = [...live].find((other) => other.#vm.name === reserved);
+    if (reserved === undefined || !before || this.#heirs.has(context)) return;
+    this.#heirs.add(context);
+    const late = Promise.withResolvers<void>();
+    const timer = clock.after(SUCCESSION_MS, late.resolve);
+    await Promise.race([before.#over.promise, late.promise]);
+    timer.cancel();
+    this.#heirs.delete(context);
   }
 
   message(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
@@ -122,6 +145,7 @@ export class FrontEndVm implements SessionHandler {
     this.context.operator.detach(this.#vm, reason);
     this.context.enforcer.remove(this.#vm.name);
     this.frontEnd.close();
+    this.#over.resolve();
   }
 
   backendEnd(reason: string): void {

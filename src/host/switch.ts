@@ -296,6 +296,7 @@ export class Switch implements AsyncDisposable {
       windowBytes: this.#limits.windowBytes,
       reserved,
       live: this.#live,
+      clock: systemClock,
     };
     this.#stops.push(this.#plane.listen(path, mode, (frontEnd, credentials) => {
       log.debug("front-end on {path}: process {pid}, user {uid}", { path, ...credentials });

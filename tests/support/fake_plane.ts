@@ -18,7 +18,7 @@ import { allowAll } from "../../src/circuit/verdict.ts";
 import type { Vm } from "../../src/circuit/vm.ts";
 import { Errno, SystemError } from "../../src/errno.ts";
 import { Network } from "../../src/net/address.ts";
-import { type Acknowledgements, AllAcknowledgements } from "./acknowledgements.ts";
+import { Acknowledgements, AllAcknowledgements } from "./acknowledgements.ts";
 import { encodeEndpoint } from "./endpoint.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeHostStack } from "./fake_host.ts";
@@ -38,21 +38,20 @@ export class FakeMemory implements ArenaMemory {
   stamped = new Uint8Array();
   disposed = 0;
 
-  constructor(readonly length: number) {}
+  /** @param janitor Who zeroes it. */
+  constructor(readonly length: number, readonly janitor = new Acknowledgements()) {}
 
   stamp(bytes: Uint8Array): void {
     this.stamped = bytes.slice();
   }
 
-  punch(offset: number, length: number): void {
-    if (this.disposed) throw new Error("punched after its end");
-    this.zeroed(offset, length);
-    this.punched.push([offset, length]);
-  }
-
   /** Without memory behind it, as far as one can see: whoever wants it punched says that there is too much of it. */
-  wipe(offset: number, length: number, _keep: number): number {
-    this.punch(offset, length);
+  async wipe(offset: number, length: number, _keep: number): Promise<number> {
+    if (this.disposed) throw new Error("zeroed after its end");
+    await this.janitor.give(() => {
+      this.zeroed(offset, length);
+      this.punched.push([offset, length]);
+    });
     return 0;
   }
 
@@ -419,6 +418,8 @@ export class FakeNet implements Disposable {
   readonly clock = new FakeClock();
   /** Of what the switch asks the data plane to let go of. */
   readonly acknowledgements = new AllAcknowledgements();
+  /** Zeroes arenas. */
+  readonly janitor = this.acknowledgements.port();
   readonly host = new FakeHostStack(
     (what) => void this.wrongs.push(`the host's stack: ${what}`),
     (device) => (device as FakeVm).port,
@@ -435,7 +436,7 @@ export class FakeNet implements Disposable {
       vms: [],
       verdict: allowAll,
       memory: (length) => {
-        const memory = new FakeMemory(length);
+        const memory = new FakeMemory(length, this.janitor);
         memory.zeroed = (offset, length) => this.host.zeroed(memory, offset, length);
         this.memories.push(memory);
         return memory;

@@ -28,6 +28,8 @@ const { symbols } = Deno.dlopen(join(lib, "build", "libcsvn_fake.so"), {
   fake_pipe: { parameters: ["buffer"], result: "i32" },
   fake_duplicate: { parameters: ["i32"], result: "i32" },
   fake_close: { parameters: ["i32"], result: "i32" },
+  fake_lock: { parameters: ["i32"], result: "i32" },
+  fake_unlock: { parameters: [], result: "i32" },
   fake_layout: { parameters: ["u32", "buffer", "u32"], result: "i32" },
   fake_abi_layout: { parameters: ["u32", "buffer", "u32"], result: "i32" },
 });
@@ -157,4 +159,13 @@ function table(tell: (index: number, name: Uint8Array<ArrayBuffer>, bytes: numbe
     if (value === -2) return found;
     found.set(new TextDecoder().decode(name).replace(/\0.*$/s, ""), value >>> 0);
   }
+}
+
+/**
+ * Hold the lock of a file's inode, as whoever has the file can, until the end: whatever takes that lock waits, and cannot be killed. One at a time, by root; its first byte is
+ * overwritten with zero at the end.
+ */
+export function lockInode(fd: number): Disposable {
+  check("lock an inode", symbols.fake_lock(fd));
+  return { [Symbol.dispose]: () => void check("unlock an inode", symbols.fake_unlock()) };
 }

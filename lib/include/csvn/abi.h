@@ -21,7 +21,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 8u
+#define CSVN_ABI_VERSION 9u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -81,6 +81,7 @@ enum csvn_command_kind {
 	CSVN_COMMAND_REFUSE = 28, /* handle: host connection, by a reset */
 	CSVN_COMMAND_NOTHING = 29, /* to be acknowledged */
 	CSVN_COMMAND_END = 30, /* close everything, and end */
+	CSVN_COMMAND_WIPE = 31, /* handle: arena; csvn_wipe. RESULT: bytes that have memory behind them now. Janitors alone */
 };
 
 /* Records of both queues, each at a multiple of 8. */
@@ -253,6 +254,17 @@ CSVN_ASSERT(offsetof(struct csvn_board, bell) == 4, "board.bell");
 CSVN_ASSERT(offsetof(struct csvn_board, own_bell) == 8, "board.own_bell");
 CSVN_ASSERT(offsetof(struct csvn_board, side) == 12, "board.side");
 
+/* A range of an arena that is to read as zeros, page multiples. */
+struct csvn_wipe {
+	uint64_t offset; /* bytes */
+	uint64_t bytes;
+	uint32_t keep; /* bytes, at most 64 KiB, that may keep their memory; if there are more with memory, all of it goes back to the system */
+	uint32_t reserved;
+};
+CSVN_ASSERT(sizeof(struct csvn_wipe) == 24, "wipe size");
+CSVN_ASSERT(offsetof(struct csvn_wipe, bytes) == 8, "wipe.bytes");
+CSVN_ASSERT(offsetof(struct csvn_wipe, keep) == 16, "wipe.keep");
+
 /* What a port counts, in this order. Totals since it began, but for the last ones. */
 struct csvn_counters {
 	uint64_t doorbells; /* circuit ids taken from doorbell queues */
@@ -294,7 +306,7 @@ enum csvn_port_state {
 CSVN_EXPORT uint32_t csvn_abi_version(void);
 
 /*
- * A plane, whose ports are processes of this program. bell: path of a listening unix socket that is connected to; a byte is sent there when a front-end has come,
+ * A plane, whose ports are processes of this program; that of janitors, csvn-janitor, is beside it. bell: path of a listening unix socket that is connected to; a byte is sent there when a front-end has come,
  * a port has ended, or descriptors are short.
  *
  * Ports are jailed (jail.h): each may have so many descriptors, and where this process may do that, has a user and a group of its own, whose number is first_id plus
@@ -314,6 +326,12 @@ CSVN_EXPORT int csvn_unlisten(int plane, int listener);
 CSVN_EXPORT int csvn_accepted_take(int plane, struct csvn_accepted *out);
 /* A port that has ended since this was asked last: its handle, or -EAGAIN. signal: what has ended it (SIGSYS: its jail); 0: it has ended by itself. */
 CSVN_EXPORT int csvn_ended_take(int plane, int32_t *signal);
+
+/*
+ * A janitor: a process of the program csvn-janitor, which zeroes what was used of arenas. It is started, given commands (ARENA, WIPE, UNARENA, END) and files, and heard
+ * as a port, but has no front-end.
+ */
+CSVN_EXPORT int csvn_janitor_add(int plane);
 
 /* Start the process. bell: as the plane's, of this port: a byte comes when there are events, or what is waited for is done. It may take a while. */
 CSVN_EXPORT int csvn_port_start(int plane, int port, const uint8_t *bell, uint32_t bell_bytes);
@@ -346,12 +364,9 @@ CSVN_EXPORT int csvn_port_kill(int plane, int port);
 /* Forget it. A process that is there still is let go of, and waited for. */
 CSVN_EXPORT int csvn_port_forget(int plane, int port);
 
-/* A sealed memfd of this many bytes. */
+/* A sealed memfd of this many bytes. What was used of it a janitor zeroes. */
 CSVN_EXPORT int csvn_arena_create(uint64_t bytes);
 CSVN_EXPORT int csvn_arena_stamp(int fd, const uint8_t *bytes, uint32_t count); /* write at offset 0 */
-CSVN_EXPORT int csvn_arena_punch(int fd, uint64_t offset, uint64_t bytes); /* give pages back; they read zero */
-/* Zero a range: in place where at most keep bytes (at most 64 KiB) of it have memory, else by punching. Returns bytes that have memory now. */
-CSVN_EXPORT int csvn_arena_wipe(int fd, uint64_t offset, uint64_t bytes, uint32_t keep);
 CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
 
 /* A board's memory, and a port's bell for others: descriptors. */

@@ -32,12 +32,13 @@ Deno.test("Arena() stamps magic, nonce, length and ring size", () => {
   assertNotEquals(arena.nonce, make(1 << 20).arena.nonce);
 });
 
-Deno.test("takeSlot() gives every slot once; giveSlot() zeroes exactly its bytes", () => {
+Deno.test("takeSlot() gives every slot once; giveSlot() zeroes exactly its bytes", async () => {
   const { arena, memory } = make(4096 + 5 * slotBytes(RING) + 100);
   const slots = Array.from({ length: 6 }, () => arena.takeSlot());
   assertEquals(slots, [0, 1, 2, 3, 4, undefined]);
   assertEquals([arena.slotCount, arena.circuits], [5, 5]);
   arena.giveSlot(3);
+  await arena.cleaning;
   assertEquals(memory.punched, [[4096 + 3 * slotBytes(RING), slotBytes(RING)]]);
   assertEquals([arena.takeSlot(), arena.takeSlot(), arena.circuits], [3, undefined, 5]);
 });

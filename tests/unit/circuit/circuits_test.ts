@@ -48,6 +48,9 @@ Deno.test("ids and slots are kept until the data plane has let go of them", asyn
   assertEquals([arena.circuits, punched.length], [1, before]);
   net.acknowledgements.release();
   await settle();
+  assertEquals([arena.circuits, punched.length], [0, before], "its slot is nobody's until the janitor has zeroed it");
+  net.acknowledgements.release();
+  await settle();
   assertEquals([arena.circuits, punched.length], [0, before + 1]);
   const late = a.connect("10.77.0.3", 80);
   await settle();
@@ -232,17 +235,46 @@ Deno.test("no arena is made for a connection to a published port whose VM has no
   assertEquals([net.memories.length, [...a.holds.listeners.values()][0]!.outstanding], [1, 3]);
 });
 
-Deno.test("a slot that cannot be zeroed is lost, and nothing else", async () => {
+Deno.test("an arena that cannot be zeroed gets nothing new, and nothing else is lost", async () => {
   const { net, a, b, here, there } = await pair();
   using _ = net;
-  net.memories[0]!.wipe = () => {
-    throw new SystemError("zero a slot", Errno.EIO);
-  };
+  const { arenas } = net.operator;
+  a.connect("10.77.0.3", 80);
+  await settle();
+  const [, other] = a.holds.circuits.keys();
+  const before = a.vm.window.free;
+  net.memories[0]!.wipe = () => Promise.reject(new SystemError("zero a slot", Errno.EBUSY));
   assertEquals([a.close(here), b.close(there)], [0, 0]);
   await settle();
-  assertEquals([net.operator.circuits.size, [...net.operator.arenas.all].map(({ circuits }) => circuits)], [0, [0]]);
-  await net.clock.pass(net.limits.arenaIdleMs);
-  assertEquals([...net.operator.arenas.all], [], "its arena ends all the same");
+  assertEquals([...arenas.all].map(({ circuits, state }) => [circuits, state]), [[1, "abandoned"]]);
+  const next = a.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals([a.errno(next), net.memories.map(({ length }) => length)], [0, [
+    net.limits.arenaBytes,
+    net.limits.arenaBytes,
+  ]]);
+  a.close(other!);
+  for (const id of b.holds.circuits.keys()) b.close(id);
+  await settle();
+  assertEquals([net.memories.map(({ disposed }) => disposed), a.vm.window.free], [[1, 0], before]);
+});
+
+Deno.test("slots that are being zeroed are waited for, before another arena is made", async () => {
+  const { net, a, b, here, there } = await pair();
+  using _ = net;
+  const { arenas } = net.operator;
+  const [arena] = arenas.all;
+  while (arenas.takeSlot(a.vm, b.vm));
+  net.janitor.held = true;
+  assertEquals([a.close(here), b.close(there)], [0, 0]);
+  await settle();
+  const next = a.connect("10.77.0.3", 80);
+  await settle();
+  assertEquals([a.errno(next), net.memories.length, arena!.cleaning !== undefined], [undefined, 1, true]);
+  net.janitor.held = false;
+  net.janitor.release();
+  await settle();
+  assertEquals([a.errno(next), net.memories.length], [0, 1]);
 });
 
 Deno.test("describeEnds() names both ends", async () => {

@@ -18,6 +18,7 @@ function context(net: FakeNet, change: object): FrontEndContext {
     windowBytes: 2 ** 30,
     reserved: undefined,
     live: new Set(),
+    clock: net.clock,
     ...change,
   } as unknown as FrontEndContext;
 }
@@ -37,7 +38,7 @@ const fail = (error: Error) => (): never => {
   throw error;
 };
 
-Deno.test("a front-end that cannot be served is turned away, whatever the reason", () => {
+Deno.test("a front-end that cannot be served is turned away, whatever the reason", async () => {
   for (
     const change of [
       { reserved: "nobody" },
@@ -48,17 +49,37 @@ Deno.test("a front-end that cannot be served is turned away, whatever the reason
     using net = new FakeNet();
     const given = context(net, change);
     const connection = new Served();
-    assertEquals(FrontEndVm.serve(connection, given), undefined);
+    assertEquals(await FrontEndVm.serve(connection, given), undefined);
     assertEquals([connection.closed > 0, given.live.size], [true, 0]);
     assertEquals([[...net.operator.directory.vms], connection.sent], [[], []]);
   }
+});
+
+Deno.test("a front-end waits for a while for the end of the one before it at a VM's own socket", async () => {
+  using net = new FakeNet({ vms: [{ name: "web", ipv4: undefined, ipv6: undefined }] });
+  const given = context(net, { reserved: "web" });
+  const first = (await FrontEndVm.serve(new Served(), given))!;
+  const next = new Served();
+  const second = FrontEndVm.serve(next, given);
+  assertEquals(await FrontEndVm.serve(new Served(), given), undefined, "one waits at a time");
+  await net.clock.pass(4999);
+  first.end("test");
+  const session = (await second)!;
+  assertEquals([given.live.size, next.closed], [1, 0]);
+  // One that stays is not waited for any longer.
+  const late = new Served();
+  const third = FrontEndVm.serve(late, given);
+  await net.clock.pass(5000);
+  assertEquals([await third, late.closed > 0, given.live.size], [undefined, true, 1]);
+  session.end("test");
+  assertEquals([given.live.size, net.clock.pending], [0, 0]);
 });
 
 Deno.test("a front-end whose message is a bug of ours is turned away, since it would wait for its answer for ever", async () => {
   using net = new FakeNet();
   const given = context(net, {});
   const connection = new Served();
-  const session = FrontEndVm.serve(connection, given)!;
+  const session = (await FrontEndVm.serve(connection, given))!;
   connection.send = fail(new TypeError("because of the test"));
   session.message(1, 1, new Uint8Array(), []);
   await settle();
@@ -73,7 +94,7 @@ Deno.test("a front-end that is too old is told of once, however often its guest 
   const told = (what: string): number => lines.filter((line) => line.includes(what)).length;
   {
     using net = new FakeNet();
-    const session = FrontEndVm.serve(new Served(), context(net, {}))!;
+    const session = (await FrontEndVm.serve(new Served(), context(net, {})))!;
     const say = (request: number, values: readonly bigint[] | readonly number[], descriptors = 0): void => {
       const words = typeof values[0] === "bigint"
         ? BigUint64Array.from(values as bigint[])
