@@ -66,6 +66,10 @@ function report(error: unknown): number {
     console.error(`csvn: ${error.message}`);
     return FAILURE;
   }
+  if (error instanceof Deno.errors.NotCapable) {
+    console.error(`csvn: Deno does not permit it: ${error.message}`);
+    return FAILURE;
+  }
   console.error("csvn: internal error, please report it:", error);
   return FAILURE;
 }

@@ -31,14 +31,19 @@ function newest(dir: string): number {
   return time;
 }
 
-function isStale(path: string): boolean {
-  let built: number;
+/** When a file was written last, in milliseconds; undefined: there is none. */
+function written(path: string): number | undefined {
   try {
-    built = Deno.statSync(path).mtime?.getTime() ?? 0;
+    return Deno.statSync(path).mtime?.getTime() ?? 0;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return true;
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
+}
+
+function isStale(path: string): boolean {
+  const built = written(path);
+  if (built === undefined) return true;
   return ["src", "brain", "janitor", "port", "include"].some((part) => newest(join(folder, part)) > built);
 }
 
@@ -62,9 +67,18 @@ function build(): void {
   throw new LibraryError(`building the helper library failed:\n${text}`);
 }
 
-/** The library that is opened: what was asked for, or the environment's `CSVN_LIBRARY`, or {@linkcode libraryPath}. */
+/** Deno's permission, which one that runs in production need not have. */
+function mayI(what: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(what).state === "granted";
+}
+
+/**
+ * The library that is opened: what was asked for, or the environment's `CSVN_LIBRARY`, or {@linkcode libraryPath}. The environment is for development: it is not looked at
+ * without Deno's permission.
+ */
 function chosen(path?: string): string {
-  return path ?? Deno.env.get("CSVN_LIBRARY") ?? libraryPath;
+  const variable = "CSVN_LIBRARY";
+  return path ?? (mayI({ name: "env", variable }) ? Deno.env.get(variable) : undefined) ?? libraryPath;
 }
 
 /** The ports' program, which is built with the library; that of janitors is beside it. */
@@ -73,7 +87,7 @@ export function portPath(): string {
 }
 
 /**
- * Open the helper library; build it first when it is missing or older than its sources.
+ * Open the helper library; build it first when it is missing or older than its sources, if Deno's permissions let `make` be run.
  *
  * @param path Another build of it, which is then not built here. Default: the environment's `CSVN_LIBRARY`, or
  * {@linkcode libraryPath}.
@@ -81,7 +95,10 @@ export function portPath(): string {
  */
 export function openLibrary(path?: string): Library {
   const file = chosen(path);
-  if (file === libraryPath && isStale(libraryPath)) build();
+  if (file === libraryPath && mayI({ name: "run", command: "make" }) && isStale(libraryPath)) build();
+  else if (file === libraryPath && written(file) === undefined) {
+    throw new LibraryError("the helper library is not built: run `deno task build`");
+  }
   let library: Library;
   try {
     library = Deno.dlopen(file, symbols);

@@ -261,6 +261,11 @@ export class Plane implements AsyncDisposable {
     return { ...sums, ports: this.#ports.size, events, parks };
   }
 
+  /** Descriptors that this process has open. @throws {SystemError} */
+  get descriptors(): number {
+    return checked("count descriptors", this.library.symbols.csvn_fd_count());
+  }
+
   /** The ports' processes. */
   get processes(): number[] {
     return [...this.#ports.values()].map(({ pid }) => pid).filter((pid) => pid !== undefined);

@@ -262,7 +262,7 @@ export class Switch implements AsyncDisposable {
         circuits: arena.circuits,
       })),
       publications: this.#operator.publications,
-      descriptors: [...Deno.readDirSync("/proc/self/fd")].length,
+      descriptors: this.#plane.descriptors,
       plane: this.#plane.counters(),
     };
   }

@@ -41,7 +41,7 @@ async function open(): Promise<{ plane: Plane } & AsyncDisposable> {
   const plane = await Plane.open(library, 1000, (error) => void errors.push(error));
   return {
     plane,
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await plane[Symbol.asyncDispose]();
       library.close();
       assertEquals(errors, []);

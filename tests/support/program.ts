@@ -4,10 +4,8 @@
  * @module
  */
 
-import { fromFileUrl } from "@std/path";
+import { permissions, project } from "./permissions.ts";
 import { until } from "./until.ts";
-
-const mod = fromFileUrl(new URL("../../mod.ts", import.meta.url));
 
 /** How a run of the program ended. */
 export interface Ended {
@@ -18,7 +16,7 @@ export interface Ended {
 
 /** The command line of the program; `powerless`: by root without root's powers over others' files. */
 function command(args: readonly string[], powerless = false): Deno.Command {
-  const deno = [Deno.execPath(), "run", "-A", "--no-check", mod, ...args];
+  const deno = [Deno.execPath(), "run", ...permissions(), "--no-check", `${project}mod.ts`, ...args];
   const whole = powerless ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", ...deno] : deno;
   return new Deno.Command(whole[0]!, {
     args: whole.slice(1),
@@ -26,6 +24,7 @@ function command(args: readonly string[], powerless = false): Deno.Command {
     stdout: "piped",
     stderr: "piped",
     env: { NO_COLOR: "1" },
+    cwd: project,
   });
 }
 

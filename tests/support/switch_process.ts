@@ -4,9 +4,8 @@
  * @module
  */
 
+import { permissions, project } from "./permissions.ts";
 import { until } from "./until.ts";
-
-const project = new URL("../../", import.meta.url).pathname;
 
 /** A running switch; disposing it kills it. */
 export class SwitchProcess implements AsyncDisposable {
@@ -24,9 +23,10 @@ export class SwitchProcess implements AsyncDisposable {
     const child = new Deno.Command("setpriv", {
       args: [
         ...["--pdeathsig", "KILL", "sh", "-c", 'log=$1; shift; exec "$@" >"$log" 2>&1', "sh", log, Deno.execPath()],
-        ...["run", "-A", `${project}mod.ts`, ...args],
+        ...["run", ...permissions(), `${project}mod.ts`, ...args],
         ...names.flatMap((name) => ["--vm", `name=${name},socket=${directory}/${name}.sock`]),
       ],
+      cwd: project,
     }).spawn();
     const started = new SwitchProcess(child, directory, log);
     try {

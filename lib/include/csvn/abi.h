@@ -375,5 +375,6 @@ CSVN_EXPORT int csvn_eventfd_create(void);
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
 CSVN_EXPORT int csvn_fd_close(int fd);
+CSVN_EXPORT int csvn_fd_count(void); /* this process has open */
 
 #endif

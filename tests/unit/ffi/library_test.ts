@@ -11,10 +11,12 @@ class Tree implements AsyncDisposable {
 
   static async make(programs: Record<string, string>): Promise<Tree> {
     const tree = new Tree(await Deno.makeTempDir({ prefix: "csvn-library-" }));
-    for (const dir of ["lib/src", "lib/brain", "lib/port", "lib/include/csvn", "src/ffi", "std/path", "bin"]) {
+    for (
+      const dir of ["lib/src", "lib/brain", "lib/janitor", "lib/port", "lib/include/csvn", "src/ffi", "std/path", "bin"]
+    ) {
       await Deno.mkdir(join(tree.path, dir), { recursive: true });
     }
-    for (const dir of ["lib/src", "lib/brain", "lib/port", "lib/include/csvn", "src/ffi", "std/path"]) {
+    for (const dir of ["lib/src", "lib/brain", "lib/janitor", "lib/port", "lib/include/csvn", "src/ffi", "std/path"]) {
       for await (const { name, isFile } of Deno.readDir(join(root, dir))) {
         if (isFile) await Deno.copyFile(join(root, dir, name), join(tree.path, dir, name));
       }
@@ -36,10 +38,10 @@ catch (error) { if (!(error instanceof LibraryError)) throw error; console.log(e
   }
 
   /** What opening the library says. */
-  async open(env: Record<string, string> = {}): Promise<string> {
+  async open(env: Record<string, string> = {}, permissions = ["-A"]): Promise<string> {
     const { CSVN_LIBRARY: _, ...inherited } = Deno.env.toObject();
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", "--no-lock", "open.ts"],
+      args: ["run", ...permissions, "--no-check", "--no-lock", "open.ts"],
       cwd: this.path,
       clearEnv: true,
       // Where Deno keeps its modules, and whom it trusts, may be said in the environment.
@@ -83,6 +85,13 @@ Deno.test("openLibrary() without a compiler says what to install", async () => {
   const said = await tree.open();
   assertStringIncludes(said, "there is no C compiler to build it with: install a C compiler and make");
   assertEquals(said.split("\n").length, 1);
+});
+
+Deno.test("openLibrary() builds nothing, and looks at no environment, without permission", async () => {
+  await using tree = await Tree.make({});
+  const permissions = ["--allow-read", "--allow-ffi=lib/build", "--no-prompt"];
+  const said = await tree.open({ CSVN_LIBRARY: "/nowhere/libcsvn.so" }, permissions);
+  assertEquals(said, "the helper library is not built: run `deno task build`");
 });
 
 Deno.test("openLibrary() shows what the compiler said when building fails", async () => {
