@@ -526,23 +526,6 @@ static void next_message(struct script *s)
 	s->number++;
 }
 
-/* Send a piece of what is to be sent. */
-static void send_piece(struct script *s)
-{
-	uint32_t left, n;
-
-	if (s->at == s->size) {
-		if (s->waiting == WAITING)
-			return;
-		next_message(s);
-	}
-	left = s->size - s->at;
-	n = test_below(3) ? left : 1 + test_below(left);
-	front_end_send(front, s->output + s->at, n, s->brings ? s->event : -1);
-	s->brings = false;
-	s->at += n;
-}
-
 /* Take what has come: answers to what was asked, in order. */
 static void receive(struct script *s)
 {
@@ -567,6 +550,37 @@ static void receive(struct script *s)
 	}
 	s->have -= at;
 	memmove(s->input, s->input + at, s->have);
+}
+
+/* Until the socket takes another piece: the port reads in this process. */
+static void await_room(struct script *s)
+{
+	struct pollfd room = { .fd = front, .events = POLLOUT };
+	uint64_t began = client_ms();
+
+	while (poll(&room, 1, 0) == 0) {
+		client_turn(&client);
+		receive(s);
+		CHECK(client_ms() - began < CLIENT_PATIENCE_MS);
+	}
+}
+
+/* Send a piece of what is to be sent. */
+static void send_piece(struct script *s)
+{
+	uint32_t left, n;
+
+	if (s->at == s->size) {
+		if (s->waiting == WAITING)
+			return;
+		next_message(s);
+	}
+	left = s->size - s->at;
+	n = test_below(3) ? left : 1 + test_below(left);
+	await_room(s);
+	front_end_send(front, s->output + s->at, n, s->brings ? s->event : -1);
+	s->brings = false;
+	s->at += n;
 }
 
 /* The brain takes a message, and answers it as it is wanted. */
