@@ -1,5 +1,5 @@
 /**
- * `deno task bench [native|pump|setup|guests|all] [--quick] [--json FILE] [--repeat N] [--networks NAMES]`: csvn beside what it is compared with, in one run,
+ * `deno task bench [native|pump|setup|scale|guests|all] [--quick] [--json FILE] [--repeat N] [--networks NAMES]`: csvn beside what it is compared with, in one run,
  * in turns; medians, spread and ratios.
  *
  * @module
@@ -29,11 +29,12 @@ export interface Results {
   readonly series: readonly Series[];
 }
 
-const HELP = `Usage: deno task bench [native|pump|setup|guests|all] [options]
+const HELP = `Usage: deno task bench [native|pump|setup|scale|guests|all] [options]
 
   native   the ring between two processes, beside AF_UNIX, loopback TCP, a pipe
   pump     circuits to the host's stack, beside loopback TCP
   setup    connections per second through the switch, beside loopback TCP
+  scale    2, 8 and 32 VMs at once, and 1,000 that do nothing
   guests   two QEMU guests, and a guest with its host: circuits, beside tap and bridge, passt, QEMU's stream netdev and
            vsock, and beside lo in one guest (about 7 minutes for each repeat)
   all      all of them (default)
@@ -47,9 +48,9 @@ Options:
 `;
 
 /** One repeat of a C program that prints a line of JSON for each figure. */
-async function* program(part: string, name: string, quick: boolean): AsyncIterable<Figure> {
+async function* program(part: string, name: string, quick: boolean, args: string[] = []): AsyncIterable<Figure> {
   const { success, stdout, stderr } = await new Deno.Command(join(lib, "build", name), {
-    args: quick ? ["--quick"] : [],
+    args: [...quick ? ["--quick"] : [], ...args],
     stdout: "piped",
     stderr: "piped",
   }).output();
@@ -65,6 +66,10 @@ const parts: Readonly<Record<string, (quick: boolean, networks: readonly string[
     // It opens a library that is built by then.
     const { measureSetup } = await import("./setup.ts");
     yield* measureSetup(quick);
+  },
+  scale: async function* (quick): AsyncIterable<Figure> {
+    const { measureScale } = await import("./scale.ts");
+    yield* measureScale(quick, (vms) => program("scale", "pump_bench", quick, ["--vms", String(vms)]));
   },
   guests: (quick, networks) => measureGuests(quick ? 1 : 3, networks),
 };

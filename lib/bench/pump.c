@@ -4,7 +4,9 @@
  * in a process of its own) against a native process, both talking to the same server. Each run measures everything once, and prints a line of JSON for
  * each figure.
  *
- *     pump_bench [--quick]
+ *     pump_bench [--quick] [--vms N]
+ *
+ * With --vms: so many fake guests, each with a port, send all at once; beside as many native processes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -339,20 +342,121 @@ static void measure(struct talker *t, const char *who, int what)
 		print("64 KiB writes", who, bulk(t), "GB/s");
 }
 
+static int native_connect(const struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	check(connect(fd, (const struct sockaddr *)address, sizeof(*address)), "connect");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+}
+
+/* What is measured alone. */
+static void measure_one(const struct sockaddr_in *address)
+{
+	static struct guest guest;
+
+	guest_boot(&guest);
+	for (uint32_t what = 0; what < MEASURES; what++)
+		guest_connect(&guest, what, ntohs(address->sin_port));
+	port_begin(&guest);
+	for (int what = 0; what < MEASURES; what++) {
+		struct native native = { { native_send, native_receive }, native_connect(address) };
+
+		measure(&native.talker, "TCP", what);
+		close(native.fd);
+		measure(&guest.circuits[what].talker, "csvn", what);
+	}
+	kill(guest.port, SIGKILL);
+	waitpid(guest.port, NULL, 0);
+}
+
+/* One of many: it says that it is ready, sends when it is told, and says what its port has taken of processors, in seconds. */
+static void sender(const struct sockaddr_in *address, bool circuit, int start, int said)
+{
+	static struct guest guest;
+	struct native native = { { native_send, native_receive }, -1 };
+	struct rusage usage = { 0 };
+	double took;
+	char byte;
+
+	if (circuit) {
+		guest_boot(&guest);
+		guest_connect(&guest, 0, ntohs(address->sin_port));
+		port_begin(&guest);
+	} else
+		native.fd = native_connect(address);
+	check((int)write(said, "r", 1), "say");
+	check((int)read(start, &byte, 1), "start"); /* its end says so to all */
+	(void)bulk(circuit ? &guest.circuits[0].talker : &native.talker);
+	if (circuit) {
+		kill(guest.port, SIGKILL);
+		check(wait4(guest.port, NULL, 0, &usage), "wait");
+	}
+	took = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+	check((int)write(said, &took, sizeof(took)), "say");
+	_exit(0);
+}
+
+static void measure_many(const struct sockaddr_in *address, uint32_t vms, bool circuit)
+{
+	double began, took, cpu = 0, all = (double)bulk_bytes * vms;
+	const char *who = circuit ? "csvn" : "TCP";
+	int start[2], said[2];
+	char measure[64], byte;
+
+	check(pipe(start), "pipe");
+	check(pipe(said), "pipe");
+	for (uint32_t i = 0; i < vms; i++) {
+		pid_t pid = fork();
+
+		check(pid, "fork");
+		if (pid == 0) {
+			close(start[1]);
+			sender(address, circuit, start[0], said[1]);
+		}
+	}
+	for (uint32_t i = 0; i < vms; i++)
+		check(read(said[0], &byte, 1) == 1 ? 0 : -EIO, "begin");
+	began = now();
+	close(start[1]);
+	for (uint32_t i = 0; i < vms; i++) {
+		check(read(said[0], &took, sizeof(took)) == sizeof(took) ? 0 : -EIO, "end");
+		cpu += took;
+	}
+	took = now() - began;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	(void)snprintf(measure, sizeof(measure), "64 KiB writes, %u VMs", vms);
+	print(measure, who, all / took / 1e9, "GB/s");
+	(void)snprintf(measure, sizeof(measure), "ports' CPU time for a byte, %u VMs", vms);
+	if (circuit)
+		print(measure, who, cpu / all * 1e9, "ns");
+	close(start[0]);
+	close(said[0]);
+	close(said[1]);
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(LOOPBACK) };
 	socklen_t length = sizeof(address);
-	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-	static struct guest guest;
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	uint32_t vms = 0;
 	pid_t server;
 
-	if (argc > 1 && strcmp(argv[1], "--quick") == 0) {
-		bulk_bytes /= 16;
-		rounds /= 10;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--quick") == 0) {
+			bulk_bytes /= 16;
+			rounds /= 10;
+		} else if (strcmp(argv[i], "--vms") == 0 && i + 1 < argc)
+			vms = (uint32_t)strtoul(argv[++i], NULL, 10);
 	}
+	if (vms)
+		bulk_bytes = bulk_bytes / vms / CHUNK * CHUNK;
 	check(bind(listener, (struct sockaddr *)&address, length), "bind");
-	check(listen(listener, 16), "listen");
+	check(listen(listener, 1024), "listen");
 	check(getsockname(listener, (struct sockaddr *)&address, &length), "getsockname");
 	server = fork();
 	check(server, "fork");
@@ -360,22 +464,12 @@ int main(int argc, char **argv)
 		signal(SIGCHLD, SIG_IGN);
 		serve(listener);
 	}
-	guest_boot(&guest);
-	for (uint32_t what = 0; what < MEASURES; what++)
-		guest_connect(&guest, what, ntohs(address.sin_port));
-	port_begin(&guest);
-	for (int what = 0; what < MEASURES; what++) {
-		struct native native = { { native_send, native_receive }, socket(AF_INET, SOCK_STREAM, 0) };
-
-		check(connect(native.fd, (struct sockaddr *)&address, length), "connect");
-		setsockopt(native.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		measure(&native.talker, "TCP", what);
-		close(native.fd);
-		measure(&guest.circuits[what].talker, "csvn", what);
-	}
-	kill(guest.port, SIGKILL);
+	if (vms) {
+		measure_many(&address, vms, false);
+		measure_many(&address, vms, true);
+	} else
+		measure_one(&address);
 	kill(server, SIGTERM);
-	waitpid(guest.port, NULL, 0);
 	waitpid(server, NULL, 0);
 	return 0;
 }

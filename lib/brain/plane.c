@@ -10,11 +10,13 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ids.h"
 
 #define REST_MS 100
+#define BUDGET_MS 1000
 #define BATCH 16
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -103,6 +105,17 @@ static void dispatch(struct plane *p, uint64_t data)
 	}
 }
 
+static void budget(struct plane *p)
+{
+	struct timespec t;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	if (now - p->budgeted >= BUDGET_MS * 1000000ull)
+		ports_budget(p, now);
+}
+
 static void *run(void *arg)
 {
 	struct plane *p = arg;
@@ -120,7 +133,9 @@ static void *run(void *arg)
 			dispatch(p, ready[i].data.u64);
 		if (p->resting)
 			listeners_tick(p);
-		timeout = p->resting ? REST_MS : -1;
+		if (!closing)
+			budget(p);
+		timeout = p->resting ? REST_MS : p->ports.count ? BUDGET_MS : -1;
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;

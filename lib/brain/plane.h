@@ -47,6 +47,7 @@ struct port {
 	int process; /* pidfd, or -1 */
 	int pid;
 	struct link link;
+	uint64_t looked; /* of its counters, at the last look at those */
 };
 
 struct plane {
@@ -65,6 +66,9 @@ struct plane {
 	struct handle_table listeners, ports;
 	uint32_t dirty_count;
 	int dirty[PORTS_MAX];
+	uint64_t budgeted; /* nanoseconds: when the budget was made last */
+	uint32_t look_limit; /* of each port: link.h */
+	uint32_t looked[PORTS_MAX]; /* ports_budget()'s */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 };
 
@@ -88,5 +92,7 @@ void listeners_tick(struct plane *p);
 int port_add(struct plane *p, int listener, int front);
 void port_ended(struct plane *p, struct port *port);
 void port_destroy(struct plane *p, struct port *port);
+/* Now and then: what has each looked, and what may it? */
+void ports_budget(struct plane *p, uint64_t now);
 
 #endif

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "plane.h"
 
 /* One that TypeScript has not forgotten. */
@@ -556,4 +557,28 @@ int csvn_port_forget(int plane, int handle)
 		let_go(p, port);
 	plane_leave(p);
 	return port ? 0 : -EBADF;
+}
+
+void ports_budget(struct plane *p, uint64_t now)
+{
+	uint64_t elapsed = now - p->budgeted;
+	uint32_t ports = 0, *looked = p->looked;
+	struct port *port;
+
+	p->budgeted = now;
+	handle_for_each(&p->ports, i, port) {
+		struct csvn_progress progress;
+		uint64_t more;
+
+		if (port->state != CSVN_PORT_RUNS || !port->link.shared || port->janitor || ports == PORTS_MAX)
+			continue;
+		link_progress(&port->link, &progress);
+		more = progress.counters.looked - port->looked;
+		port->looked = progress.counters.looked;
+		looked[ports++] = more < elapsed ? (uint32_t)(more * BUDGET_PORT / elapsed) : BUDGET_PORT;
+	}
+	p->look_limit = budget_limit(looked, ports, budget_of_host(), p->look_limit);
+	handle_for_each(&p->ports, i, port)
+		if (port->link.shared)
+			__atomic_store_n(&port->link.shared->look_limit, p->look_limit, __ATOMIC_RELAXED);
 }

@@ -10,6 +10,7 @@
 #include "port.h"
 
 #define LOOK_MAX_NS 50000u
+#define LOOK_SAVED_NS (20ull * LOOK_MAX_NS)
 
 static uint64_t nanoseconds(void)
 {
@@ -109,6 +110,20 @@ bool look_end(struct port *p)
 	return peers_rest(p) || (!p->alone && !queue_sleep(&p->link.commands));
 }
 
+uint32_t look_afford(struct look *l, uint32_t limit, uint32_t length, uint64_t now)
+{
+	l->saved += limit ? (now - l->at) * limit / 1000 : LOOK_SAVED_NS;
+	if (l->saved > LOOK_SAVED_NS)
+		l->saved = LOOK_SAVED_NS;
+	l->at = now;
+	return l->saved >= length ? length : l->saved < CSVN_SPIN_FIRST ? 0 : (uint32_t)l->saved;
+}
+
+void look_spend(struct look *l, uint64_t took)
+{
+	l->saved -= took < l->saved ? took : l->saved;
+}
+
 int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int most, int timeout)
 {
 	uint64_t began = 0, took = 0;
@@ -121,6 +136,7 @@ int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int mos
 		uint32_t length = csvn_spin_begin(&l->spin, LOOK_MAX_NS);
 
 		began = nanoseconds();
+		length = look_afford(l, __atomic_load_n(&p->link.shared->look_limit, __ATOMIC_RELAXED), length, began);
 		if (length) {
 			do {
 				n = epoll_wait(p->epoll, ready, most, 0);
@@ -128,6 +144,8 @@ int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int mos
 				took = nanoseconds() - began;
 			} while (n == 0 && !due && took < length);
 			csvn_spin_end(&l->spin, (uint32_t)took, n != 0 || due);
+			look_spend(l, took);
+			p->counters.looked += took;
 		}
 		if (n || due)
 			return n;

@@ -6,6 +6,8 @@
  * for an end that has armed, which costs it more than a copy of many kilobytes. So a host circuit that has nothing to do, and that
  * had its turn in this thread, does not arm: it is put on the list of those that are looked at. When the look is over they all have
  * a turn in which they arm, before the thread sleeps. State changes ring in any case: the ends watch.
+ *
+ * All ports of a host together may look for so long (../brain/budget.h): the brain says what this one may, and it saves that up for a few looks.
  */
 #ifndef CSVN_LOOK_H
 #define CSVN_LOOK_H
@@ -21,6 +23,8 @@ struct port;
 struct look {
 	struct csvn_spin spin;
 	uint64_t turns; /* of the pump, and commands, up to the last batch */
+	uint64_t saved; /* nanoseconds that it may look, up to `at` */
+	uint64_t at;
 	bool due; /* there was one of these in the last batch, or something is looked at */
 };
 
@@ -34,6 +38,10 @@ void look_turn(struct port *p);
 
 /* Wait for descriptors, for the brain's commands, or for what is looked at: how many descriptors. timeout: milliseconds, -1: for ever. */
 int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int most, int timeout);
+
+/* How much of a look of this length is allowed at this time, and what it took; nanoseconds. limit: struct csvn_link's. */
+uint32_t look_afford(struct look *l, uint32_t limit, uint32_t length, uint64_t now);
+void look_spend(struct look *l, uint64_t took);
 
 /* As before it sleeps: what is looked at arms. True: something is there after all. */
 bool look_end(struct port *p);

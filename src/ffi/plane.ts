@@ -46,6 +46,7 @@ export const counterNames = [
   "hostSent",
   "hostDropped",
   "rests",
+  "looked",
   "routes",
   "hostCircuits",
 ] as const;
@@ -81,6 +82,8 @@ export interface PlaneCounters {
   hostDropped: number;
   /** Times that descriptors were short, so that nothing was accepted for a while. */
   rests: number;
+  /** Nanoseconds of looking for something before sleeping. */
+  looked: number;
   routes: number;
   /** Circuits to the host's stack, now. */
   hostCircuits: number;

@@ -21,7 +21,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 9u
+#define CSVN_ABI_VERSION 10u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -279,10 +279,11 @@ struct csvn_counters {
 	uint64_t host_sent; /* bytes from the host's stack to guests */
 	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
 	uint64_t rests; /* times that descriptors were short, so that nothing was accepted for a while */
+	uint64_t looked; /* nanoseconds of looking for something before sleeping */
 	uint64_t routes; /* now */
 	uint64_t host_circuits; /* now */
 };
-CSVN_ASSERT(sizeof(struct csvn_counters) == 112, "counters size");
+CSVN_ASSERT(sizeof(struct csvn_counters) == 120, "counters size");
 
 /* How far a port is. */
 struct csvn_progress {
@@ -291,7 +292,7 @@ struct csvn_progress {
 	uint64_t delivered_resets;
 	struct csvn_counters counters;
 };
-CSVN_ASSERT(sizeof(struct csvn_progress) == 136, "progress size");
+CSVN_ASSERT(sizeof(struct csvn_progress) == 144, "progress size");
 CSVN_ASSERT(offsetof(struct csvn_progress, delivered) == 8, "progress.delivered");
 CSVN_ASSERT(offsetof(struct csvn_progress, delivered_resets) == 16, "progress.delivered_resets");
 CSVN_ASSERT(offsetof(struct csvn_progress, counters) == 24, "progress.counters");
