@@ -8,7 +8,7 @@
 #include "check.h"
 #include "input.h"
 
-#define INPUTS 1500u
+#define INPUTS 500u
 #define INPUT_MAX 1024u
 
 int main(int argc, char **argv)
