@@ -15,7 +15,8 @@
 #include "port_client.h"
 
 #define PEERS 4u /* the last is nobody: its port is closed */
-#define LOOPBACK 0x7f4d6206u /* 127.77.98.6: this target's own */
+#define LOOPBACK 0x7f4e0001u /* 127.78.0.1, and those behind it: this target's own */
+#define INPUTS 0xffff /* an address for each: what the kernel delivers late is nobody's then */
 #define CIRCUIT 5
 #define ARENA 3
 #define ID 9u
@@ -25,7 +26,7 @@
 enum part { HEADER, OWN, PEER, TX, RX, REST, PARTS };
 
 static struct client client;
-static int peers[PEERS]; /* sockets, for all inputs; -1: nobody */
+static int peers[PEERS]; /* sockets; -1: nobody */
 static struct csvn_host_address addresses[PEERS];
 static uint8_t *arena, *shadow; /* and what it is to be, where the host does not write */
 static uint32_t ring_size, offsets[PARTS + 1];
@@ -39,9 +40,12 @@ static bool open_now;
 
 static void open_peers(void)
 {
+	static uint32_t inputs;
+	uint32_t host = LOOPBACK + inputs++ % INPUTS;
+
 	for (uint32_t i = 0; i < PEERS; i++) {
 		bool six = i == 2;
-		struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(LOOPBACK) };
+		struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(host) };
 		struct sockaddr_in6 other = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 		struct sockaddr_storage bound;
 		socklen_t bytes = sizeof(bound);
@@ -307,6 +311,7 @@ static void answer(struct input *in)
 
 static void begin(struct input *in)
 {
+	open_peers();
 	memset(allowed, 0, sizeof(allowed));
 	memset(known, 0, sizeof(known));
 	memset(lengths, 0, sizeof(lengths));
@@ -325,6 +330,9 @@ static void end(void)
 	CHECK(memcmp(arena + offsets[RX], shadow + offsets[RX], offsets[PARTS] - offsets[RX]) == 0);
 	munmap(arena, offsets[PARTS]);
 	free(shadow);
+	for (uint32_t i = 0; i < PEERS; i++)
+		if (peers[i] >= 0)
+			close(peers[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
@@ -335,7 +343,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 
 	/* What stays is there from the first port on. */
 	if (!warm) {
-		open_peers();
 		client_open(&client, -1);
 		client_close(&client);
 		warm = true;
