@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest that lies in its frames, its cursors and its state, beside peers in the host's stack and a brain that allows, forbids and revokes. Only what some rule has
- * allowed passes, in either direction; what comes to a guest that has not lied comes as it was sent; and of the arena nothing is written but
- * the host's own page and ring.
+ * A guest that lies in its frames, its cursors and its state, beside peers in the host's stack and a brain that allows, forbids and revokes.
+ * Only what some rule has allowed passes, in either direction; what comes to a guest that has not lied comes as it was sent; and of the arena
+ * nothing is written but the host's own page and ring.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -10,6 +10,7 @@
 
 #include "address.h"
 #include "datagram.h"
+#include "datagram_circuit.h"
 #include "descriptors.h"
 #include "input.h"
 #include "port_client.h"
@@ -229,10 +230,17 @@ static void read_frames(uint32_t most)
 static void hear(void)
 {
 	static uint8_t bytes[65536];
+	struct csvn_host_address source;
+	struct sockaddr_storage from;
+	socklen_t length;
 
 	for (uint32_t i = 0; i < PEERS; i++)
-		while (peers[i] >= 0 && recv(peers[i], bytes, sizeof(bytes), MSG_DONTWAIT) >= 0)
-			CHECK(allowed[i]);
+		while (peers[i] >= 0 && (length = sizeof(from), recvfrom(peers[i], bytes, sizeof(bytes), MSG_DONTWAIT,
+									 (struct sockaddr *)&from, &length)) >= 0) {
+			/* An IPv6 socket may have the port that another has for IPv4: then peers send to each other. */
+			CHECK(address_from_system(&from, &source) == 0);
+			CHECK(allowed[i] || peer_of(&source) < PEERS);
+		}
 }
 
 static void peer_sends(struct input *in)

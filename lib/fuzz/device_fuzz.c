@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest that writes anything to its memory at any time, and a brain that answers, announces, starts and stops, through the port's own turns: from a kick to
- * the event, from the answer to the used ring and the interrupt. The brain is told what it may be told, each request is answered once, doorbells of
- * circuits that are there wake the other end, and guest memory is written in its used rings and in what the guest has offered.
+ * A guest that writes anything to its memory at any time, and a brain that answers, announces, starts and stops, through the port's own turns:
+ * from a kick to the event, from the answer to the used ring and the interrupt. No request is told of twice while it is open, announcements are
+ * delivered or wait, each once, and no descriptor is left over, or closed twice.
  */
 #define _GNU_SOURCE
+#include "control.h"
 #include "descriptors.h"
 #include "input.h"
 #include "port_client.h"

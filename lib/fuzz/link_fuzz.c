@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Brain and port on their link, while the fuzzer writes to what they share, as the one or the other would that lies: both come back from each call, within
- * their memory; the brain gets whole records or is told that the port lies, and the port goes on, or ends. As long as nobody has written there, all
- * commands are done, all events come, and whoever sleeps is rung.
+ * Brain and port on their link, while the fuzzer writes to what they share, as the one or the other would that lies: both come back from each
+ * call, within their memory; the brain gets whole records or is told that the port lies, and the port goes on, or ends. As long as nobody has
+ * written there, all commands are done, all events come, and whoever sleeps is rung.
  *
- * What a brain may command it may command: it is not the port's to doubt. So what is written to the ring of commands makes none that names a descriptor.
+ * What a brain may command is not the port's to doubt. So what is written to the ring of commands makes none that names a descriptor.
  */
 #define _GNU_SOURCE
 #include "descriptors.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A front-end that sends any bytes, cut anywhere, with any descriptors, to a port whose brain does at any time what a brain may do. Whole messages arrive as
- * they were sent, in their order, each with its descriptors, up to the first that is wrong; and whatever happens, no descriptor is left over, or closed twice.
+ * A front-end that sends any bytes, cut anywhere, with any descriptors, to a port whose brain does at any time what a brain may do. Whole
+ * messages arrive as they were sent, in their order, each with its descriptors, up to the first that is wrong; and whatever happens, no
+ * descriptor is left over, or closed twice.
  */
 #define _GNU_SOURCE
 #include "descriptors.h"
@@ -127,7 +128,7 @@ static uint32_t make_message(struct input *in, uint8_t *bytes)
 	return STREAM_HEADER + size;
 }
 
-/* What the model says of the message that begins at `told`: its bytes, 0: it is not there as a whole, or -errno of its end; and what came along. */
+/* Of the message that begins at `told`: its bytes, 0: it is not there as a whole, or -errno of the session's end; and what came along. */
 static int next_message(uint32_t *descriptors)
 {
 	uint32_t left = sent_count - told, header[3], whole = STREAM_HEADER, at = next_load;
@@ -137,7 +138,7 @@ static int next_message(uint32_t *descriptors)
 	memcpy(header, sent + told, left < STREAM_HEADER ? left : STREAM_HEADER);
 	if (left >= STREAM_HEADER && header[2] <= CSVN_MESSAGE_MAX)
 		whole += header[2];
-	/* A descriptor comes with the first byte that it was sent with: with the header, whose size is looked at when all of it is there, or behind. */
+	/* A descriptor comes with the first byte that it was sent with; the size is looked at when all of the header is there. */
 	for (; at < load_count && loads[at].at < told + whole; at++) {
 		if (loads[at].at >= told + STREAM_HEADER && header[2] > CSVN_MESSAGE_MAX)
 			break;
