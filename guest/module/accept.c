@@ -108,7 +108,7 @@ static int csvn_accept_circuit(struct csvn_sock *cs, struct socket *newsock,
 	struct csvn_sock *child;
 	int err;
 
-	err = csvn_family_create(newsock, ours->family, a->kern);
+	err = csvn_sock_create(newsock, ours->family, a->kern);
 	newsock->ops = ours;
 	if (err) {
 		newsock->sk = NULL;

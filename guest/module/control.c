@@ -298,29 +298,6 @@ static void csvn_control_lazy(struct timer_list *timer)
 	rcu_read_unlock();
 }
 
-/* Give a CONNECT up. Its done() is still called, with ECANCELED or whatever came first. The caller counts req. */
-void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req)
-{
-	union csvn_record out = {};
-	bool unsent = false;
-	unsigned long flags;
-
-	spin_lock_irqsave(&dev->control_lock, flags);
-	if (!req->wire && !req->answered && !list_empty(&req->node)) {
-		list_del_init(&req->node);
-		if (!req->quiet)
-			dev->awaited--;
-		unsent = true;
-	}
-	spin_unlock_irqrestore(&dev->control_lock, flags);
-	if (unsent) {
-		req->done(req, ECANCELED);
-		return;
-	}
-	out.cancel.connect = req->out.header.token;
-	csvn_request_tell(dev, &out, CSVN_REQ_CANCEL, sizeof(out.cancel), GFP_ATOMIC);
-}
-
 void csvn_control_done(struct virtqueue *vq)
 {
 	struct csvn_device *dev = vq->vdev->priv;

@@ -342,12 +342,12 @@ extern struct workqueue_struct *csvn_workqueue, *csvn_arena_workqueue;
 /* family.c */
 int csvn_family_init(void);
 void csvn_family_exit(void);
-int csvn_family_create(struct socket *sock, int family, int kern);
 
 /* sock.c */
-extern const struct proto_ops *csvn_native4, *csvn_native6;
-extern struct proto_ops csvn_ops4, csvn_ops6;
-void csvn_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
+typedef int csvn_create_fn(struct net *net, struct socket *sock, int protocol, int kern);
+void csvn_natives_set(const struct proto_ops *native4, const struct proto_ops *native6);
+void csvn_creates_set(csvn_create_fn *create4, csvn_create_fn *create6);
+int csvn_sock_create(struct socket *sock, int family, int kern);
 struct csvn_sock *csvn_sock_new(struct socket *sock);
 struct csvn_sock *csvn_sock_need(struct socket *sock);
 void csvn_sock_put(struct csvn_sock *cs);
@@ -365,19 +365,32 @@ static inline enum csvn_state csvn_state(const struct csvn_sock *cs)
 	return cs ? smp_load_acquire(&cs->state) : CSVN_IDLE;
 }
 
+/* ops.c */
+extern struct proto_ops csvn_ops4, csvn_ops6;
+void csvn_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
+
 /* connect.c */
 int csvn_connect(struct socket *sock, csvn_sockaddr *addr, int addr_len, int flags);
+
+/* attempt.c */
+int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, bool look);
+long csvn_attempt_wait(struct csvn_sock *cs, long timeo);
 int csvn_wait_connected(struct csvn_sock *cs, long *timeo);
 void csvn_attempt_cancel(struct csvn_sock *cs, enum csvn_state state);
 
 /* listen.c */
 int csvn_listen(struct socket *sock, int backlog);
 void csvn_unlisten(struct csvn_sock *cs);
+
+/* listener.c */
+struct csvn_listener *csvn_listener_find(u32 id);
 int csvn_listener_publish(struct csvn_listener *l);
 int csvn_listener_tell(struct csvn_listener *l, unsigned int ms);
 void csvn_listener_retract(struct csvn_listener *l);
 void csvn_listeners_register(struct csvn_device *dev);
 void csvn_listeners_exit(void);
+
+/* incoming.c */
 void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev);
 
 /* credit.c */
@@ -423,6 +436,8 @@ void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev);
 int csvn_map(struct csvn_sock *cs, void __user *arg);
 int csvn_kick(struct csvn_sock *cs);
 int csvn_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma);
+
+/* mapping.c */
 struct file *csvn_mapping_get(struct csvn_circuit *c);
 void csvn_mapping_end(struct csvn_mapping *m);
 void csvn_mapping_reset(struct csvn_circuit *c);
@@ -526,6 +541,8 @@ bool csvn_is_mine(struct csvn_device *dev, const struct csvn_endpoint *local);
 struct csvn_device *csvn_device_get(void);
 void csvn_device_put(struct csvn_device *dev);
 void csvn_device_activate(struct csvn_device *dev);
+
+/* driver.c */
 int csvn_device_init(void);
 void csvn_device_exit(void);
 
@@ -557,9 +574,9 @@ void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
 void csvn_request_send(struct csvn_device *dev, struct csvn_request *req);
 void csvn_request_await(struct csvn_device *dev, struct csvn_request *req);
 void csvn_control_look(struct csvn_device *dev);
-void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req);
 
 /* call.c */
+void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req);
 int csvn_spares_alloc(struct csvn_device *dev);
 void csvn_spares_free(struct csvn_device *dev);
 int csvn_request_call(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,

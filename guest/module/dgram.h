@@ -118,9 +118,16 @@ extern unsigned int csvn_datagram_idle;
 /* dgram.c */
 extern struct proto_ops csvn_dgram_ops4, csvn_dgram_ops6;
 void csvn_dgram_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
+
+/* dgram_sock.c */
+void csvn_dsocks_init(const struct proto_ops *native4, const struct proto_ops *native6, work_func_t work);
+void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
 struct csvn_dsock *csvn_dsock_need(struct socket *sock);
 void csvn_dsock_put(struct csvn_dsock *ds);
 const struct proto_ops *csvn_dgram_native(struct socket *sock);
+
+/* dgram_bind.c */
+void csvn_dgram_unbound(struct csvn_dsock *ds);
 int csvn_dgram_bound(struct csvn_dsock *ds, unsigned int ms);
 struct csvn_device *csvn_dgram_route(struct sock *sk, const void *addr, int len,
 				     struct csvn_endpoint *local, struct csvn_endpoint *remote);
@@ -143,7 +150,6 @@ void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct
 void csvn_flow_attach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_circuit *c);
 bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int err);
 void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev);
-void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
 
 /* dgram_circuit.c */
 bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c);
@@ -199,6 +205,8 @@ u32 csvn_frame_read(const struct csvn_end *e, struct iov_iter *to, u32 n);
 /* dgram_send.c */
 void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow);
 int csvn_dgram_send(struct csvn_dsock *ds, struct csvn_dispatch *d, struct iov_iter *from, size_t size);
+
+/* dgram_sendmsg.c */
 int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
 
 /* dgram_cork.c */

@@ -85,19 +85,6 @@ bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int err)
 	return told;
 }
 
-/* Have the work done, after ms milliseconds at most. Any context. */
-void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms)
-{
-	unsigned long delay = msecs_to_jiffies(ms);
-	bool late = delayed_work_pending(&ds->work) &&
-		    time_before(jiffies + delay, READ_ONCE(ds->work.timer.expires)); /* it would come too late */
-
-	refcount_inc(&ds->ref);
-	if (ms && !late ? !queue_delayed_work(csvn_workqueue, &ds->work, delay) :
-			  mod_delayed_work(csvn_workqueue, &ds->work, delay))
-		csvn_dsock_put(ds); /* it was queued, and counted, already */
-}
-
 /* Give a flow its circuit. ds->lock is held. */
 void csvn_flow_attach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_circuit *c)
 {
