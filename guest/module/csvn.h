@@ -225,6 +225,23 @@ struct csvn_device {
 };
 
 /*
+ * Whose a circuit is: a socket of either kind, which has this in it. Who has to do with circuits alone need not know which.
+ */
+struct csvn_owner {
+	const struct csvn_owner_ops *ops;
+};
+
+struct csvn_owner_ops {
+	/* Count it; false: it is on its way out. Under RCU. */
+	bool (*get)(struct csvn_owner *owner);
+	void (*put)(struct csvn_owner *owner);
+	/* There is something to see in c. In an interrupt, under RCU; c may be its owner's no more. */
+	void (*wake)(struct csvn_owner *owner, struct csvn_circuit *c);
+	/* The circuit's device is gone. False when a copy is under way that does not end by then. */
+	bool (*lost)(struct csvn_owner *owner, struct csvn_circuit *c, unsigned long deadline);
+};
+
+/*
  * One side of a circuit. Found by id under RCU, counted; its memory is not touched any more once it is closed or lost.
  */
 struct csvn_circuit {
@@ -237,12 +254,12 @@ struct csvn_circuit {
 	struct csvn_endpoint local;
 	struct csvn_endpoint remote;
 
-	struct csvn_sock *cs; /* whose it is, NULL before accept() and after close; written under cs->lock */
+	/* NULL before accept() and after close; written under the socket's lock; a datagram socket's tx and rx to take it away */
+	struct csvn_owner *owner;
 	struct list_head pending; /* in its listener's queue; the listener's lock */
 	struct list_head ringing; /* bell_lock */
 
 	/* Datagram circuits, of which a socket may have many; csvn_dsock.lock unless said otherwise: see dgram_circuit.c */
-	struct csvn_dsock *ds; /* whose it is; to take it away needs the socket's tx and rx too */
 	struct list_head member; /* of the socket's circuits */
 	struct list_head ready; /* of the socket's circuits that may have something; all others are armed */
 	unsigned long used; /* jiffies, when something last passed; hint */
@@ -304,6 +321,7 @@ struct csvn_listener {
 };
 
 struct csvn_sock {
+	struct csvn_owner owner; /* of circuit */
 	spinlock_t lock;
 	enum csvn_state state; /* lock; read without it by smp_load_acquire() */
 	refcount_t ref;
@@ -413,24 +431,30 @@ int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *
 struct csvn_circuit *csvn_circuit_find(struct csvn_device *dev, u32 id);
 struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error);
 void csvn_circuit_put(struct csvn_circuit *c);
+void csvn_circuit_unmap(struct csvn_circuit *c);
+void csvn_circuit_wake(struct csvn_circuit *c);
+void csvn_circuit_refuse(struct csvn_device *dev, u32 id, const struct csvn_extents *x);
+void csvn_circuits_open(struct csvn_device *dev);
+
+/* circuit_close.c */
 void csvn_circuit_publish(struct csvn_circuit *c, u32 bits);
 void csvn_circuit_close(struct csvn_circuit *c, u32 bits);
-void csvn_circuit_refuse(struct csvn_device *dev, u32 id, const struct csvn_extents *x);
+
+/* circuit_lost.c */
 bool csvn_lock_by(struct mutex *m, unsigned long deadline);
 bool csvn_circuits_lost(struct csvn_device *dev);
-void csvn_circuits_open(struct csvn_device *dev);
+
+/* attach.c */
 void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c);
 struct csvn_circuit *csvn_detach(struct csvn_sock *cs);
+void csvn_violation(struct csvn_sock *cs);
 
-/* wake.c */
+/* look.c */
 void csvn_look(struct csvn_sock *cs, struct csvn_circuit *c);
 void csvn_break(struct csvn_sock *cs, int err);
-void csvn_violation(struct csvn_sock *cs);
 u32 csvn_readable(const struct csvn_circuit *c);
 bool csvn_writable(const struct csvn_circuit *c);
 void csvn_notify(struct socket *sock, __poll_t mask);
-void csvn_circuit_wake(struct csvn_circuit *c);
-void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev);
 
 /* mmap.c */
 int csvn_map(struct csvn_sock *cs, void __user *arg);

@@ -74,6 +74,7 @@ struct csvn_dispatch {
 };
 
 struct csvn_dsock {
+	struct csvn_owner owner; /* of circuits */
 	spinlock_t lock; /* taken in interrupts */
 	refcount_t ref;
 	struct rcu_head rcu;
@@ -142,6 +143,12 @@ static inline bool csvn_same(const struct csvn_endpoint *a, const struct csvn_en
 	return a->family == b->family && a->port == b->port && !memcmp(a->ip, b->ip, sizeof(a->ip));
 }
 
+/* Is the circuit the socket's? */
+static inline bool csvn_dgram_has(const struct csvn_dsock *ds, const struct csvn_circuit *c)
+{
+	return READ_ONCE(c->owner) == &ds->owner;
+}
+
 /* dgram_flow.c */
 struct csvn_flow *csvn_flow_find(struct csvn_dsock *ds, const struct csvn_endpoint *remote);
 struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoint *remote, gfp_t gfp);
@@ -156,11 +163,8 @@ bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c);
 void csvn_dgram_detach(struct csvn_dsock *ds, struct csvn_circuit *c);
 void csvn_dgram_credit(struct csvn_device *dev, u32 listener, gfp_t gfp);
 void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
-void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c);
 bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);
 void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c);
-bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned long deadline);
-struct csvn_dsock *csvn_circuit_dsock(struct csvn_circuit *c);
 
 /* dgram_reach.c */
 void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,

@@ -117,7 +117,7 @@ void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct
 		return;
 	spin_lock_irqsave(&ds->lock, flags);
 	flow = csvn_flow_find(ds, remote); /* the work may have freed it */
-	if (flow && READ_ONCE(c->ds) == ds && !csvn_over(c)) {
+	if (flow && csvn_dgram_has(ds, c) && !csvn_over(c)) {
 		csvn_flow_attach(ds, flow, c);
 		flow->used = jiffies;
 	}

@@ -40,13 +40,13 @@ static struct csvn_circuit *csvn_reach_known(struct csvn_reach *a, u32 id)
 static struct csvn_circuit *csvn_reach_circuit(struct csvn_reach *a, bool *known, int *error)
 {
 	const struct csvn_connect_response *in = &a->req.in.connect_response;
-	const struct csvn_dsock *owner;
+	const struct csvn_owner *owner;
 	struct csvn_circuit *c;
 
 	if (in->flags & CSVN_CONNECT_HOST) {
 		c = csvn_reach_known(a, in->circuit);
-		owner = c ? READ_ONCE(c->ds) : NULL;
-		*known = c && (!owner || owner == a->ds);
+		owner = c ? READ_ONCE(c->owner) : NULL;
+		*known = c && (!owner || owner == &a->ds->owner);
 		if (*known)
 			return c;
 		if (c) {
@@ -95,7 +95,7 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 		flow->reach = NULL;
 	/* That to the host is kept even if nobody wants it now: the next answer may name it. */
 	if (known)
-		has = READ_ONCE(c->ds) == ds; /* still */
+		has = csvn_dgram_has(ds, c); /* still */
 	else if (c && (flow || c->host))
 		has = csvn_dgram_attach(ds, c);
 	if (has && !known)
