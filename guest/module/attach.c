@@ -5,7 +5,14 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include "csvn.h"
+#include "async.h"
+#include "attach.h"
+#include "circuit_close.h"
+#include "circuit_lost.h"
+#include "look.h"
+#include "mapping.h"
+#include "sock.h"
+#include "wait.h"
 
 static const struct csvn_owner_ops csvn_stream_owner;
 

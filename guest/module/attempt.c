@@ -8,7 +8,17 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "attach.h"
+#include "attempt.h"
+#include "call.h"
+#include "circuit.h"
+#include "circuit_close.h"
+#include "control.h"
+#include "device.h"
+#include "host_options.h"
+#include "look.h"
+#include "sock.h"
+#include "wait.h"
 
 /* How long connect() looks for the switch's answer before it sleeps: hints, which calls may change at the same time. */
 static struct csvn_spin csvn_connect_spin = { .ns = CSVN_SPIN_FIRST };

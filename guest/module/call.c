@@ -5,7 +5,8 @@
  */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "call.h"
+#include "control.h"
 
 struct csvn_call {
 	struct csvn_request req;

@@ -15,7 +15,10 @@
 #include <linux/rculist.h>
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "arena.h"
+#include "call.h"
+#include "circuit.h"
+#include "device.h"
 
 static struct hlist_head *csvn_bucket(struct csvn_device *dev, u32 id)
 {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The end of a circuit, on this side: what is published then, and CLOSE. */
-#include "csvn.h"
+#include "circuit.h"
+#include "circuit_close.h"
+#include "control.h"
+#include "doorbell.h"
+#include "mapping.h"
 
 static void csvn_circuit_closed(struct csvn_request *req, int error)
 {

@@ -3,7 +3,8 @@
 #include <linux/delay.h>
 #include <linux/rculist.h>
 
-#include "csvn.h"
+#include "circuit.h"
+#include "circuit_lost.h"
 
 /* Take a mutex that somebody may hold for ever. False: it is not to be had in time. */
 bool csvn_lock_by(struct mutex *m, unsigned long deadline)

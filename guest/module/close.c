@@ -11,7 +11,14 @@
 #include <net/inet_sock.h>
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "async.h"
+#include "attach.h"
+#include "attempt.h"
+#include "circuit_close.h"
+#include "close.h"
+#include "listen.h"
+#include "names.h"
+#include "sock.h"
 
 /* Everything that was sent has been consumed, or nothing more will be. */
 static bool csvn_drained(struct csvn_sock *cs)

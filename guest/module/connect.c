@@ -14,7 +14,14 @@
 #include <net/inet_sock.h>
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "attempt.h"
+#include "close.h"
+#include "connect.h"
+#include "device.h"
+#include "listen.h"
+#include "names.h"
+#include "route.h"
+#include "sock.h"
 
 /* What connect() says once nothing is under way. The socket is locked. */
 static int csvn_connect_outcome(struct csvn_sock *cs)

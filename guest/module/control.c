@@ -19,7 +19,7 @@
  */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "control.h"
 
 void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
 		       void (*done)(struct csvn_request *req, int error))

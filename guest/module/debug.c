@@ -9,7 +9,8 @@
 #include <linux/rculist.h>
 #include <linux/seq_file.h>
 
-#include "csvn.h"
+#include "debug.h"
+#include "device.h"
 
 static struct dentry *csvn_debug_dir;
 

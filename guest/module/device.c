@@ -2,7 +2,7 @@
 /* The device that sockets use, and how its structure is counted. What becomes of it: driver.c, presence.c. */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "device.h"
 
 static DEFINE_SPINLOCK(csvn_active_lock);
 static struct csvn_device *csvn_active; /* csvn_active_lock */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The structures of datagram sockets, and who owns their fields. What they are for: dgram.c.
+ * The structures of datagram sockets, and who owns their fields. What they are for: dgram_ops.c.
  *
  * Lock order: lock_sock(sk), csvn_dsock.tx, csvn_dsock.rx, csvn_dsock.lock, then the device's spinlocks.
  */
@@ -8,6 +8,7 @@
 #define CSVN_DGRAM_H
 
 #include "csvn.h"
+#include "look.h"
 
 #define CSVN_FLOW_BITS 6
 #define CSVN_FLOWS_MAX 4096u /* of a socket */
@@ -113,25 +114,8 @@ struct csvn_dsock {
 	struct csvn_spin spin_rx; /* rx */
 };
 
-/* main.c */
+/* The module's parameter: main.c. */
 extern unsigned int csvn_datagram_idle;
-
-/* dgram.c */
-extern struct proto_ops csvn_dgram_ops4, csvn_dgram_ops6;
-void csvn_dgram_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
-
-/* dgram_sock.c */
-void csvn_dsocks_init(const struct proto_ops *native4, const struct proto_ops *native6, work_func_t work);
-void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
-struct csvn_dsock *csvn_dsock_need(struct socket *sock);
-void csvn_dsock_put(struct csvn_dsock *ds);
-const struct proto_ops *csvn_dgram_native(struct socket *sock);
-
-/* dgram_bind.c */
-void csvn_dgram_unbound(struct csvn_dsock *ds);
-int csvn_dgram_bound(struct csvn_dsock *ds, unsigned int ms);
-struct csvn_device *csvn_dgram_route(struct sock *sk, const void *addr, int len,
-				     struct csvn_endpoint *local, struct csvn_endpoint *remote);
 
 static inline struct csvn_dsock *csvn_ds(struct socket *sock)
 {
@@ -149,33 +133,6 @@ static inline bool csvn_dgram_has(const struct csvn_dsock *ds, const struct csvn
 	return READ_ONCE(c->owner) == &ds->owner;
 }
 
-/* dgram_flow.c */
-struct csvn_flow *csvn_flow_find(struct csvn_dsock *ds, const struct csvn_endpoint *remote);
-struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoint *remote, gfp_t gfp);
-struct csvn_circuit *csvn_flow_other(struct csvn_dsock *ds, const struct csvn_flow *flow);
-void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct csvn_endpoint *remote);
-void csvn_flow_attach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_circuit *c);
-bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int err);
-void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev);
-
-/* dgram_circuit.c */
-bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c);
-void csvn_dgram_detach(struct csvn_dsock *ds, struct csvn_circuit *c);
-void csvn_dgram_credit(struct csvn_device *dev, u32 listener, gfp_t gfp);
-void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
-bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);
-void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c);
-
-/* dgram_reach.c */
-void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-		     const struct csvn_endpoint *local);
-bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
-
-/* dgram_sweep.c */
-void csvn_dgram_work(struct work_struct *work);
-void csvn_dgram_sweep(struct csvn_dsock *ds);
-void csvn_dgram_forget(struct csvn_dsock *ds, const struct csvn_endpoint *keep);
-
 /*
  * The other end is done with it; what is in the ring may be read. The memory may be touched. Who wants to know whether anything
  * is left looks at this first, and at the ring afterwards: then nothing more comes.
@@ -190,48 +147,5 @@ static inline bool csvn_has_frame(const struct csvn_circuit *c)
 {
 	return !READ_ONCE(c->dropped) && csvn_readable(c);
 }
-
-/* dgram_orphan.c */
-void csvn_orphan_begin(struct csvn_dsock *ds);
-void csvn_orphan_charge(struct csvn_dsock *ds);
-bool csvn_orphan_may_ask(const struct csvn_dsock *ds);
-void csvn_orphan_end(struct csvn_dsock *ds);
-bool csvn_orphan_has(struct csvn_dsock *ds, u16 port);
-
-/* dgram_frame.c */
-u32 csvn_frame_bytes(u32 size);
-int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct csvn_marks marks,
-		     struct iov_iter *from, u32 size);
-int csvn_frame_head(struct csvn_end *e, struct csvn_datagram *h);
-bool csvn_frame_is_error(const struct csvn_end *e);
-u32 csvn_frame_read(const struct csvn_end *e, struct iov_iter *to, u32 n);
-
-/* dgram_send.c */
-void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow);
-int csvn_dgram_send(struct csvn_dsock *ds, struct csvn_dispatch *d, struct iov_iter *from, size_t size);
-
-/* dgram_sendmsg.c */
-int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
-
-/* dgram_cork.c */
-int csvn_cork(struct csvn_dsock *ds, struct csvn_dispatch *d, struct msghdr *msg, size_t size, bool more);
-void csvn_uncork(struct csvn_dsock *ds);
-void csvn_cork_free(struct csvn_dsock *ds);
-
-/* dgram_cmsg.c */
-int csvn_dgram_cmsg_send(struct sock *sk, struct msghdr *msg, struct csvn_dispatch *d);
-void csvn_dgram_cmsg_recv(struct sock *sk, struct csvn_circuit *c, const struct csvn_datagram *h,
-			  struct msghdr *msg);
-
-/* dgram_error.c */
-bool csvn_dgram_error(struct csvn_dsock *ds, const struct csvn_endpoint *remote, int err, const void *data,
-		      u32 size);
-bool csvn_dgram_hears(struct csvn_dsock *ds);
-
-/* dgram_recv.c */
-void csvn_dgram_errors(struct csvn_dsock *ds);
-int csvn_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags);
-__poll_t csvn_dgram_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
-int csvn_dgram_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
 
 #endif

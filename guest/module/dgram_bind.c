@@ -3,7 +3,11 @@
 #include <linux/slab.h>
 #include <net/udp.h>
 
-#include "dgram.h"
+#include "device.h"
+#include "dgram_bind.h"
+#include "dgram_sock.h"
+#include "listener.h"
+#include "route.h"
 
 /* The device by whose circuits addr is reached, as csvn_route() tells it, if it takes datagrams. */
 struct csvn_device *csvn_dgram_route(struct sock *sk, const void *addr, int len,

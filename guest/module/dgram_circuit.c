@@ -12,7 +12,17 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include "dgram.h"
+#include "call.h"
+#include "circuit.h"
+#include "circuit_close.h"
+#include "circuit_lost.h"
+#include "device.h"
+#include "dgram_circuit.h"
+#include "dgram_error.h"
+#include "dgram_flow.h"
+#include "dgram_frame.h"
+#include "dgram_sock.h"
+#include "look.h"
 
 static const struct csvn_owner_ops csvn_dgram_owner;
 

@@ -9,7 +9,9 @@
 #include <linux/jhash.h>
 #include <linux/slab.h>
 
-#include "dgram.h"
+#include "dgram_error.h"
+#include "dgram_flow.h"
+#include "dgram_sock.h"
 
 static struct hlist_head *csvn_flow_bucket(struct csvn_dsock *ds, const struct csvn_endpoint *e)
 {

@@ -16,9 +16,17 @@
 #include <net/tcp_states.h>
 #include <net/udp.h>
 
-#include "dgram.h"
-
-struct proto_ops csvn_dgram_ops4, csvn_dgram_ops6;
+#include "device.h"
+#include "dgram_bind.h"
+#include "dgram_cork.h"
+#include "dgram_flow.h"
+#include "dgram_ops.h"
+#include "dgram_orphan.h"
+#include "dgram_reach.h"
+#include "dgram_recv.h"
+#include "dgram_sendmsg.h"
+#include "dgram_sock.h"
+#include "dgram_sweep.h"
 
 static int csvn_dgram_bind(struct socket *sock, csvn_sockaddr *addr, int len)
 {

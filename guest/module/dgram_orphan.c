@@ -14,7 +14,10 @@
  */
 #include <linux/delay.h>
 
-#include "dgram.h"
+#include "device.h"
+#include "dgram_flow.h"
+#include "dgram_orphan.h"
+#include "dgram_sock.h"
 
 static atomic_long_t csvn_orphan_bytes = ATOMIC_LONG_INIT(0);
 static atomic_long_t csvn_orphan_connects = ATOMIC_LONG_INIT(0);

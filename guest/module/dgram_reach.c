@@ -7,7 +7,17 @@
  */
 #include <linux/slab.h>
 
-#include "dgram.h"
+#include "call.h"
+#include "circuit.h"
+#include "circuit_close.h"
+#include "control.h"
+#include "device.h"
+#include "dgram_circuit.h"
+#include "dgram_flow.h"
+#include "dgram_orphan.h"
+#include "dgram_reach.h"
+#include "dgram_sock.h"
+#include "look.h"
 
 static void csvn_reach_put(struct csvn_reach *a)
 {

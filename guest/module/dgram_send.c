@@ -9,7 +9,16 @@
 #include <linux/uio.h>
 #include <net/udp.h>
 
-#include "dgram.h"
+#include "device.h"
+#include "dgram_bind.h"
+#include "dgram_circuit.h"
+#include "dgram_flow.h"
+#include "dgram_frame.h"
+#include "dgram_reach.h"
+#include "dgram_send.h"
+#include "dgram_sock.h"
+#include "doorbell.h"
+#include "names.h"
 
 static void csvn_dgram_dropped(struct csvn_device *dev)
 {

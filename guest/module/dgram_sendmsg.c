@@ -14,7 +14,15 @@
 #include <linux/uio.h>
 #include <net/udp.h>
 
-#include "dgram.h"
+#include "device.h"
+#include "dgram_bind.h"
+#include "dgram_cmsg.h"
+#include "dgram_cork.h"
+#include "dgram_flow.h"
+#include "dgram_send.h"
+#include "dgram_sendmsg.h"
+#include "dgram_sock.h"
+#include "names.h"
 
 /* Where the message goes. False: to the native stack, which also has all the errors. */
 static bool csvn_dgram_dispatch(struct csvn_dsock *ds, struct msghdr *msg, struct csvn_dispatch *d)

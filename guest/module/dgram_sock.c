@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The state that hangs off datagram sockets: see dgram.c. */
+/* The state that hangs off datagram sockets: see dgram_ops.c. */
 #include <linux/slab.h>
 
-#include "dgram.h"
+#include "dgram_sock.h"
+
+struct proto_ops csvn_dgram_ops4, csvn_dgram_ops6; /* dgram_ops.c fills them */
 
 static const struct proto_ops *csvn_dgram_native4, *csvn_dgram_native6;
 static work_func_t csvn_dsock_work;

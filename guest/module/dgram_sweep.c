@@ -9,7 +9,17 @@
  */
 #include <linux/slab.h>
 
-#include "dgram.h"
+#include "circuit_close.h"
+#include "device.h"
+#include "dgram_circuit.h"
+#include "dgram_flow.h"
+#include "dgram_orphan.h"
+#include "dgram_reach.h"
+#include "dgram_recv.h"
+#include "dgram_send.h"
+#include "dgram_sock.h"
+#include "dgram_sweep.h"
+#include "look.h"
 
 static bool csvn_idle(unsigned long used)
 {

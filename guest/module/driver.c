@@ -19,7 +19,18 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 
-#include "csvn.h"
+#include "arena.h"
+#include "call.h"
+#include "circuit_lost.h"
+#include "control.h"
+#include "device.h"
+#include "dgram_orphan.h"
+#include "doorbell.h"
+#include "driver.h"
+#include "event.h"
+#include "grave.h"
+#include "netdev.h"
+#include "presence.h"
 
 static atomic_t csvn_devices; /* bound: one at most */
 static DEFINE_MUTEX(csvn_bound_lock);

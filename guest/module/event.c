@@ -8,7 +8,10 @@
  */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "arena.h"
+#include "circuit.h"
+#include "event.h"
+#include "incoming.h"
 
 static void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev)
 {

@@ -20,8 +20,12 @@
 #include <linux/socket.h>
 #include <net/net_namespace.h>
 
-#include "csvn.h"
-#include "dgram.h"
+#include "async.h"
+#include "dgram_ops.h"
+#include "dgram_sock.h"
+#include "family.h"
+#include "ops.h"
+#include "sock.h"
 
 #define CSVN_ENDBR64 0xfa1e0ff3u /* the instruction, as a little-endian word */
 

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* INCOMING: a circuit that another has made comes to its listener. See listen.c, dgram_circuit.c. */
-#include "csvn.h"
-#include "dgram.h"
+#include "call.h"
+#include "circuit.h"
+#include "circuit_close.h"
+#include "credit.h"
+#include "dgram_circuit.h"
+#include "incoming.h"
+#include "listener.h"
+#include "look.h"
 
 static bool csvn_endpoint_valid(const struct csvn_endpoint *e)
 {

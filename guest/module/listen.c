@@ -14,7 +14,12 @@
 #include <net/inet_sock.h>
 #include <net/tcp_states.h>
 
-#include "csvn.h"
+#include "circuit_close.h"
+#include "credit.h"
+#include "listen.h"
+#include "listener.h"
+#include "route.h"
+#include "sock.h"
 
 /* Make the listener of a socket that listens natively. cs->tx is held. */
 static int csvn_listener_add(struct csvn_sock *cs, u32 backlog)

@@ -2,7 +2,10 @@
 /* All listeners, of streams and of datagrams: by their ids, and as the switch knows them. */
 #include <linux/rculist.h>
 
-#include "csvn.h"
+#include "call.h"
+#include "device.h"
+#include "listener.h"
+#include "route.h"
 
 static DEFINE_XARRAY_ALLOC1(csvn_listener_ids); /* id to struct csvn_listener, under RCU */
 static DEFINE_MUTEX(csvn_listeners_lock);

@@ -14,7 +14,7 @@
  *   CLOSED, all was read         nothing yet: the next write succeeds, goes nowhere, and breaks the socket
  *   the switch's RESET event     its error; ECONNRESET after FIN: as CLOSED
  */
-#include "csvn.h"
+#include "look.h"
 
 /* Nothing will move over the circuit any more. cs->lock is held. err 0: no error to be reported. */
 void csvn_break(struct csvn_sock *cs, int err)

@@ -25,6 +25,10 @@ struct csvn_mapping {
 
 extern const struct vm_operations_struct csvn_mapping_vm;
 
+struct file *csvn_mapping_get(struct csvn_circuit *c);
+void csvn_mapping_end(struct csvn_mapping *m);
+void csvn_mapping_reset(struct csvn_circuit *c);
+void csvn_mapping_drop(struct csvn_circuit *c);
 struct csvn_mapping *csvn_mapping_new(void);
 /* Where the circuit's memory is. */
 void csvn_mapping_set(struct csvn_mapping *m, const struct csvn_circuit *c);

@@ -16,7 +16,11 @@
 
 #include <csvn/mapping.h>
 
+#include "circuit.h"
+#include "doorbell.h"
 #include "mapping.h"
+#include "mmap.h"
+#include "sock.h"
 
 /* CSVN_IOC_MAP */
 int csvn_map(struct csvn_sock *cs, void __user *arg)

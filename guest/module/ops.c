@@ -2,9 +2,18 @@
 /* Which operations the sockets have that family.c takes over: see sock.c. */
 #include <linux/module.h>
 
-#include "csvn.h"
-
-struct proto_ops csvn_ops4, csvn_ops6;
+#include "accept.h"
+#include "close.h"
+#include "connect.h"
+#include "listen.h"
+#include "mmap.h"
+#include "names.h"
+#include "ops.h"
+#include "options.h"
+#include "poll.h"
+#include "recv.h"
+#include "send.h"
+#include "sock.h"
 
 static int csvn_bind(struct socket *sock, csvn_sockaddr *addr, int len)
 {

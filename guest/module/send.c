@@ -12,7 +12,14 @@
 #include <linux/uio.h>
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "attach.h"
+#include "attempt.h"
+#include "connect.h"
+#include "doorbell.h"
+#include "look.h"
+#include "send.h"
+#include "sock.h"
+#include "wait.h"
 
 /* Copy n bytes behind tail; n is not more than the room. Returns the bytes copied. */
 static u32 csvn_copy_in(struct csvn_end *e, struct iov_iter *from, u32 n)

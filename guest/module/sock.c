@@ -20,7 +20,9 @@
 #include <net/net_namespace.h>
 #include <net/tcp_states.h>
 
-#include "csvn.h"
+#include "sock.h"
+
+struct proto_ops csvn_ops4, csvn_ops6; /* ops.c fills them */
 
 static const struct proto_ops *csvn_native4, *csvn_native6;
 static csvn_create_fn *csvn_create4, *csvn_create6; /* of the native sockets */
