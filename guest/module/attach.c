@@ -16,9 +16,11 @@
 
 static const struct csvn_owner_ops csvn_stream_owner;
 
-static struct csvn_sock *csvn_stream_of(struct csvn_owner *owner)
+/* A stream socket as the owner of circuits. */
+struct csvn_owner *csvn_stream(struct csvn_sock *cs)
 {
-	return container_of(owner, struct csvn_sock, owner);
+	cs->owner.ops = &csvn_stream_owner;
+	return &cs->owner;
 }
 
 /* Make c the socket's circuit. The socket takes over the caller's count. cs->lock is held. */
@@ -31,8 +33,7 @@ void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c)
 	cs->waited = false;
 	csvn_spin_init(&cs->spin_tx);
 	rcu_assign_pointer(cs->circuit, c);
-	cs->owner.ops = &csvn_stream_owner;
-	smp_store_release(&c->owner, &cs->owner); /* pairs with csvn_circuit_wake(), csvn_circuits_lost() */
+	smp_store_release(&c->owner, csvn_stream(cs)); /* pairs with csvn_circuit_wake(), csvn_circuits_lost() */
 	csvn_async_watch(cs);
 }
 
@@ -88,7 +89,7 @@ void csvn_violation(struct csvn_sock *cs)
 /* Somebody said that there is something to see in c. */
 static void csvn_stream_wake(struct csvn_owner *owner, struct csvn_circuit *c)
 {
-	struct csvn_sock *cs = csvn_stream_of(owner);
+	struct csvn_sock *cs = csvn_owner_sock(owner);
 	struct socket *sock = NULL;
 	unsigned long flags;
 	__poll_t mask = 0;
@@ -133,7 +134,7 @@ static void csvn_stream_wake(struct csvn_owner *owner, struct csvn_circuit *c)
  */
 static bool csvn_stream_lost(struct csvn_owner *owner, struct csvn_circuit *c, unsigned long deadline)
 {
-	struct csvn_sock *cs = csvn_stream_of(owner);
+	struct csvn_sock *cs = csvn_owner_sock(owner);
 	struct file *mapping = NULL;
 	unsigned long flags;
 	bool tx, rx;
@@ -170,12 +171,12 @@ static bool csvn_stream_lost(struct csvn_owner *owner, struct csvn_circuit *c, u
 
 static bool csvn_stream_get(struct csvn_owner *owner)
 {
-	return refcount_inc_not_zero(&csvn_stream_of(owner)->ref);
+	return refcount_inc_not_zero(&csvn_owner_sock(owner)->ref);
 }
 
 static void csvn_stream_put(struct csvn_owner *owner)
 {
-	csvn_sock_put(csvn_stream_of(owner));
+	csvn_sock_put(csvn_owner_sock(owner));
 }
 
 static const struct csvn_owner_ops csvn_stream_owner = {

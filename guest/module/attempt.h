@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A CONNECT of a stream socket under way, and waiting for it. See attempt.c. */
+/* A CONNECT under way. See attempt.c. */
 #ifndef CSVN_MODULE_ATTEMPT_H
 #define CSVN_MODULE_ATTEMPT_H
 
 #include "csvn.h"
 
-int csvn_attempt_start(struct csvn_sock *cs, struct csvn_device *dev, bool look);
-long csvn_attempt_wait(struct csvn_sock *cs, long timeo);
-int csvn_wait_connected(struct csvn_sock *cs, long *timeo);
-void csvn_attempt_cancel(struct csvn_sock *cs, enum csvn_state state);
+struct csvn_attempt *csvn_attempt_new(struct csvn_device *dev, struct csvn_owner *owner, const struct csvn_endpoint *local,
+				      const struct csvn_endpoint *remote, u32 protocol, gfp_t gfp);
+void csvn_attempt_put(struct csvn_attempt *a);
+struct csvn_circuit *csvn_attempt_granted(struct csvn_attempt *a, int *error);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * connect().
  *
- * Theory of operation. connect() to what csvn_route() says is a circuit's makes an attempt (attempt.c): a CONNECT request, with the
+ * Theory of operation. connect() to what csvn_route() says is a circuit's makes an attempt (connecting.c): a CONNECT request, with the
  * circuit's structure made beforehand. The answer comes in an interrupt, or is found by a caller that looks for it before it
  * sleeps; that maps the circuit, attaches it to the socket and wakes it (or notes the error). Blocking and non-blocking calls differ only in whether they wait; an
  * interrupted or timed-out connect() goes on in the background. The results are inet_stream_connect()'s, step by
@@ -14,9 +14,9 @@
 #include <net/inet_sock.h>
 #include <net/tcp.h>
 
-#include "attempt.h"
 #include "close.h"
 #include "connect.h"
+#include "connecting.h"
 #include "device.h"
 #include "listen.h"
 #include "names.h"
@@ -83,7 +83,7 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 		WRITE_ONCE(sk->sk_err, 0);
 		sock_reset_flag(sk, SOCK_DONE);
 		/* With both ends here the listener learns of it by the same interrupt, and is to have done so when this returns. */
-		err = csvn_attempt_start(cs, dev, timeo && memcmp(local.ip, remote.ip, sizeof(local.ip)));
+		err = csvn_connecting_begin(cs, dev, timeo && memcmp(local.ip, remote.ip, sizeof(local.ip)));
 		if (err) {
 			csvn_forget_port(sk);
 			return err;
@@ -96,7 +96,7 @@ static int csvn_connect_locked(struct socket *sock, csvn_sockaddr *addr, int add
 		return err; /* even if the answer is there already: as with TCP, the next call tells */
 	if (csvn_state(cs) == CSVN_CONNECTING) {
 		disconnects = cs->disconnects;
-		timeo = csvn_attempt_wait(cs, timeo);
+		timeo = csvn_connecting_wait(cs, timeo);
 		if (csvn_state(cs) == CSVN_CONNECTING) {
 			if (!timeo)
 				return err;

@@ -64,6 +64,7 @@
 struct csvn_circuit;
 struct csvn_device;
 struct csvn_dsock;
+struct csvn_flow;
 struct csvn_mapping;
 struct csvn_sock;
 struct csvn_telling;
@@ -291,14 +292,15 @@ enum csvn_state {
 	CSVN_RELEASED, /* the socket is gone */
 };
 
-/* A CONNECT under way: owned by its request, counted by it and by the deadline. */
+/* A CONNECT under way: counted by its request, and by whoever may give it up. */
 struct csvn_attempt {
 	struct csvn_request req;
-	struct delayed_work deadline;
 	refcount_t ref;
 	struct csvn_device *dev; /* counted */
-	struct csvn_sock *cs; /* counted */
+	struct csvn_owner *owner; /* counted: whose the circuit is to be */
 	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
+	struct delayed_work deadline; /* streams; it is what counts the attempt, beside its request */
+	struct csvn_flow *flow; /* datagrams, the same; NULL: given up; csvn_dsock.lock */
 };
 
 struct csvn_listener {
@@ -360,6 +362,11 @@ extern struct workqueue_struct *csvn_workqueue, *csvn_arena_workqueue;
 static inline struct csvn_sock *csvn_sk(struct socket *sock)
 {
 	return READ_ONCE(SOCK_INODE(sock)->i_private);
+}
+
+static inline struct csvn_sock *csvn_owner_sock(struct csvn_owner *owner)
+{
+	return container_of(owner, struct csvn_sock, owner);
 }
 
 static inline enum csvn_state csvn_state(const struct csvn_sock *cs)

@@ -14,7 +14,7 @@
 #define CSVN_FLOWS_MAX 4096u /* of a socket */
 #define CSVN_WAITING_MAX 256u /* datagrams of a socket that wait for a circuit */
 #define CSVN_DGRAM_BACKLOG 1024u /* circuits of others that a socket takes */
-#define CSVN_REACH_MS 10000u /* datagrams do not wait longer for a circuit */
+#define CSVN_ASK_MS 10000u /* datagrams do not wait longer for a circuit */
 #define CSVN_AGAIN_MS 2u /* until what could not be asked for is tried again, at first, */
 #define CSVN_AGAIN_MOST_MS 64u /* and later: each time takes twice as long as the one before */
 #define CSVN_WAITING_MS 250u /* between two looks at what waits */
@@ -39,23 +39,13 @@ struct csvn_waiting {
 	u8 data[];
 };
 
-/* A CONNECT under way: counted by its request, and by the flow that it is for. */
-struct csvn_reach {
-	struct csvn_request req;
-	refcount_t ref;
-	struct csvn_device *dev; /* counted */
-	struct csvn_dsock *ds; /* counted */
-	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
-	struct csvn_flow *flow; /* NULL: given up; csvn_dsock.lock */
-};
-
 /* A remote endpoint. Freed by holders of tx and lock alone. */
 struct csvn_flow {
 	struct hlist_node node;
 	struct csvn_endpoint remote; /* constant */
 	/* csvn_dsock.lock: */
 	struct csvn_circuit *circuit; /* by which it is sent to; a member, or NULL */
-	struct csvn_reach *reach; /* an attempt is under way */
+	struct csvn_attempt *attempt; /* under way, or NULL */
 	struct list_head waiting; /* oldest first; with a circuit, tx sends them */
 	unsigned long used; /* jiffies */
 	unsigned long since; /* jiffies, when the oldest that waits began to, or connect() asked */
@@ -97,7 +87,7 @@ struct csvn_dsock {
 	u32 flow_count;
 	u32 waiting; /* datagrams in all flows */
 	u32 waiting_bytes;
-	u32 reaching; /* CONNECTs that were not answered */
+	u32 attempts; /* CONNECTs that were not answered */
 	long orphan_bytes; /* what is charged for an orphan: memory, */
 	long orphan_connects; /* and CONNECTs under way */
 	bool connected; /* over a circuit */
@@ -125,6 +115,11 @@ static inline struct csvn_dsock *csvn_ds(struct socket *sock)
 static inline bool csvn_same(const struct csvn_endpoint *a, const struct csvn_endpoint *b)
 {
 	return a->family == b->family && a->port == b->port && !memcmp(a->ip, b->ip, sizeof(a->ip));
+}
+
+static inline struct csvn_dsock *csvn_owner_dsock(struct csvn_owner *owner)
+{
+	return container_of(owner, struct csvn_dsock, owner);
 }
 
 /* Is the circuit the socket's? */

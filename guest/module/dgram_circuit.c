@@ -26,9 +26,11 @@
 
 static const struct csvn_owner_ops csvn_dgram_owner;
 
-static struct csvn_dsock *csvn_dgram_of(struct csvn_owner *owner)
+/* A datagram socket as the owner of circuits. */
+struct csvn_owner *csvn_dgram(struct csvn_dsock *ds)
 {
-	return container_of(owner, struct csvn_dsock, owner);
+	ds->owner.ops = &csvn_dgram_owner;
+	return &ds->owner;
 }
 
 /*
@@ -39,8 +41,7 @@ bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c)
 {
 	c->used = jiffies;
 	list_add_tail(&c->member, &ds->circuits);
-	ds->owner.ops = &csvn_dgram_owner;
-	smp_store_release(&c->owner, &ds->owner); /* pairs with csvn_circuit_wake() */
+	smp_store_release(&c->owner, csvn_dgram(ds)); /* pairs with csvn_circuit_wake() */
 	smp_mb(); /* pairs with csvn_circuits_lost() */
 	if (READ_ONCE(c->lost)) {
 		list_del_init(&c->member);
@@ -113,7 +114,7 @@ void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c)
 		flow = flow ? csvn_flow_find(ds, &c->remote) : NULL;
 		if (flow && !csvn_over(c))
 			csvn_flow_attach(ds, flow, c);
-		csvn_dgram_kick(ds, CSVN_REACH_MS);
+		csvn_dgram_kick(ds, CSVN_ASK_MS);
 	}
 	spin_unlock_irqrestore(&ds->lock, flags);
 	if (taken) {
@@ -153,7 +154,7 @@ bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c)
 /* Somebody said that there is something to see in c. In an interrupt, under RCU. */
 static void csvn_dgram_wake(struct csvn_owner *owner, struct csvn_circuit *c)
 {
-	struct csvn_dsock *ds = csvn_dgram_of(owner);
+	struct csvn_dsock *ds = csvn_owner_dsock(owner);
 	struct socket *sock = NULL;
 	unsigned long flags;
 	__poll_t mask = 0;
@@ -208,7 +209,7 @@ void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c)
 /* The circuit's device is gone. False when a copy is under way that does not end. */
 static bool csvn_dgram_lost(struct csvn_owner *owner, struct csvn_circuit *c, unsigned long deadline)
 {
-	struct csvn_dsock *ds = csvn_dgram_of(owner);
+	struct csvn_dsock *ds = csvn_owner_dsock(owner);
 	struct socket *sock = NULL;
 	unsigned long flags;
 	bool tx, rx, mine;
@@ -239,12 +240,12 @@ static bool csvn_dgram_lost(struct csvn_owner *owner, struct csvn_circuit *c, un
 
 static bool csvn_dgram_get(struct csvn_owner *owner)
 {
-	return refcount_inc_not_zero(&csvn_dgram_of(owner)->ref);
+	return refcount_inc_not_zero(&csvn_owner_dsock(owner)->ref);
 }
 
 static void csvn_dgram_put(struct csvn_owner *owner)
 {
-	csvn_dsock_put(csvn_dgram_of(owner));
+	csvn_dsock_put(csvn_owner_dsock(owner));
 }
 
 static const struct csvn_owner_ops csvn_dgram_owner = {

@@ -5,6 +5,7 @@
 
 #include "dgram.h"
 
+struct csvn_owner *csvn_dgram(struct csvn_dsock *ds);
 bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c);
 void csvn_dgram_detach(struct csvn_dsock *ds, struct csvn_circuit *c);
 void csvn_dgram_credit(struct csvn_device *dev, u32 listener, gfp_t gfp);

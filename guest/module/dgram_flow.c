@@ -3,7 +3,7 @@
  * Flows of a datagram socket.
  *
  * Theory of operation. A flow is a remote endpoint that was sent to, or that has sent. It is made by the first
- * datagram, and asks for a circuit (dgram_reach.c). Until it has one, datagrams wait in the flow. Flows are freed by
+ * datagram, and asks for a circuit (dgram_attempt.c). Until it has one, datagrams wait in the flow. Flows are freed by
  * the socket's work alone (dgram_sweep.c).
  */
 #include <linux/jhash.h>

@@ -6,7 +6,7 @@
  * only sock->ops is exchanged. Unlike there, it also is what it seems to be: bind(), connect(), names, options,
  * shutdown() and everything that is not routed to csvn0 are the native operations', and a connected socket is
  * connected natively too, so that nothing but its peer's datagrams come by either way. What we add are circuits:
- * dgram_flow.c and dgram_circuit.c have them, dgram_reach.c brings them together, dgram_sweep.c ends them,
+ * dgram_flow.c and dgram_circuit.c have them, dgram_attempt.c brings them together, dgram_sweep.c ends them,
  * dgram_frame.c has the layout of their rings, dgram_send.c and dgram_recv.c move datagrams.
  *
  * The state (struct csvn_dsock, dgram_sock.c) hangs off the inode's private pointer, like that of streams; which of the two it is is
@@ -17,12 +17,12 @@
 #include <net/udp.h>
 
 #include "device.h"
+#include "dgram_attempt.h"
 #include "dgram_bind.h"
 #include "dgram_cork.h"
 #include "dgram_flow.h"
 #include "dgram_ops.h"
 #include "dgram_orphan.h"
-#include "dgram_reach.h"
 #include "dgram_recv.h"
 #include "dgram_sendmsg.h"
 #include "dgram_sock.h"
@@ -76,8 +76,8 @@ static void csvn_dgram_connected(struct csvn_dsock *ds, struct csvn_device *dev,
 	else
 		csvn_dgram_bound(ds, 0);
 	flow = remote->port && local->port ? csvn_flow_need(ds, remote, GFP_KERNEL) : NULL;
-	if (flow && !READ_ONCE(flow->circuit) && !READ_ONCE(flow->reach))
-		csvn_flow_reach(ds, flow, dev, local);
+	if (flow && !READ_ONCE(flow->circuit) && !READ_ONCE(flow->attempt))
+		csvn_flow_ask(ds, flow, dev, local);
 	else
 		csvn_device_put(dev);
 	mutex_unlock(&ds->tx);

@@ -10,11 +10,11 @@
 #include <net/udp.h>
 
 #include "device.h"
+#include "dgram_attempt.h"
 #include "dgram_bind.h"
 #include "dgram_circuit.h"
 #include "dgram_flow.h"
 #include "dgram_frame.h"
-#include "dgram_reach.h"
 #include "dgram_send.h"
 #include "dgram_sock.h"
 #include "doorbell.h"
@@ -192,9 +192,9 @@ static int csvn_dgram_one(struct csvn_dsock *ds, struct csvn_dispatch *d, struct
 		csvn_device_put(dev);
 		return err;
 	}
-	if (!csvn_flow_circuit(ds, flow) && !READ_ONCE(flow->reach)) {
+	if (!csvn_flow_circuit(ds, flow) && !READ_ONCE(flow->attempt)) {
 		if (!flow->again)
-			csvn_flow_reach(ds, flow, dev, &local);
+			csvn_flow_ask(ds, flow, dev, &local);
 		else
 			csvn_device_put(dev);
 		return 0;

@@ -15,7 +15,7 @@
 #include <net/tcp.h>
 
 #include "attach.h"
-#include "attempt.h"
+#include "connecting.h"
 #include "doorbell.h"
 #include "look.h"
 #include "recv.h"

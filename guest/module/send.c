@@ -13,8 +13,8 @@
 #include <net/tcp.h>
 
 #include "attach.h"
-#include "attempt.h"
 #include "connect.h"
+#include "connecting.h"
 #include "doorbell.h"
 #include "look.h"
 #include "send.h"
