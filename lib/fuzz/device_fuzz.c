@@ -256,6 +256,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 			offer(&in);
 			break;
 		case 4:
+			port_turn(&client.port, false);
+			break;
 		case 5:
 		case 6:
 			client_turn(&client);

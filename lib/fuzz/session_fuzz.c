@@ -232,6 +232,21 @@ static int give_token(struct input *in)
 	return fd;
 }
 
+/* The same, of a socket: what the brain attaches, mostly. */
+static int give_channel(void)
+{
+	for (uint32_t i = 0; i < token_count; i++) {
+		int fd = tokens[i], type;
+		socklen_t bytes = sizeof(type);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) < 0)
+			continue;
+		tokens[i] = tokens[--token_count];
+		return fd;
+	}
+	return -1;
+}
+
 static void command(uint32_t kind, int handle, uint32_t aux, const void *bytes, uint32_t count)
 {
 	if (alone)
@@ -289,7 +304,7 @@ static void brain_does(struct input *in)
 		break;
 	case 2:
 	case 3:
-		token = give_token(in);
+		token = what % 2 ? give_token(in) : give_channel();
 		if (token >= 0)
 			command(CSVN_COMMAND_BACKEND_ATTACH, token, 0, NULL, 0);
 		break;
