@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is done about requests: giving one up; and those that nobody else keeps: calls that wait for their answer, requests whose answer does not matter, and CLOSE for
- * circuits that there is no memory for.
+ * What is done about requests: giving one up; and those that nobody else keeps: calls that wait for their answer, requests whose
+ * answer does not matter, and CLOSE for circuits that there is no memory for.
  */
 #include <linux/slab.h>
 

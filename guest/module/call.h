@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What is done about requests: giving one up; and those that nobody else keeps: calls that wait for their answer, requests whose answer does not matter, and CLOSE for circuits that there is no memory for. See call.c. */
+/* Giving requests up, and those that nobody else keeps. See call.c. */
 #ifndef CSVN_MODULE_CALL_H
 #define CSVN_MODULE_CALL_H
 

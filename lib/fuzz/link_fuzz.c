@@ -35,6 +35,21 @@ static void command(struct input *in)
 		link_wake(&client.link, &client.port.interrupter);
 }
 
+/* So many at once that there may be no room for what the port has to say. */
+static void flood(struct input *in)
+{
+	static const uint8_t short_one[] = { 1 };
+	uint32_t count = 16u << input_byte(in) % 9u;
+
+	for (uint32_t i = 0; i < count && !client.port.over; i++) {
+		struct input one = { short_one, short_one + sizeof(short_one) };
+
+		command(&one);
+		if (i % 128 == 127)
+			port_turn(&client.port, false);
+	}
+}
+
 /* As csvn_port_take(). */
 static void take(struct input *in)
 {
@@ -159,8 +174,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		switch (input_byte(&in) % 8) {
 		case 0:
 		case 1:
-		case 2:
 			command(&in);
+			break;
+		case 2:
+			flood(&in);
 			break;
 		case 3:
 		case 4:

@@ -258,7 +258,7 @@ static void change_table(struct world *w, struct input *in)
 static void start(struct world *w, struct input *in)
 {
 	static const uint32_t sizes[] = { 1, 2, 4, 8, 16, 32, 64, 1024 };
-	uint32_t what = input_byte(in);
+	uint32_t what = input_byte(in), wrong = input_byte(in);
 	uint64_t user = layout[0].user;
 	struct csvn_queue_setup setup = { .features = (uint64_t)(what & 1) << VIRTIO_F_INDIRECT_DESC |
 						      (uint64_t)(what >> 1 & 1) << VIRTIO_F_EVENT_IDX,
@@ -271,11 +271,12 @@ static void start(struct world *w, struct input *in)
 					  .call = -1 };
 	int rc;
 
-	if (what & 0x20)
+	/* Now and then. */
+	if (wrong < 12)
 		setup.size = input_u16(in);
-	if (what & 0x40)
+	else if (wrong < 24)
 		setup.desc += (uint64_t)input_u16(in) - 0x4000;
-	if (what & 0x80)
+	else if (wrong < 36)
 		setup.used = input_u64(in);
 	(void)virtqueue_stop(&w->queue);
 	w->held_count = 0;
