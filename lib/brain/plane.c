@@ -38,10 +38,12 @@ void plane_leave(struct plane *p)
 
 int plane_register(struct plane *p)
 {
+	int handle;
+
 	pthread_mutex_lock(&registry_lock);
-	p->handle = handle_add(&registry, p);
+	handle = p->handle = handle_add(&registry, p);
 	pthread_mutex_unlock(&registry_lock);
-	return p->handle;
+	return handle;
 }
 
 struct plane *plane_unregister(int handle)
