@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The state that hangs off datagram sockets: see dgram.c. See dgram_sock.c. */
+/* The state that hangs off datagram sockets: see dgram_ops.c. See dgram_sock.c. */
 #ifndef CSVN_MODULE_DGRAM_SOCK_H
 #define CSVN_MODULE_DGRAM_SOCK_H
 

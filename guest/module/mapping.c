@@ -7,7 +7,7 @@
  * pages, in whichever process), and lives as long as anybody maps it. Pages are put in by faults alone, under the
  * mapping's lock, and not once it has ended: csvn_mapping_end() says so first, and takes the pages out then. It comes
  * before anybody else could get the memory: before CLOSE (csvn_detach()), before the device goes
- * (csvn_circuit_lost()). A touch from then on is SIGBUS.
+ * (csvn_stream_lost()). A touch from then on is SIGBUS.
  *
  * Pages are mapped as cacheable as our own mapping of the window (memremap(), write-back): vmf_insert_pfn() looks that
  * up.

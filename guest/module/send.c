@@ -89,7 +89,7 @@ static enum csvn_step csvn_send_some(struct csvn_sock *cs, struct msghdr *msg, s
 		c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->tx));
 		if (!c)
 			return CSVN_STOP;
-		if (c->lost) { /* after the end of file: see csvn_circuit_lost() */
+		if (c->lost) { /* after the end of file: see csvn_stream_lost() */
 			if (msg_data_left(msg))
 				*copied += csvn_send_nowhere(cs, msg);
 			return CSVN_DONE;
