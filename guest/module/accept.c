@@ -14,7 +14,15 @@
 #include <net/inet_connection_sock.h>
 #include <net/request_sock.h>
 
-#include "csvn.h"
+#include "accept.h"
+#include "attach.h"
+#include "circuit_close.h"
+#include "credit.h"
+#include "device.h"
+#include "host_options.h"
+#include "look.h"
+#include "options.h"
+#include "sock.h"
 
 static bool csvn_native_waits(struct sock *sk)
 {
@@ -108,7 +116,7 @@ static int csvn_accept_circuit(struct csvn_sock *cs, struct socket *newsock,
 	struct csvn_sock *child;
 	int err;
 
-	err = csvn_family_create(newsock, ours->family, a->kern);
+	err = csvn_sock_create(newsock, ours->family, a->kern);
 	newsock->ops = ours;
 	if (err) {
 		newsock->sk = NULL;

@@ -13,7 +13,8 @@
 #include <linux/delay.h>
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "arena.h"
+#include "call.h"
 
 struct csvn_arena {
 	struct csvn_device *dev;

@@ -10,7 +10,9 @@
  */
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "async.h"
+#include "host_options.h"
+#include "wait.h"
 
 static struct proto *csvn_native_prot4, *csvn_native_prot6;
 static struct proto csvn_prot4, csvn_prot6;

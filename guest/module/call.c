@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Requests that nobody else keeps: calls that wait for their answer, requests whose answer does not matter, and CLOSE for
- * circuits that there is no memory for.
+ * What is done about requests: giving one up; and those that nobody else keeps: calls that wait for their answer, requests whose
+ * answer does not matter, and CLOSE for circuits that there is no memory for.
  */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "call.h"
+#include "control.h"
 
 struct csvn_call {
 	struct csvn_request req;
@@ -138,4 +139,27 @@ void csvn_close_unseen(struct csvn_device *dev, u32 id)
 		return;
 	}
 	dev_warn_ratelimited(&dev->vdev->dev, "no memory, circuit %u stays open\n", id);
+}
+
+/* Give a CONNECT up. Its done() is still called, with ECANCELED or whatever came first. The caller counts req. */
+void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req)
+{
+	union csvn_record out = {};
+	bool unsent = false;
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->control_lock, flags);
+	if (!req->wire && !req->answered && !list_empty(&req->node)) {
+		list_del_init(&req->node);
+		if (!req->quiet)
+			dev->awaited--;
+		unsent = true;
+	}
+	spin_unlock_irqrestore(&dev->control_lock, flags);
+	if (unsent) {
+		req->done(req, ECANCELED);
+		return;
+	}
+	out.cancel.connect = req->out.header.token;
+	csvn_request_tell(dev, &out, CSVN_REQ_CANCEL, sizeof(out.cancel), GFP_ATOMIC);
 }

@@ -1,32 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Circuits: making, finding, closing them.
+ * Circuits: making and finding them. Closing: circuit_close.c; when the device goes: circuit_lost.c.
  *
  * Theory of operation. A circuit is made before its memory is known (connect() makes it beforehand, since answers
  * come in interrupts), mapped when the device tells its extents, and then found by its id, under RCU. It belongs to a
- * socket from csvn_attach() on; before that (in a listener's queue) nobody touches its memory but csvn_circuit_close().
+ * socket (struct csvn_owner) from csvn_attach() or csvn_dgram_attach() on; before that (in a listener's queue) nobody touches its memory but csvn_circuit_close().
  *
  * Who may touch the memory: holders of the socket's tx, rx or lock, as long as the socket's circuit pointer says
  * so and `lost` is not set. csvn_detach() takes all three, so after it nobody does, and CLOSE may be sent: from then on
  * the switch may give the memory to another circuit. csvn_circuits_lost() does the same when the device goes.
  */
-#include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/log2.h>
 #include <linux/rculist.h>
 #include <linux/slab.h>
 
-#include "csvn.h"
-#include "dgram.h"
+#include "arena.h"
+#include "call.h"
+#include "circuit.h"
+#include "device.h"
 
 static struct hlist_head *csvn_bucket(struct csvn_device *dev, u32 id)
 {
 	return &dev->circuits[hash_32(id, CSVN_HASH_BITS)];
-}
-
-static void csvn_circuit_closed(struct csvn_request *req, int error)
-{
-	csvn_circuit_put(container_of(req, struct csvn_circuit, close));
 }
 
 struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp)
@@ -180,7 +176,8 @@ int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *
 	return err;
 }
 
-static void csvn_circuit_unmap(struct csvn_circuit *c)
+/* It is found no more. */
+void csvn_circuit_unmap(struct csvn_circuit *c)
 {
 	struct csvn_device *dev = c->dev;
 	unsigned long flags;
@@ -197,50 +194,17 @@ static void csvn_circuit_unmap(struct csvn_circuit *c)
 	csvn_circuit_put(c);
 }
 
-/* Publish state bits, and wake the peer if it wants to know. The caller owns the sending side. */
-void csvn_circuit_publish(struct csvn_circuit *c, u32 bits)
-{
-	c->state |= bits;
-	csvn_set_state(&c->end, c->state);
-	if (csvn_wants_state(&c->end, c->state))
-		csvn_ring(c);
-}
-
 /*
- * The end of this side: nobody else may touch the memory any more (see csvn_detach()). bits are the final state's.
- * Takes over the caller's count. Any context.
+ * Somebody said that there is something to see in c. In an interrupt, under RCU; c and its socket's memory live at
+ * least as long.
  */
-void csvn_circuit_close(struct csvn_circuit *c, u32 bits)
+void csvn_circuit_wake(struct csvn_circuit *c)
 {
-	struct csvn_device *dev = c->dev;
-	bool lost;
+	struct csvn_owner *owner = smp_load_acquire(&c->owner); /* pairs with csvn_attach(), csvn_dgram_attach() */
 
-	rcu_read_lock(); /* the window stays: pairs with csvn_circuits_lost() */
-	lost = READ_ONCE(c->lost);
-	if (!lost) {
-		csvn_take_tx(c);
-		csvn_take_rx(c);
-		csvn_circuit_publish(c, bits);
-	}
-	rcu_read_unlock();
-	csvn_mapping_drop(c);
-
-	atomic64_add(c->end.tail, &dev->count.sent);
-	atomic64_add(c->end.head, &dev->count.received);
-	csvn_circuit_unmap(c);
-	if (lost) {
-		csvn_circuit_put(c);
-		return;
-	}
-	csvn_request_init(&c->close, CSVN_REQ_CLOSE, sizeof(c->close.out.close),
-			  csvn_circuit_closed);
-	c->close.quiet = true;
-	c->close.lazy = !c->violated;
-	c->close.out.close.circuit = c->id;
-	c->close.out.close.flags = c->violated ? CSVN_CLOSE_VIOLATION : 0;
-	c->close.out.close.sent = c->end.tail;
-	c->close.out.close.received = c->end.head;
-	csvn_request_send(dev, &c->close);
+	/* Not accepted yet: accept() looks. */
+	if (owner)
+		owner->ops->wake(owner, c);
 }
 
 /* Refuse a circuit that there is no memory for to remember it by. */
@@ -251,160 +215,6 @@ void csvn_circuit_refuse(struct csvn_device *dev, u32 id, const struct csvn_exte
 	if (!csvn_end_map(dev, x, &end))
 		csvn_set_state(&end, CSVN_STATE_RESET | CSVN_STATE_CLOSED);
 	csvn_close_unseen(dev, id);
-}
-
-/* Make c the socket's circuit. The socket takes over the caller's count. cs->lock is held. */
-void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c)
-{
-	cs->local = c->local;
-	cs->remote = c->remote;
-	cs->armed_rx = cs->armed_tx = false;
-	cs->told_end = cs->told_break = false;
-	cs->waited = false;
-	csvn_spin_init(&cs->spin_tx);
-	rcu_assign_pointer(cs->circuit, c);
-	smp_store_release(&c->cs, cs); /* pairs with csvn_circuit_wake(), csvn_circuits_lost() */
-	csvn_async_watch(cs);
-}
-
-/*
- * Take the socket's circuit away from it, with its count, or NULL. When this returns, nobody touches its memory through the
- * socket, or has it mapped. The caller holds tx and rx.
- */
-struct csvn_circuit *csvn_detach(struct csvn_sock *cs)
-{
-	struct csvn_circuit *c;
-	unsigned long flags;
-
-	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->tx) && lockdep_is_held(&cs->rx));
-	if (c && c->mapping)
-		csvn_mapping_end(c->mapping);
-	spin_lock_irqsave(&cs->lock, flags);
-	c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->lock));
-	RCU_INIT_POINTER(cs->circuit, NULL);
-	if (c)
-		WRITE_ONCE(c->cs, NULL);
-	spin_unlock_irqrestore(&cs->lock, flags);
-	return c;
-}
-
-bool csvn_lock_by(struct mutex *m, unsigned long deadline)
-{
-	while (!mutex_trylock(m)) {
-		if (time_after(jiffies, deadline))
-			return false;
-		msleep(1);
-	}
-	return true;
-}
-
-/* The socket of a circuit, counted, or NULL. */
-static struct csvn_sock *csvn_circuit_sock(struct csvn_circuit *c)
-{
-	struct csvn_sock *cs;
-
-	rcu_read_lock();
-	cs = smp_load_acquire(&c->cs); /* pairs with csvn_attach() */
-	if (cs && !refcount_inc_not_zero(&cs->ref))
-		cs = NULL;
-	rcu_read_unlock();
-	return cs;
-}
-
-/*
- * A circuit whose device goes ends for its socket: with the end of file where that was all that was left to read, else
- * with ECONNRESET. False when a copy is under way that does not end (by a fault that nobody serves).
- */
-static bool csvn_circuit_lost(struct csvn_circuit *c, struct csvn_sock *cs, unsigned long deadline)
-{
-	struct file *mapping = NULL;
-	unsigned long flags;
-	bool tx, rx;
-
-	tx = csvn_lock_by(&cs->tx, deadline);
-	rx = csvn_lock_by(&cs->rx, deadline);
-	rcu_read_lock();
-	spin_lock_irqsave(&cs->lock, flags);
-	if (rcu_access_pointer(cs->circuit) == c) {
-		csvn_look(cs, c);
-		if (sock_flag(cs->sk, SOCK_DONE) && !csvn_readable(c))
-			c->reset = ECONNRESET; /* what is sent from now on goes nowhere */
-		else
-			csvn_break(cs, ECONNRESET);
-		WRITE_ONCE(c->lost, true);
-		mapping = csvn_mapping_get(c);
-		spin_unlock_irqrestore(&cs->lock, flags);
-		csvn_notify(cs->sock, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP);
-	} else {
-		WRITE_ONCE(c->lost, true);
-		spin_unlock_irqrestore(&cs->lock, flags);
-	}
-	rcu_read_unlock();
-	if (mapping) {
-		csvn_mapping_end(mapping->private_data);
-		fput(mapping);
-	}
-	if (rx)
-		mutex_unlock(&cs->rx);
-	if (tx)
-		mutex_unlock(&cs->tx);
-	return rx && tx;
-}
-
-/*
- * The device is going away: every circuit is over, and no new one comes. Returns true when nobody touches their memory
- * any more, after at most CSVN_DRAIN_MS.
- */
-bool csvn_circuits_lost(struct csvn_device *dev)
-{
-	unsigned long deadline = jiffies + msecs_to_jiffies(CSVN_DRAIN_MS);
-	struct csvn_circuit *c;
-	struct csvn_dsock *ds;
-	struct csvn_sock *cs;
-	bool drained = true;
-	unsigned int i = 0;
-
-	while (i < ARRAY_SIZE(dev->circuits)) {
-		spin_lock_irq(&dev->circuits_lock);
-		dev->closing = true;
-		c = hlist_entry_safe(dev->circuits[i].first, struct csvn_circuit, node);
-		if (c)
-			hlist_del_init_rcu(&c->node); /* its count is ours now */
-		spin_unlock_irq(&dev->circuits_lock);
-		if (!c) {
-			i++;
-			continue;
-		}
-		atomic_dec(&dev->count.circuits);
-
-		cs = csvn_circuit_sock(c);
-		ds = csvn_circuit_dsock(c);
-		if (!cs && !ds) {
-			/*
-			 * Nobody has it, but somebody may take it just now: they store cs (or ds) and then look at
-			 * lost, we store lost and then look at cs (pairs with csvn_attach()'s caller, and with
-			 * csvn_dgram_attach()).
-			 */
-			WRITE_ONCE(c->lost, true);
-			smp_mb();
-			cs = csvn_circuit_sock(c);
-			ds = csvn_circuit_dsock(c);
-		}
-		if (cs) {
-			drained &= csvn_circuit_lost(c, cs, deadline);
-			csvn_sock_put(cs);
-		}
-		if (ds) {
-			drained &= csvn_dgram_lost(ds, c, deadline);
-			csvn_dsock_put(ds);
-		}
-		csvn_circuit_put(c);
-		cond_resched();
-	}
-	synchronize_rcu(); /* pairs with csvn_circuit_close() */
-	if (!drained)
-		dev->stuck = true;
-	return drained;
 }
 
 /* The circuits of another switch may come, with the same ids. */

@@ -11,7 +11,14 @@
 #include <net/inet_sock.h>
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "async.h"
+#include "attach.h"
+#include "circuit_close.h"
+#include "close.h"
+#include "connecting.h"
+#include "listen.h"
+#include "names.h"
+#include "sock.h"
 
 /* Everything that was sent has been consumed, or nothing more will be. */
 static bool csvn_drained(struct csvn_sock *cs)
@@ -104,7 +111,7 @@ int csvn_release(struct socket *sock)
 		return native->release(sock);
 	switch (csvn_state(cs)) {
 	case CSVN_CONNECTING:
-		csvn_attempt_cancel(cs, CSVN_RELEASED);
+		csvn_connecting_cancel(cs, CSVN_RELEASED);
 		fallthrough; /* it may just have been connected */
 	case CSVN_CONNECTED:
 		csvn_linger(cs);
@@ -135,7 +142,7 @@ void csvn_disconnect(struct csvn_sock *cs)
 	int state = csvn_tcp_state(cs);
 	unsigned long flags;
 
-	csvn_attempt_cancel(cs, CSVN_IDLE);
+	csvn_connecting_cancel(cs, CSVN_IDLE);
 	csvn_end_circuit(cs, true);
 
 	spin_lock_irqsave(&cs->lock, flags);

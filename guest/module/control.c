@@ -19,7 +19,7 @@
  */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "control.h"
 
 void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
 		       void (*done)(struct csvn_request *req, int error))
@@ -296,29 +296,6 @@ static void csvn_control_lazy(struct timer_list *timer)
 	if (kick)
 		virtqueue_notify(dev->vq[CSVN_QUEUE_CONTROL]);
 	rcu_read_unlock();
-}
-
-/* Give a CONNECT up. Its done() is still called, with ECANCELED or whatever came first. The caller counts req. */
-void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req)
-{
-	union csvn_record out = {};
-	bool unsent = false;
-	unsigned long flags;
-
-	spin_lock_irqsave(&dev->control_lock, flags);
-	if (!req->wire && !req->answered && !list_empty(&req->node)) {
-		list_del_init(&req->node);
-		if (!req->quiet)
-			dev->awaited--;
-		unsent = true;
-	}
-	spin_unlock_irqrestore(&dev->control_lock, flags);
-	if (unsent) {
-		req->done(req, ECANCELED);
-		return;
-	}
-	out.cancel.connect = req->out.header.token;
-	csvn_request_tell(dev, &out, CSVN_REQ_CANCEL, sizeof(out.cancel), GFP_ATOMIC);
 }
 
 void csvn_control_done(struct virtqueue *vq)

@@ -7,7 +7,9 @@
  * as long as less than half of the backlog is outstanding, and for a few milliseconds at most: a burst after a pause finds room
  * for the whole backlog.
  */
-#include "csvn.h"
+#include "call.h"
+#include "credit.h"
+#include "device.h"
 
 /* Tell the switch what was gathered. Any context. */
 static void csvn_credit_tell(struct csvn_sock *cs, struct csvn_device *dev)

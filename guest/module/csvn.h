@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The structures of the guest's driver, and who owns their fields.
+ * The structures of the guest's driver, and who owns their fields. What is done with them is in the header of each subject.
  *
  * A struct csvn_device is one virtio-circuit device. A struct csvn_circuit is one connection's memory and belongs to
  * one device. A struct csvn_sock is what one socket has to do with circuits; it hangs off the socket's inode, only
@@ -64,6 +64,7 @@
 struct csvn_circuit;
 struct csvn_device;
 struct csvn_dsock;
+struct csvn_flow;
 struct csvn_mapping;
 struct csvn_sock;
 struct csvn_telling;
@@ -225,6 +226,23 @@ struct csvn_device {
 };
 
 /*
+ * Whose a circuit is: a socket of either kind, which has this in it. Who has to do with circuits alone need not know which.
+ */
+struct csvn_owner {
+	const struct csvn_owner_ops *ops;
+};
+
+struct csvn_owner_ops {
+	/* Count it; false: it is on its way out. Under RCU. */
+	bool (*get)(struct csvn_owner *owner);
+	void (*put)(struct csvn_owner *owner);
+	/* There is something to see in c. In an interrupt, under RCU; c may be its owner's no more. */
+	void (*wake)(struct csvn_owner *owner, struct csvn_circuit *c);
+	/* The circuit's device is gone. False when a copy is under way that does not end by then. */
+	bool (*lost)(struct csvn_owner *owner, struct csvn_circuit *c, unsigned long deadline);
+};
+
+/*
  * One side of a circuit. Found by id under RCU, counted; its memory is not touched any more once it is closed or lost.
  */
 struct csvn_circuit {
@@ -237,12 +255,12 @@ struct csvn_circuit {
 	struct csvn_endpoint local;
 	struct csvn_endpoint remote;
 
-	struct csvn_sock *cs; /* whose it is, NULL before accept() and after close; written under cs->lock */
+	/* NULL before accept() and after close; written under the socket's lock; a datagram socket's tx and rx to take it away */
+	struct csvn_owner *owner;
 	struct list_head pending; /* in its listener's queue; the listener's lock */
 	struct list_head ringing; /* bell_lock */
 
 	/* Datagram circuits, of which a socket may have many; csvn_dsock.lock unless said otherwise: see dgram_circuit.c */
-	struct csvn_dsock *ds; /* whose it is; to take it away needs the socket's tx and rx too */
 	struct list_head member; /* of the socket's circuits */
 	struct list_head ready; /* of the socket's circuits that may have something; all others are armed */
 	unsigned long used; /* jiffies, when something last passed; hint */
@@ -274,14 +292,15 @@ enum csvn_state {
 	CSVN_RELEASED, /* the socket is gone */
 };
 
-/* A CONNECT under way: owned by its request, counted by it and by the deadline. */
+/* A CONNECT under way: counted by its request, and by whoever may give it up. */
 struct csvn_attempt {
 	struct csvn_request req;
-	struct delayed_work deadline;
 	refcount_t ref;
 	struct csvn_device *dev; /* counted */
-	struct csvn_sock *cs; /* counted */
+	struct csvn_owner *owner; /* counted: whose the circuit is to be */
 	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
+	struct delayed_work deadline; /* streams; it is what counts the attempt, beside its request */
+	struct csvn_flow *flow; /* datagrams, the same; NULL: given up; csvn_dsock.lock */
 };
 
 struct csvn_listener {
@@ -304,6 +323,7 @@ struct csvn_listener {
 };
 
 struct csvn_sock {
+	struct csvn_owner owner; /* of circuit */
 	spinlock_t lock;
 	enum csvn_state state; /* lock; read without it by smp_load_acquire() */
 	refcount_t ref;
@@ -334,99 +354,25 @@ struct csvn_sock {
 	struct csvn_spin spin_tx; /* tx */
 };
 
-/* main.c */
+/* The module's parameters and queues: main.c. */
 extern unsigned int csvn_spin_us;
 extern bool csvn_hairpin;
 extern struct workqueue_struct *csvn_workqueue, *csvn_arena_workqueue;
-
-/* family.c */
-int csvn_family_init(void);
-void csvn_family_exit(void);
-int csvn_family_create(struct socket *sock, int family, int kern);
-
-/* sock.c */
-extern const struct proto_ops *csvn_native4, *csvn_native6;
-extern struct proto_ops csvn_ops4, csvn_ops6;
-void csvn_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
-struct csvn_sock *csvn_sock_new(struct socket *sock);
-struct csvn_sock *csvn_sock_need(struct socket *sock);
-void csvn_sock_put(struct csvn_sock *cs);
-void csvn_sock_set(struct csvn_sock *cs, enum csvn_state state);
-const struct proto_ops *csvn_native(struct socket *sock);
-int csvn_tcp_state(struct csvn_sock *cs);
 
 static inline struct csvn_sock *csvn_sk(struct socket *sock)
 {
 	return READ_ONCE(SOCK_INODE(sock)->i_private);
 }
 
+static inline struct csvn_sock *csvn_owner_sock(struct csvn_owner *owner)
+{
+	return container_of(owner, struct csvn_sock, owner);
+}
+
 static inline enum csvn_state csvn_state(const struct csvn_sock *cs)
 {
 	return cs ? smp_load_acquire(&cs->state) : CSVN_IDLE;
 }
-
-/* connect.c */
-int csvn_connect(struct socket *sock, csvn_sockaddr *addr, int addr_len, int flags);
-int csvn_wait_connected(struct csvn_sock *cs, long *timeo);
-void csvn_attempt_cancel(struct csvn_sock *cs, enum csvn_state state);
-
-/* listen.c */
-int csvn_listen(struct socket *sock, int backlog);
-void csvn_unlisten(struct csvn_sock *cs);
-int csvn_listener_publish(struct csvn_listener *l);
-int csvn_listener_tell(struct csvn_listener *l, unsigned int ms);
-void csvn_listener_retract(struct csvn_listener *l);
-void csvn_listeners_register(struct csvn_device *dev);
-void csvn_listeners_exit(void);
-void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev);
-
-/* credit.c */
-void csvn_credit_init(struct csvn_listener *l);
-void csvn_credit_end(struct csvn_listener *l);
-void csvn_credit(struct csvn_sock *cs, struct csvn_device *dev, bool accepted);
-
-/* async.c */
-void csvn_async_init(struct proto *native4, struct proto *native6);
-void csvn_async_watch(struct csvn_sock *cs);
-void csvn_async_leave(struct csvn_sock *cs);
-
-/* accept.c */
-int csvn_accept(struct socket *sock, struct socket *newsock, CSVN_ACCEPT_PARAMS);
-bool csvn_accept_ready(struct csvn_sock *cs);
-
-/* circuit.c */
-struct csvn_circuit *csvn_circuit_new(struct csvn_device *dev, gfp_t gfp);
-int csvn_circuit_map(struct csvn_circuit *c, u32 id, const struct csvn_extents *x, u64 connect);
-struct csvn_circuit *csvn_circuit_find(struct csvn_device *dev, u32 id);
-struct csvn_circuit *csvn_circuit_reset(struct csvn_device *dev, u32 id, u32 error);
-void csvn_circuit_put(struct csvn_circuit *c);
-void csvn_circuit_publish(struct csvn_circuit *c, u32 bits);
-void csvn_circuit_close(struct csvn_circuit *c, u32 bits);
-void csvn_circuit_refuse(struct csvn_device *dev, u32 id, const struct csvn_extents *x);
-bool csvn_lock_by(struct mutex *m, unsigned long deadline);
-bool csvn_circuits_lost(struct csvn_device *dev);
-void csvn_circuits_open(struct csvn_device *dev);
-void csvn_attach(struct csvn_sock *cs, struct csvn_circuit *c);
-struct csvn_circuit *csvn_detach(struct csvn_sock *cs);
-
-/* wake.c */
-void csvn_look(struct csvn_sock *cs, struct csvn_circuit *c);
-void csvn_break(struct csvn_sock *cs, int err);
-void csvn_violation(struct csvn_sock *cs);
-u32 csvn_readable(const struct csvn_circuit *c);
-bool csvn_writable(const struct csvn_circuit *c);
-void csvn_notify(struct socket *sock, __poll_t mask);
-void csvn_circuit_wake(struct csvn_circuit *c);
-void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev);
-
-/* mmap.c */
-int csvn_map(struct csvn_sock *cs, void __user *arg);
-int csvn_kick(struct csvn_sock *cs);
-int csvn_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma);
-struct file *csvn_mapping_get(struct csvn_circuit *c);
-void csvn_mapping_end(struct csvn_mapping *m);
-void csvn_mapping_reset(struct csvn_circuit *c);
-void csvn_mapping_drop(struct csvn_circuit *c);
 
 /* The own cursors, as a program that has mapped the circuit may have moved them. Hints: only a transfer checks them. */
 static inline u64 csvn_tail(const struct csvn_circuit *c)
@@ -451,162 +397,5 @@ static inline void csvn_take_rx(struct csvn_circuit *c)
 	if (c->mapping)
 		csvn_rx_take(&c->end);
 }
-
-/* wait.c, dgram_recv.c */
-/* Look for `due` for a moment before sleeping (spin.h), unless somebody else wants the CPU: true when it came. */
-#define csvn_spin(spin, due) ({						\
-	bool due_ = (due);						\
-	u32 ns_ = due_ ? 0 : csvn_spin_begin(spin, csvn_spin_most());	\
-	if (ns_) {							\
-		u64 began_ = local_clock(), took_;			\
-		do {							\
-			cpu_relax();					\
-			due_ = (due);					\
-			took_ = local_clock() - began_;			\
-		} while (!due_ && took_ < ns_ && !need_resched() &&	\
-			 !signal_pending(current));			\
-		csvn_spin_end(spin, took_, due_);			\
-	}								\
-	due_; })
-
-u32 csvn_spin_most(void);
-bool csvn_spin_readable(struct csvn_sock *cs, struct csvn_circuit *c, u32 beyond);
-bool csvn_spin_room(struct csvn_sock *cs, struct csvn_circuit *c);
-void csvn_wait_readable(struct csvn_sock *cs, u32 beyond, long *timeo);
-void csvn_wait_room(struct csvn_sock *cs, long *timeo);
-void csvn_ask_rx(struct csvn_sock *cs, struct csvn_circuit *c);
-void csvn_ask_tx(struct csvn_sock *cs, struct csvn_circuit *c);
-bool csvn_arm_readable(struct csvn_sock *cs, u32 beyond);
-bool csvn_arm_room(struct csvn_sock *cs);
-void csvn_rearm(struct csvn_sock *cs, struct csvn_circuit *c);
-
-/* send.c, recv.c, poll.c */
-int csvn_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
-int csvn_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags);
-__poll_t csvn_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
-ssize_t csvn_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe,
-			 size_t len, unsigned int flags);
-#ifdef CSVN_HAVE_SENDPAGE
-ssize_t csvn_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags);
-#endif
-
-/* close.c */
-int csvn_release(struct socket *sock);
-int csvn_shutdown(struct socket *sock, int how);
-void csvn_disconnect(struct csvn_sock *cs);
-
-/* names.c */
-int csvn_take_port(struct sock *sk, struct csvn_endpoint *local);
-void csvn_forget_port(struct sock *sk);
-int csvn_getname(struct socket *sock, struct sockaddr *addr, int peer);
-int csvn_name(struct sockaddr *addr, const struct csvn_endpoint *e, bool six);
-void csvn_endpoint4(struct csvn_endpoint *e, __be32 ip, __be16 port);
-void csvn_endpoint6(struct csvn_endpoint *e, const struct in6_addr *ip, __be16 port, u32 scope);
-
-/* times.c */
-void csvn_put_times(struct sock *sk, struct msghdr *msg);
-
-/* options.c */
-int csvn_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);
-int csvn_getsockopt(struct socket *sock, int level, int name, char __user *val, int __user *len);
-int csvn_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
-void csvn_inherit(struct socket *sock, const struct sock *listener);
-
-/* host_options.c */
-void csvn_host_options_get(const struct sock *sk, const struct csvn_options *told, struct csvn_options *o);
-void csvn_host_options_tell(struct csvn_sock *cs);
-
-/* route.c */
-struct csvn_device *csvn_route(struct sock *sk, const void *addr, int addr_len,
-			       struct csvn_endpoint *local, struct csvn_endpoint *remote);
-bool csvn_listen_address(struct sock *sk, struct csvn_endpoint *local, u32 *flags);
-bool csvn_is_mine(struct csvn_device *dev, const struct csvn_endpoint *local);
-
-/* device.c */
-struct csvn_device *csvn_device_get(void);
-void csvn_device_put(struct csvn_device *dev);
-void csvn_device_activate(struct csvn_device *dev);
-int csvn_device_init(void);
-void csvn_device_exit(void);
-
-/* presence.c */
-void csvn_presence_init(struct csvn_device *dev);
-int csvn_presence_begin(struct csvn_device *dev, unsigned int ms);
-bool csvn_presence_end(struct csvn_device *dev);
-void csvn_presence_exit(struct csvn_device *dev);
-
-/* grave.c */
-bool csvn_grave_find(struct virtio_device *vdev);
-void csvn_grave_dig(struct virtio_device *vdev);
-void csvn_grave_fill(struct virtio_device *vdev);
-int csvn_grave_init(void);
-void csvn_grave_exit(void);
-
-/* control.c */
-void csvn_control_init(struct csvn_device *dev);
-int csvn_control_alloc(struct csvn_device *dev);
-void csvn_control_free(struct csvn_device *dev);
-void csvn_control_start(struct csvn_device *dev);
-void csvn_control_up(struct csvn_device *dev, bool up);
-void csvn_control_stop(struct csvn_device *dev);
-void csvn_control_lose(struct csvn_device *dev);
-void csvn_control_drop(struct csvn_device *dev);
-void csvn_control_done(struct virtqueue *vq);
-void csvn_request_init(struct csvn_request *req, u16 type, u32 size,
-		       void (*done)(struct csvn_request *req, int error));
-void csvn_request_send(struct csvn_device *dev, struct csvn_request *req);
-void csvn_request_await(struct csvn_device *dev, struct csvn_request *req);
-void csvn_control_look(struct csvn_device *dev);
-void csvn_request_cancel(struct csvn_device *dev, struct csvn_request *req);
-
-/* call.c */
-int csvn_spares_alloc(struct csvn_device *dev);
-void csvn_spares_free(struct csvn_device *dev);
-int csvn_request_call(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
-		      union csvn_record *in, u32 in_size, unsigned int ms);
-int csvn_request_tell(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size,
-		      gfp_t gfp);
-int csvn_request_mention(struct csvn_device *dev, const union csvn_record *out, u16 type, u32 size, gfp_t gfp);
-void csvn_close_unseen(struct csvn_device *dev, u32 id);
-
-/* doorbell.c */
-int csvn_bells_alloc(struct csvn_device *dev);
-void csvn_bells_free(struct csvn_device *dev);
-void csvn_bells_forget(struct csvn_device *dev);
-void csvn_bells_drop(struct csvn_device *dev);
-void csvn_ring(struct csvn_circuit *c);
-void csvn_bells_done(struct virtqueue *vq);
-int csvn_wakes_post(struct csvn_device *dev);
-void csvn_wakes_done(struct virtqueue *vq);
-
-/* event.c */
-int csvn_events_alloc(struct csvn_device *dev);
-void csvn_events_free(struct csvn_device *dev);
-int csvn_events_post(struct csvn_device *dev);
-void csvn_events_done(struct virtqueue *vq);
-
-/* arena.c */
-void csvn_arenas_init(struct csvn_device *dev);
-void csvn_arenas_drop(struct csvn_device *dev);
-int csvn_arena_find(struct csvn_device *dev, u32 id, u64 *offset, u64 *length);
-void csvn_arena_prepare(struct csvn_device *dev, const union csvn_record *ev);
-void csvn_arena_mapped(struct csvn_device *dev, const union csvn_record *ev);
-void csvn_arena_retire(struct csvn_device *dev, const union csvn_record *ev);
-
-/* netdev.c */
-int csvn_netdev_add(struct csvn_device *dev);
-void csvn_netdev_remove(struct csvn_device *dev);
-struct csvn_device *csvn_netdev_device(struct net_device *netdev);
-
-/* dgram_orphan.c */
-void csvn_orphans_drain(void);
-void csvn_orphans_exit(void);
-
-/* debug.c */
-void csvn_debug_init(void);
-void csvn_debug_exit(void);
-
-/* rtnl.c */
-int csvn_rtnl_configure(struct net_device *netdev, const struct csvn_identity *identity);
 
 #endif

@@ -9,7 +9,8 @@
 #include <linux/rculist.h>
 #include <linux/seq_file.h>
 
-#include "csvn.h"
+#include "debug.h"
+#include "device.h"
 
 static struct dentry *csvn_debug_dir;
 
@@ -24,7 +25,8 @@ static void csvn_debug_name(struct seq_file *m, const struct csvn_endpoint *e)
 static void csvn_debug_circuit(struct seq_file *m, struct csvn_circuit *c)
 {
 	const struct csvn_end *e = &c->end;
-	struct csvn_sock *cs = smp_load_acquire(&c->cs);
+	struct csvn_owner *owner = smp_load_acquire(&c->owner);
+	const struct csvn_sock *cs = owner && !c->datagram ? container_of(owner, struct csvn_sock, owner) : NULL;
 
 	seq_printf(m, "%u", c->id);
 	csvn_debug_name(m, &c->local);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The structures of datagram sockets, and who owns their fields. What they are for: dgram.c.
+ * The structures of datagram sockets, and who owns their fields. What they are for: dgram_ops.c.
  *
  * Lock order: lock_sock(sk), csvn_dsock.tx, csvn_dsock.rx, csvn_dsock.lock, then the device's spinlocks.
  */
@@ -8,12 +8,13 @@
 #define CSVN_DGRAM_H
 
 #include "csvn.h"
+#include "look.h"
 
 #define CSVN_FLOW_BITS 6
 #define CSVN_FLOWS_MAX 4096u /* of a socket */
 #define CSVN_WAITING_MAX 256u /* datagrams of a socket that wait for a circuit */
 #define CSVN_DGRAM_BACKLOG 1024u /* circuits of others that a socket takes */
-#define CSVN_REACH_MS 10000u /* datagrams do not wait longer for a circuit */
+#define CSVN_ASK_MS 10000u /* datagrams do not wait longer for a circuit */
 #define CSVN_AGAIN_MS 2u /* until what could not be asked for is tried again, at first, */
 #define CSVN_AGAIN_MOST_MS 64u /* and later: each time takes twice as long as the one before */
 #define CSVN_WAITING_MS 250u /* between two looks at what waits */
@@ -38,23 +39,13 @@ struct csvn_waiting {
 	u8 data[];
 };
 
-/* A CONNECT under way: counted by its request, and by the flow that it is for. */
-struct csvn_reach {
-	struct csvn_request req;
-	refcount_t ref;
-	struct csvn_device *dev; /* counted */
-	struct csvn_dsock *ds; /* counted */
-	struct csvn_circuit *circuit; /* made beforehand, since the answer comes in an interrupt */
-	struct csvn_flow *flow; /* NULL: given up; csvn_dsock.lock */
-};
-
 /* A remote endpoint. Freed by holders of tx and lock alone. */
 struct csvn_flow {
 	struct hlist_node node;
 	struct csvn_endpoint remote; /* constant */
 	/* csvn_dsock.lock: */
 	struct csvn_circuit *circuit; /* by which it is sent to; a member, or NULL */
-	struct csvn_reach *reach; /* an attempt is under way */
+	struct csvn_attempt *attempt; /* under way, or NULL */
 	struct list_head waiting; /* oldest first; with a circuit, tx sends them */
 	unsigned long used; /* jiffies */
 	unsigned long since; /* jiffies, when the oldest that waits began to, or connect() asked */
@@ -74,6 +65,7 @@ struct csvn_dispatch {
 };
 
 struct csvn_dsock {
+	struct csvn_owner owner; /* of circuits */
 	spinlock_t lock; /* taken in interrupts */
 	refcount_t ref;
 	struct rcu_head rcu;
@@ -95,7 +87,7 @@ struct csvn_dsock {
 	u32 flow_count;
 	u32 waiting; /* datagrams in all flows */
 	u32 waiting_bytes;
-	u32 reaching; /* CONNECTs that were not answered */
+	u32 attempts; /* CONNECTs that were not answered */
 	long orphan_bytes; /* what is charged for an orphan: memory, */
 	long orphan_connects; /* and CONNECTs under way */
 	bool connected; /* over a circuit */
@@ -112,18 +104,8 @@ struct csvn_dsock {
 	struct csvn_spin spin_rx; /* rx */
 };
 
-/* main.c */
+/* The module's parameter: main.c. */
 extern unsigned int csvn_datagram_idle;
-
-/* dgram.c */
-extern struct proto_ops csvn_dgram_ops4, csvn_dgram_ops6;
-void csvn_dgram_ops_init(const struct proto_ops *native4, const struct proto_ops *native6);
-struct csvn_dsock *csvn_dsock_need(struct socket *sock);
-void csvn_dsock_put(struct csvn_dsock *ds);
-const struct proto_ops *csvn_dgram_native(struct socket *sock);
-int csvn_dgram_bound(struct csvn_dsock *ds, unsigned int ms);
-struct csvn_device *csvn_dgram_route(struct sock *sk, const void *addr, int len,
-				     struct csvn_endpoint *local, struct csvn_endpoint *remote);
 
 static inline struct csvn_dsock *csvn_ds(struct socket *sock)
 {
@@ -135,36 +117,16 @@ static inline bool csvn_same(const struct csvn_endpoint *a, const struct csvn_en
 	return a->family == b->family && a->port == b->port && !memcmp(a->ip, b->ip, sizeof(a->ip));
 }
 
-/* dgram_flow.c */
-struct csvn_flow *csvn_flow_find(struct csvn_dsock *ds, const struct csvn_endpoint *remote);
-struct csvn_flow *csvn_flow_need(struct csvn_dsock *ds, const struct csvn_endpoint *remote, gfp_t gfp);
-struct csvn_circuit *csvn_flow_other(struct csvn_dsock *ds, const struct csvn_flow *flow);
-void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct csvn_endpoint *remote);
-void csvn_flow_attach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_circuit *c);
-bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int err);
-void csvn_flow_drop(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev);
-void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms);
+static inline struct csvn_dsock *csvn_owner_dsock(struct csvn_owner *owner)
+{
+	return container_of(owner, struct csvn_dsock, owner);
+}
 
-/* dgram_circuit.c */
-bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c);
-void csvn_dgram_detach(struct csvn_dsock *ds, struct csvn_circuit *c);
-void csvn_dgram_credit(struct csvn_device *dev, u32 listener, gfp_t gfp);
-void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c);
-void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c);
-bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c);
-void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c);
-bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned long deadline);
-struct csvn_dsock *csvn_circuit_dsock(struct csvn_circuit *c);
-
-/* dgram_reach.c */
-void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-		     const struct csvn_endpoint *local);
-bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow);
-
-/* dgram_sweep.c */
-void csvn_dgram_work(struct work_struct *work);
-void csvn_dgram_sweep(struct csvn_dsock *ds);
-void csvn_dgram_forget(struct csvn_dsock *ds, const struct csvn_endpoint *keep);
+/* Is the circuit the socket's? */
+static inline bool csvn_dgram_has(const struct csvn_dsock *ds, const struct csvn_circuit *c)
+{
+	return READ_ONCE(c->owner) == &ds->owner;
+}
 
 /*
  * The other end is done with it; what is in the ring may be read. The memory may be touched. Who wants to know whether anything
@@ -180,46 +142,5 @@ static inline bool csvn_has_frame(const struct csvn_circuit *c)
 {
 	return !READ_ONCE(c->dropped) && csvn_readable(c);
 }
-
-/* dgram_orphan.c */
-void csvn_orphan_begin(struct csvn_dsock *ds);
-void csvn_orphan_charge(struct csvn_dsock *ds);
-bool csvn_orphan_may_ask(const struct csvn_dsock *ds);
-void csvn_orphan_end(struct csvn_dsock *ds);
-bool csvn_orphan_has(struct csvn_dsock *ds, u16 port);
-
-/* dgram_frame.c */
-u32 csvn_frame_bytes(u32 size);
-int csvn_frame_write(struct csvn_end *e, const struct csvn_endpoint *to, struct csvn_marks marks,
-		     struct iov_iter *from, u32 size);
-int csvn_frame_head(struct csvn_end *e, struct csvn_datagram *h);
-bool csvn_frame_is_error(const struct csvn_end *e);
-u32 csvn_frame_read(const struct csvn_end *e, struct iov_iter *to, u32 n);
-
-/* dgram_send.c */
-void csvn_flow_flush(struct csvn_dsock *ds, struct csvn_flow *flow);
-int csvn_dgram_send(struct csvn_dsock *ds, struct csvn_dispatch *d, struct iov_iter *from, size_t size);
-int csvn_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size);
-
-/* dgram_cork.c */
-int csvn_cork(struct csvn_dsock *ds, struct csvn_dispatch *d, struct msghdr *msg, size_t size, bool more);
-void csvn_uncork(struct csvn_dsock *ds);
-void csvn_cork_free(struct csvn_dsock *ds);
-
-/* dgram_cmsg.c */
-int csvn_dgram_cmsg_send(struct sock *sk, struct msghdr *msg, struct csvn_dispatch *d);
-void csvn_dgram_cmsg_recv(struct sock *sk, struct csvn_circuit *c, const struct csvn_datagram *h,
-			  struct msghdr *msg);
-
-/* dgram_error.c */
-bool csvn_dgram_error(struct csvn_dsock *ds, const struct csvn_endpoint *remote, int err, const void *data,
-		      u32 size);
-bool csvn_dgram_hears(struct csvn_dsock *ds);
-
-/* dgram_recv.c */
-void csvn_dgram_errors(struct csvn_dsock *ds);
-int csvn_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags);
-__poll_t csvn_dgram_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
-int csvn_dgram_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
 
 #endif

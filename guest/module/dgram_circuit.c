@@ -12,18 +12,25 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include "dgram.h"
+#include "call.h"
+#include "circuit.h"
+#include "circuit_close.h"
+#include "circuit_lost.h"
+#include "device.h"
+#include "dgram_circuit.h"
+#include "dgram_error.h"
+#include "dgram_flow.h"
+#include "dgram_frame.h"
+#include "dgram_sock.h"
+#include "look.h"
 
-struct csvn_dsock *csvn_circuit_dsock(struct csvn_circuit *c)
+static const struct csvn_owner_ops csvn_dgram_owner;
+
+/* A datagram socket as the owner of circuits. */
+struct csvn_owner *csvn_dgram(struct csvn_dsock *ds)
 {
-	struct csvn_dsock *ds;
-
-	rcu_read_lock();
-	ds = READ_ONCE(c->ds);
-	if (ds && !refcount_inc_not_zero(&ds->ref))
-		ds = NULL;
-	rcu_read_unlock();
-	return ds;
+	ds->owner.ops = &csvn_dgram_owner;
+	return &ds->owner;
 }
 
 /*
@@ -34,11 +41,11 @@ bool csvn_dgram_attach(struct csvn_dsock *ds, struct csvn_circuit *c)
 {
 	c->used = jiffies;
 	list_add_tail(&c->member, &ds->circuits);
-	smp_store_release(&c->ds, ds); /* pairs with csvn_circuit_wake() */
+	smp_store_release(&c->owner, csvn_dgram(ds)); /* pairs with csvn_circuit_wake() */
 	smp_mb(); /* pairs with csvn_circuits_lost() */
 	if (READ_ONCE(c->lost)) {
 		list_del_init(&c->member);
-		WRITE_ONCE(c->ds, NULL);
+		WRITE_ONCE(c->owner, NULL);
 		return false;
 	}
 	csvn_arm_rx(&c->end);
@@ -55,7 +62,7 @@ void csvn_dgram_detach(struct csvn_dsock *ds, struct csvn_circuit *c)
 
 	list_del_init(&c->member);
 	list_del_init(&c->ready);
-	WRITE_ONCE(c->ds, NULL);
+	WRITE_ONCE(c->owner, NULL);
 	if (!c->host) {
 		flow = csvn_flow_find(ds, &c->remote);
 		if (flow && flow->circuit == c)
@@ -107,7 +114,7 @@ void csvn_dgram_incoming(struct csvn_listener *l, struct csvn_circuit *c)
 		flow = flow ? csvn_flow_find(ds, &c->remote) : NULL;
 		if (flow && !csvn_over(c))
 			csvn_flow_attach(ds, flow, c);
-		csvn_dgram_kick(ds, CSVN_REACH_MS);
+		csvn_dgram_kick(ds, CSVN_ASK_MS);
 	}
 	spin_unlock_irqrestore(&ds->lock, flags);
 	if (taken) {
@@ -145,14 +152,15 @@ bool csvn_dgram_ended(struct csvn_dsock *ds, struct csvn_circuit *c)
 }
 
 /* Somebody said that there is something to see in c. In an interrupt, under RCU. */
-void csvn_dgram_wake(struct csvn_dsock *ds, struct csvn_circuit *c)
+static void csvn_dgram_wake(struct csvn_owner *owner, struct csvn_circuit *c)
 {
+	struct csvn_dsock *ds = csvn_owner_dsock(owner);
 	struct socket *sock = NULL;
 	unsigned long flags;
 	__poll_t mask = 0;
 
 	spin_lock_irqsave(&ds->lock, flags);
-	if (READ_ONCE(c->ds) == ds && !c->lost) {
+	if (csvn_dgram_has(ds, c) && !c->lost) {
 		if (list_empty(&c->ready)) {
 			/*
 			 * The wake may be for what was taken before it came. It has used the sleep sequence up all
@@ -199,8 +207,9 @@ void csvn_dgram_violation(struct csvn_dsock *ds, struct csvn_circuit *c)
 }
 
 /* The circuit's device is gone. False when a copy is under way that does not end. */
-bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned long deadline)
+static bool csvn_dgram_lost(struct csvn_owner *owner, struct csvn_circuit *c, unsigned long deadline)
 {
+	struct csvn_dsock *ds = csvn_owner_dsock(owner);
 	struct socket *sock = NULL;
 	unsigned long flags;
 	bool tx, rx, mine;
@@ -209,7 +218,7 @@ bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned lon
 	rx = csvn_lock_by(&ds->rx, deadline);
 	rcu_read_lock();
 	spin_lock_irqsave(&ds->lock, flags);
-	mine = READ_ONCE(c->ds) == ds;
+	mine = csvn_dgram_has(ds, c);
 	WRITE_ONCE(c->lost, true);
 	if (mine) {
 		if (csvn_dgram_blame(ds, c, ENETDOWN))
@@ -228,3 +237,20 @@ bool csvn_dgram_lost(struct csvn_dsock *ds, struct csvn_circuit *c, unsigned lon
 		csvn_circuit_put(c); /* else whoever is stuck has it, for good */
 	return rx && tx;
 }
+
+static bool csvn_dgram_get(struct csvn_owner *owner)
+{
+	return refcount_inc_not_zero(&csvn_owner_dsock(owner)->ref);
+}
+
+static void csvn_dgram_put(struct csvn_owner *owner)
+{
+	csvn_dsock_put(csvn_owner_dsock(owner));
+}
+
+static const struct csvn_owner_ops csvn_dgram_owner = {
+	.get = csvn_dgram_get,
+	.put = csvn_dgram_put,
+	.wake = csvn_dgram_wake,
+	.lost = csvn_dgram_lost,
+};

@@ -11,7 +11,9 @@
 #include <net/ipv6.h>
 #include <net/udp.h>
 
-#include "dgram.h"
+#include "dgram_cmsg.h"
+#include "names.h"
+#include "times.h"
 
 #define CSVN_HOPS 64 /* where nothing was told */
 

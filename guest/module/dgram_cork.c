@@ -11,7 +11,8 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 
-#include "dgram.h"
+#include "dgram_cork.h"
+#include "dgram_send.h"
 
 struct csvn_cork {
 	struct csvn_dispatch dispatch;

@@ -14,7 +14,7 @@
 #include <linux/ipv6.h>
 #include <linux/skbuff.h>
 
-#include "dgram.h"
+#include "dgram_error.h"
 
 #define CSVN_SAID_MAX 512u /* bytes of the datagram that come with an error */
 

@@ -3,13 +3,15 @@
  * Flows of a datagram socket.
  *
  * Theory of operation. A flow is a remote endpoint that was sent to, or that has sent. It is made by the first
- * datagram, and asks for a circuit (dgram_reach.c). Until it has one, datagrams wait in the flow. Flows are freed by
+ * datagram, and asks for a circuit (dgram_attempt.c). Until it has one, datagrams wait in the flow. Flows are freed by
  * the socket's work alone (dgram_sweep.c).
  */
 #include <linux/jhash.h>
 #include <linux/slab.h>
 
-#include "dgram.h"
+#include "dgram_error.h"
+#include "dgram_flow.h"
+#include "dgram_sock.h"
 
 static struct hlist_head *csvn_flow_bucket(struct csvn_dsock *ds, const struct csvn_endpoint *e)
 {
@@ -85,19 +87,6 @@ bool csvn_flow_refused(struct csvn_dsock *ds, struct csvn_flow *flow, int err)
 	return told;
 }
 
-/* Have the work done, after ms milliseconds at most. Any context. */
-void csvn_dgram_kick(struct csvn_dsock *ds, unsigned int ms)
-{
-	unsigned long delay = msecs_to_jiffies(ms);
-	bool late = delayed_work_pending(&ds->work) &&
-		    time_before(jiffies + delay, READ_ONCE(ds->work.timer.expires)); /* it would come too late */
-
-	refcount_inc(&ds->ref);
-	if (ms && !late ? !queue_delayed_work(csvn_workqueue, &ds->work, delay) :
-			  mod_delayed_work(csvn_workqueue, &ds->work, delay))
-		csvn_dsock_put(ds); /* it was queued, and counted, already */
-}
-
 /* Give a flow its circuit. ds->lock is held. */
 void csvn_flow_attach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_circuit *c)
 {
@@ -130,7 +119,7 @@ void csvn_flow_learn(struct csvn_dsock *ds, struct csvn_circuit *c, const struct
 		return;
 	spin_lock_irqsave(&ds->lock, flags);
 	flow = csvn_flow_find(ds, remote); /* the work may have freed it */
-	if (flow && READ_ONCE(c->ds) == ds && !csvn_over(c)) {
+	if (flow && csvn_dgram_has(ds, c) && !csvn_over(c)) {
 		csvn_flow_attach(ds, flow, c);
 		flow->used = jiffies;
 	}

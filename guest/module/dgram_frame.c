@@ -7,7 +7,7 @@
  */
 #include <linux/uio.h>
 
-#include "dgram.h"
+#include "dgram_frame.h"
 
 u32 csvn_frame_bytes(u32 size)
 {

@@ -4,7 +4,7 @@
  *
  * Theory of operation. What sendto() took is on its way, whatever becomes of the socket. Between VMs and to the host's stack that is so once it
  * is in a ring. Until a destination's circuit is there, datagrams wait in the flow; then close() leaves an orphan behind: the socket's state
- * without the socket, which the work keeps until the answers have come and all is in the rings, or for CSVN_REACH_MS. The memory of all orphans
+ * without the socket, which the work keeps until the answers have come and all is in the rings, or for CSVN_ASK_MS. The memory of all orphans
  * is bounded, and so are their CONNECTs that are under way, since sockets that are open want places in the queue too; what is beyond is
  * dropped, and counted.
  *
@@ -14,7 +14,10 @@
  */
 #include <linux/delay.h>
 
-#include "dgram.h"
+#include "device.h"
+#include "dgram_flow.h"
+#include "dgram_orphan.h"
+#include "dgram_sock.h"
 
 static atomic_long_t csvn_orphan_bytes = ATOMIC_LONG_INIT(0);
 static atomic_long_t csvn_orphan_connects = ATOMIC_LONG_INIT(0);
@@ -39,12 +42,12 @@ static void csvn_orphan_drop(struct csvn_dsock *ds)
 /* Charge an orphan for what it holds now. ds->lock is held. */
 void csvn_orphan_charge(struct csvn_dsock *ds)
 {
-	long bytes = 0, connects = ds->reaching;
+	long bytes = 0, connects = ds->attempts;
 
-	if (ds->waiting || ds->reaching)
+	if (ds->waiting || ds->attempts)
 		bytes = sizeof(*ds) + ds->waiting_bytes + ds->waiting * sizeof(struct csvn_waiting) +
 			ds->flow_count * sizeof(struct csvn_flow) +
-			ds->reaching * (sizeof(struct csvn_reach) + sizeof(struct csvn_circuit));
+			ds->attempts * (sizeof(struct csvn_attempt) + sizeof(struct csvn_circuit));
 	atomic_long_add(bytes - ds->orphan_bytes, &csvn_orphan_bytes);
 	atomic_long_add(connects - ds->orphan_connects, &csvn_orphan_connects);
 	ds->orphan_bytes = bytes;
@@ -63,7 +66,7 @@ void csvn_orphan_begin(struct csvn_dsock *ds)
 	bool orphan;
 
 	spin_lock_irq(&ds->lock);
-	orphan = ds->waiting || ds->reaching;
+	orphan = ds->waiting || ds->attempts;
 	csvn_orphan_charge(ds);
 	if (ds->waiting && (atomic_long_read(&csvn_orphan_bytes) > CSVN_ORPHAN_BYTES ||
 			    atomic_long_read(&csvn_orphan_connects) > CSVN_ORPHAN_CONNECTS)) {
@@ -108,7 +111,7 @@ void csvn_orphan_end(struct csvn_dsock *ds)
 	bool done;
 
 	spin_lock_irq(&ds->lock);
-	done = ds->released && !ds->waiting && !ds->reaching && list_empty(&ds->circuits);
+	done = ds->released && !ds->waiting && !ds->attempts && list_empty(&ds->circuits);
 	if (ds->released)
 		csvn_orphan_charge(ds);
 	spin_unlock_irq(&ds->lock);

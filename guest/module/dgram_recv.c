@@ -18,7 +18,17 @@
 #include <net/tcp_states.h>
 #include <net/udp.h>
 
-#include "dgram.h"
+#include "dgram_circuit.h"
+#include "dgram_cmsg.h"
+#include "dgram_error.h"
+#include "dgram_flow.h"
+#include "dgram_frame.h"
+#include "dgram_recv.h"
+#include "dgram_sock.h"
+#include "doorbell.h"
+#include "look.h"
+#include "names.h"
+#include "wait.h"
 
 static bool csvn_dgram_native_waits(struct sock *sk)
 {

@@ -9,7 +9,17 @@
  */
 #include <linux/slab.h>
 
-#include "dgram.h"
+#include "circuit_close.h"
+#include "device.h"
+#include "dgram_attempt.h"
+#include "dgram_circuit.h"
+#include "dgram_flow.h"
+#include "dgram_orphan.h"
+#include "dgram_recv.h"
+#include "dgram_send.h"
+#include "dgram_sock.h"
+#include "dgram_sweep.h"
+#include "look.h"
 
 static bool csvn_idle(unsigned long used)
 {
@@ -40,7 +50,7 @@ static bool csvn_dgram_useless(struct csvn_dsock *ds, struct csvn_circuit *c)
 {
 	bool over;
 
-	if (c->host && ds->reaching)
+	if (c->host && ds->attempts)
 		return false;
 	if (c->dropped)
 		return true;
@@ -102,7 +112,7 @@ static void csvn_flow_again(struct csvn_dsock *ds, struct csvn_flow *flow, bool 
 	ask = flow->again && !busy && csvn_orphan_may_ask(ds);
 	spin_unlock_irq(&ds->lock);
 	if (ask)
-		csvn_flow_reach(ds, flow, dev, &flow->local);
+		csvn_flow_ask(ds, flow, dev, &flow->local);
 	else if (dev)
 		csvn_device_put(dev);
 }
@@ -113,7 +123,7 @@ static void csvn_flow_again(struct csvn_dsock *ds, struct csvn_flow *flow, bool 
  */
 static void csvn_dgram_flush(struct csvn_dsock *ds)
 {
-	unsigned long limit = jiffies - msecs_to_jiffies(CSVN_REACH_MS);
+	unsigned long limit = jiffies - msecs_to_jiffies(CSVN_ASK_MS);
 	bool looked = false, busy = false, later = false;
 	struct csvn_flow *flow;
 	struct hlist_node *next;
@@ -128,9 +138,9 @@ static void csvn_dgram_flush(struct csvn_dsock *ds)
 			spin_lock_irq(&ds->lock);
 			waits = !list_empty(&flow->waiting);
 			late = time_before_eq(flow->since, limit);
-			give_up = flow->reach && (late || (ds->released && !waits));
+			give_up = flow->attempt && (late || (ds->released && !waits));
 			again = flow->again;
-			if (waits && !flow->circuit && !flow->reach)
+			if (waits && !flow->circuit && !flow->attempt)
 				flow->again = later = true; /* with the next pass: not as fast as the other end leaves */
 			spin_unlock_irq(&ds->lock);
 			if (give_up)
@@ -161,7 +171,7 @@ static void csvn_dgram_free_flows(struct csvn_dsock *ds)
 	spin_lock_irq(&ds->lock);
 	for (i = 0; i < ARRAY_SIZE(ds->flows); i++) {
 		hlist_for_each_entry_safe(flow, next, &ds->flows[i], node) {
-			if (flow->reach || flow->again)
+			if (flow->attempt || flow->again)
 				continue;
 			if (!list_empty(&flow->waiting))
 				continue;
@@ -196,9 +206,9 @@ void csvn_dgram_work(struct work_struct *work)
 
 	csvn_dgram_sweep(ds);
 	spin_lock_irq(&ds->lock);
-	more = ds->waiting || (!ds->released && (!list_empty(&ds->circuits) || ds->reaching));
+	more = ds->waiting || (!ds->released && (!list_empty(&ds->circuits) || ds->attempts));
 	if (more)
-		csvn_dgram_kick(ds, ds->waiting ? min(ms, CSVN_WAITING_MS) : min(ms, CSVN_REACH_MS));
+		csvn_dgram_kick(ds, ds->waiting ? min(ms, CSVN_WAITING_MS) : min(ms, CSVN_ASK_MS));
 	spin_unlock_irq(&ds->lock);
 	csvn_orphan_end(ds);
 	csvn_dsock_put(ds);

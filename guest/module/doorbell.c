@@ -11,7 +11,8 @@
  */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "circuit.h"
+#include "doorbell.h"
 
 int csvn_bells_alloc(struct csvn_device *dev)
 {

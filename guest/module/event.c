@@ -8,7 +8,21 @@
  */
 #include <linux/slab.h>
 
-#include "csvn.h"
+#include "arena.h"
+#include "circuit.h"
+#include "event.h"
+#include "incoming.h"
+
+static void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev)
+{
+	struct csvn_circuit *c;
+
+	rcu_read_lock();
+	c = csvn_circuit_reset(dev, ev->reset.circuit, ev->reset.error);
+	if (c)
+		csvn_circuit_wake(c);
+	rcu_read_unlock();
+}
 
 static const struct csvn_event_row {
 	const char *name;

@@ -20,15 +20,19 @@
 #include <linux/socket.h>
 #include <net/net_namespace.h>
 
-#include "csvn.h"
-#include "dgram.h"
+#include "async.h"
+#include "dgram_ops.h"
+#include "dgram_sock.h"
+#include "family.h"
+#include "ops.h"
+#include "sock.h"
 
 #define CSVN_ENDBR64 0xfa1e0ff3u /* the instruction, as a little-endian word */
 
 struct csvn_family {
 	struct net_proto_family ours;
 	const struct net_proto_family *original; /* when swapped */
-	int (*create)(struct net *net, struct socket *sock, int protocol, int kern);
+	csvn_create_fn *create;
 	const char *symbol;
 	struct proto_ops *ops;
 	struct proto_ops *dgram_ops;
@@ -37,17 +41,6 @@ struct csvn_family {
 
 static struct csvn_family csvn_inet, csvn_inet6;
 static const struct net_proto_family **csvn_families; /* the socket layer's table, or NULL */
-
-static struct csvn_family *csvn_family(int family)
-{
-	return family == PF_INET6 ? &csvn_inet6 : &csvn_inet;
-}
-
-/* The original creation, for a socket that accept() makes. */
-int csvn_family_create(struct socket *sock, int family, int kern)
-{
-	return csvn_family(family)->create(&init_net, sock, IPPROTO_TCP, kern);
-}
 
 static int csvn_create(struct csvn_family *f, struct net *net, struct socket *sock, int protocol,
 		       int kern)
@@ -208,6 +201,7 @@ int csvn_family_init(void)
 		pr_err("the original socket creation was not found\n");
 		return -ENOENT;
 	}
+	csvn_creates_set(csvn_inet.create, csvn_inet6.create);
 	csvn_families = csvn_family_table();
 	err = csvn_family_take(&csvn_inet);
 	if (err)

@@ -17,7 +17,7 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 
-#include "csvn.h"
+#include "grave.h"
 
 #define CSVN_GRAVE_AT 0x70 /* of the clock's 128 bytes */
 #define CSVN_GRAVE_MAGIC "CSVN"

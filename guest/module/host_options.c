@@ -14,7 +14,10 @@
 #include <net/inet_sock.h>
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "circuit.h"
+#include "control.h"
+#include "host_options.h"
+#include "sock.h"
 
 static void csvn_host_options_tcp(const struct sock *sk, u32 told, struct csvn_options *o)
 {

@@ -5,124 +5,21 @@
  * Theory of operation. A socket that listens on more than the loopback addresses has a struct csvn_listener with an id,
  * by which the switch knows it from LISTEN to UNLISTEN. It also listens natively, for the guest's own clients. Without a
  * device, the listener waits in csvn_listeners, and is registered when one comes (and again after a change of devices).
+ * Where all are: listener.c.
  *
- * INCOMING brings an established circuit, in an interrupt: it goes into the listener's queue, until accept() makes a
+ * INCOMING (incoming.c) brings an established circuit, in an interrupt: it goes into the listener's queue, until accept() makes a
  * socket for it. The switch may send as many as the listener has credit for (credit.c).
  */
-#include <linux/rculist.h>
 #include <linux/slab.h>
 #include <net/inet_sock.h>
 #include <net/tcp_states.h>
 
-#include "csvn.h"
-#include "dgram.h"
-
-static DEFINE_XARRAY_ALLOC1(csvn_listener_ids); /* id to struct csvn_listener, under RCU */
-static DEFINE_MUTEX(csvn_listeners_lock);
-static LIST_HEAD(csvn_listeners); /* all; csvn_listeners_lock */
-
-static void csvn_listen_record(const struct csvn_listener *l, union csvn_record *out)
-{
-	memset(out, 0, sizeof(*out));
-	out->listen.local = l->local;
-	out->listen.listener = l->id;
-	out->listen.backlog = READ_ONCE(l->backlog);
-	out->listen.flags = l->flags;
-	out->listen.protocol = l->protocol;
-}
-
-static bool csvn_listener_here(const struct csvn_listener *l, struct csvn_device *dev)
-{
-	if (l->protocol == CSVN_PROTOCOL_DATAGRAM && !(dev->features & CSVN_FEATURE_DATAGRAM))
-		return false;
-	return csvn_is_mine(dev, &l->local) &&
-	       (!l->bound_dev_if || l->bound_dev_if == dev->ifindex);
-}
-
-/* A device has come: every listener is registered with it. */
-void csvn_listeners_register(struct csvn_device *dev)
-{
-	struct csvn_listener *l;
-	union csvn_record out;
-
-	mutex_lock(&csvn_listeners_lock);
-	list_for_each_entry(l, &csvn_listeners, node) {
-		if (l->cs) {
-			spin_lock_irq(&l->cs->lock);
-			l->gathered = 0;
-			spin_unlock_irq(&l->cs->lock);
-		}
-		if (!csvn_listener_here(l, dev))
-			continue;
-		csvn_listen_record(l, &out);
-		csvn_request_tell(dev, &out, CSVN_REQ_LISTEN, sizeof(out.listen), GFP_KERNEL);
-	}
-	mutex_unlock(&csvn_listeners_lock);
-}
-
-void csvn_listeners_exit(void)
-{
-	WARN_ON(!list_empty(&csvn_listeners));
-	xa_destroy(&csvn_listener_ids);
-}
-
-/*
- * Tell the switch, and wait for its answer for at most ms, or not at all if that is 0. Errors that leave the socket a
- * good native listener are none.
- */
-int csvn_listener_tell(struct csvn_listener *l, unsigned int ms)
-{
-	struct csvn_device *dev = csvn_device_get();
-	union csvn_record out;
-	int err;
-
-	if (!dev)
-		return 0;
-	if (!csvn_listener_here(l, dev)) {
-		csvn_device_put(dev);
-		return 0;
-	}
-	csvn_listen_record(l, &out);
-	if (ms)
-		err = csvn_request_call(dev, &out, CSVN_REQ_LISTEN, sizeof(out.listen), NULL, 0, ms);
-	else
-		err = csvn_request_tell(dev, &out, CSVN_REQ_LISTEN, sizeof(out.listen), GFP_KERNEL);
-	if (err == -EADDRNOTAVAIL || err == -ENETDOWN)
-		err = 0;
-	csvn_device_put(dev);
-	return err;
-}
-
-/* Give a listener its id, and have it registered with every device that comes. */
-int csvn_listener_publish(struct csvn_listener *l)
-{
-	int err = xa_alloc(&csvn_listener_ids, &l->id, l, XA_LIMIT(1, INT_MAX), GFP_KERNEL);
-
-	if (err)
-		return err;
-	mutex_lock(&csvn_listeners_lock);
-	list_add_tail(&l->node, &csvn_listeners);
-	mutex_unlock(&csvn_listeners_lock);
-	return 0;
-}
-
-/* The opposite. Readers of RCU may still have it. */
-void csvn_listener_retract(struct csvn_listener *l)
-{
-	union csvn_record out = {};
-	struct csvn_device *dev;
-
-	mutex_lock(&csvn_listeners_lock);
-	list_del(&l->node);
-	mutex_unlock(&csvn_listeners_lock);
-	xa_erase(&csvn_listener_ids, l->id);
-	dev = csvn_device_get();
-	if (dev) {
-		out.unlisten.listener = l->id;
-		csvn_request_tell(dev, &out, CSVN_REQ_UNLISTEN, sizeof(out.unlisten), GFP_KERNEL);
-		csvn_device_put(dev);
-	}
-}
+#include "circuit_close.h"
+#include "credit.h"
+#include "listen.h"
+#include "listener.h"
+#include "route.h"
+#include "sock.h"
 
 /* Make the listener of a socket that listens natively. cs->tx is held. */
 static int csvn_listener_add(struct csvn_sock *cs, u32 backlog)
@@ -223,64 +120,4 @@ int csvn_listen(struct socket *sock, int backlog)
 out:
 	mutex_unlock(&cs->tx);
 	return err;
-}
-
-static bool csvn_endpoint_valid(const struct csvn_endpoint *e)
-{
-	return e->family == 4 || e->family == 6;
-}
-
-/* A connection has come. In an interrupt. */
-void csvn_incoming(struct csvn_device *dev, const union csvn_record *ev)
-{
-	const struct csvn_incoming *in = &ev->incoming;
-	struct csvn_circuit *c = csvn_circuit_new(dev, GFP_ATOMIC);
-	struct csvn_listener *l;
-	struct csvn_sock *cs;
-	unsigned long flags;
-	int err;
-
-	if (!c) {
-		csvn_circuit_refuse(dev, in->circuit, &in->extents);
-		goto refused;
-	}
-	err = csvn_circuit_map(c, in->circuit, &in->extents, 0);
-	if (err) {
-		csvn_circuit_put(c);
-		if (err != -EEXIST)
-			csvn_close_unseen(dev, in->circuit);
-		goto refused;
-	}
-	c->local = in->local;
-	c->remote = in->remote;
-	c->host = in->flags & CSVN_CONNECT_HOST;
-	rcu_read_lock();
-	l = csvn_endpoint_valid(&c->local) && csvn_endpoint_valid(&c->remote) ?
-		    xa_load(&csvn_listener_ids, in->listener) : NULL;
-	if (l && l->ds) {
-		csvn_dgram_incoming(l, c);
-		rcu_read_unlock();
-		return;
-	}
-	if (l) {
-		cs = l->cs;
-		spin_lock_irqsave(&cs->lock, flags);
-		if (cs->listener == l) {
-			list_add_tail(&c->pending, &l->pending);
-			l->waiting++;
-		} else {
-			l = NULL;
-		}
-		spin_unlock_irqrestore(&cs->lock, flags);
-	}
-	if (l) {
-		csvn_credit(cs, dev, false);
-		csvn_notify(cs->sock, EPOLLIN);
-		rcu_read_unlock();
-		return;
-	}
-	rcu_read_unlock();
-	csvn_circuit_close(c, CSVN_STATE_RESET | CSVN_STATE_CLOSED);
-refused:
-	atomic64_inc(&dev->count.refused);
 }

@@ -3,10 +3,10 @@
  * The guest's driver of csvn: TCP and UDP sockets over shared-memory circuits.
  *
  * Theory of operation. Loading the module takes over the creation of TCP and UDP sockets (family.c, sock.c), and registers a virtio
- * driver (device.c). Without a device every socket works as before. With one there is an interface csvn0 (netdev.c,
+ * driver (driver.c). Without a device every socket works as before. With one there is an interface csvn0 (netdev.c,
  * rtnl.c), and what is routed to it goes over circuits: connect.c, listen.c and accept.c set them up by requests
  * (control.c) and events (event.c, arena.c); send.c, recv.c, poll.c and wait.c move bytes by the ring operations of
- * csvn/ring.h; wake.c and doorbell.c wake and are woken; close.c ends it. Datagram sockets are dgram.c and dgram_*.c.
+ * csvn/ring.h; attach.c and doorbell.c wake and are woken; close.c ends it. Datagram sockets are dgram_*.c.
  *
  * Sockets hold the module. The device may come and go at any time: circuits break then, listeners wait for the next one.
  */
@@ -14,8 +14,11 @@
 
 #include <linux/module.h>
 
-#include "csvn.h"
-#include "dgram.h"
+#include "debug.h"
+#include "dgram_orphan.h"
+#include "driver.h"
+#include "family.h"
+#include "listener.h"
 
 unsigned int csvn_spin_us = 500;
 module_param_named(spin_us, csvn_spin_us, uint, 0644);

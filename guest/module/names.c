@@ -11,7 +11,8 @@
 #include <net/ipv6.h>
 #include <net/tcp_states.h>
 
-#include "csvn.h"
+#include "names.h"
+#include "sock.h"
 
 /* Take a local port, as bind() to port 0 does. */
 int csvn_take_port(struct sock *sk, struct csvn_endpoint *local)

@@ -15,7 +15,9 @@
 #include <net/icmp.h>
 #include <net/ipv6.h>
 
-#include "csvn.h"
+#include "device.h"
+#include "netdev.h"
+#include "rtnl.h"
 
 struct csvn_netdev {
 	struct csvn_device *dev; /* counted until the interface is unregistered; NULL afterwards; RTNL or RCU */

@@ -15,7 +15,11 @@
 
 #include <csvn/mapping.h>
 
-#include "csvn.h"
+#include "host_options.h"
+#include "look.h"
+#include "mmap.h"
+#include "options.h"
+#include "sock.h"
 
 /*
  * The kernel may have given the socket other operations (kTLS, IPV6_ADDRFORM): those are the native ones from now on.

@@ -11,7 +11,11 @@
  */
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "accept.h"
+#include "look.h"
+#include "poll.h"
+#include "sock.h"
+#include "wait.h"
 
 static __poll_t csvn_poll_circuit(struct csvn_sock *cs, __poll_t events)
 {

@@ -21,7 +21,17 @@
 
 #include <linux/virtio.h>
 
-#include "csvn.h"
+#include "arena.h"
+#include "call.h"
+#include "circuit.h"
+#include "circuit_lost.h"
+#include "control.h"
+#include "device.h"
+#include "doorbell.h"
+#include "grave.h"
+#include "listener.h"
+#include "netdev.h"
+#include "presence.h"
 
 #define CSVN_BEAT_MS 4000
 #define CSVN_BEATS 4 /* without an answer, until the switch is taken for dead */

@@ -14,7 +14,14 @@
 #include <linux/uio.h>
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "attach.h"
+#include "connecting.h"
+#include "doorbell.h"
+#include "look.h"
+#include "recv.h"
+#include "sock.h"
+#include "times.h"
+#include "wait.h"
 
 /* Copy n bytes, from offset beyond head; offset + n is not more than what is ready. Returns the bytes copied. */
 static u32 csvn_copy_out(struct csvn_end *e, struct iov_iter *to, u32 offset, u32 n)

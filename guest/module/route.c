@@ -15,7 +15,10 @@
 #include <net/ipv6.h>
 #include <net/route.h>
 
-#include "csvn.h"
+#include "device.h"
+#include "names.h"
+#include "netdev.h"
+#include "route.h"
 
 /* The device, counted, if its own address is asked for, and circuits may have both their ends here. */
 static struct csvn_device *csvn_hairpin_device(int family, const void *saddr, const void *daddr)

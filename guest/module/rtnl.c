@@ -13,7 +13,7 @@
 #include <net/net_namespace.h>
 #include <net/netlink.h>
 
-#include "csvn.h"
+#include "rtnl.h"
 
 #define CSVN_METRIC 8192
 

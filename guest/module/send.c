@@ -12,7 +12,14 @@
 #include <linux/uio.h>
 #include <net/tcp.h>
 
-#include "csvn.h"
+#include "attach.h"
+#include "connect.h"
+#include "connecting.h"
+#include "doorbell.h"
+#include "look.h"
+#include "send.h"
+#include "sock.h"
+#include "wait.h"
 
 /* Copy n bytes behind tail; n is not more than the room. Returns the bytes copied. */
 static u32 csvn_copy_in(struct csvn_end *e, struct iov_iter *from, u32 n)
@@ -82,7 +89,7 @@ static enum csvn_step csvn_send_some(struct csvn_sock *cs, struct msghdr *msg, s
 		c = rcu_dereference_protected(cs->circuit, lockdep_is_held(&cs->tx));
 		if (!c)
 			return CSVN_STOP;
-		if (c->lost) { /* after the end of file: see csvn_circuit_lost() */
+		if (c->lost) { /* after the end of file: see csvn_stream_lost() */
 			if (msg_data_left(msg))
 				*copied += csvn_send_nowhere(cs, msg);
 			return CSVN_DONE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The sockets: which operations they have, and the state that hangs off them.
+ * The sockets: the state that hangs off them. Which operations they have: ops.c.
  *
  * Theory of operation. A socket that family.c takes over is a genuine TCP socket, of which only sock->ops is
  * exchanged. Options, bind(), port allocation and everything on the guest's own interfaces (loopback, a NIC) is done by
@@ -17,12 +17,33 @@
  * IPV6_ADDRFORM), options.c takes note of the new native operations and puts ours back.
  */
 #include <linux/slab.h>
+#include <net/net_namespace.h>
 #include <net/tcp_states.h>
 
-#include "csvn.h"
+#include "sock.h"
 
-const struct proto_ops *csvn_native4, *csvn_native6;
-struct proto_ops csvn_ops4, csvn_ops6;
+struct proto_ops csvn_ops4, csvn_ops6; /* ops.c fills them */
+
+static const struct proto_ops *csvn_native4, *csvn_native6;
+static csvn_create_fn *csvn_create4, *csvn_create6; /* of the native sockets */
+
+void csvn_natives_set(const struct proto_ops *native4, const struct proto_ops *native6)
+{
+	csvn_native4 = native4;
+	csvn_native6 = native6;
+}
+
+void csvn_creates_set(csvn_create_fn *create4, csvn_create_fn *create6)
+{
+	csvn_create4 = create4;
+	csvn_create6 = create6;
+}
+
+/* The original creation, for a socket that accept() makes. */
+int csvn_sock_create(struct socket *sock, int family, int kern)
+{
+	return (family == PF_INET6 ? csvn_create6 : csvn_create4)(&init_net, sock, IPPROTO_TCP, kern);
+}
 
 const struct proto_ops *csvn_native(struct socket *sock)
 {
@@ -110,45 +131,4 @@ int csvn_tcp_state(struct csvn_sock *cs)
 	default:
 		return TCP_CLOSE;
 	}
-}
-
-static int csvn_bind(struct socket *sock, csvn_sockaddr *addr, int len)
-{
-	/* An accepted socket's inner one is not bound, but it has a name. */
-	if (csvn_state(csvn_sk(sock)) != CSVN_IDLE)
-		return -EINVAL;
-	return csvn_native(sock)->bind(sock, addr, len);
-}
-
-static void csvn_ops_take(struct proto_ops *ops, const struct proto_ops *native)
-{
-	*ops = *native;
-	ops->owner = THIS_MODULE;
-	ops->release = csvn_release;
-	ops->bind = csvn_bind;
-	ops->connect = csvn_connect;
-	ops->accept = csvn_accept;
-	ops->getname = csvn_getname;
-	ops->poll = csvn_poll;
-	ops->ioctl = csvn_ioctl;
-	ops->listen = csvn_listen;
-	ops->shutdown = csvn_shutdown;
-	ops->setsockopt = csvn_setsockopt;
-	ops->getsockopt = csvn_getsockopt;
-	ops->sendmsg = csvn_sendmsg;
-	ops->recvmsg = csvn_recvmsg;
-	ops->mmap = csvn_mmap;
-	ops->splice_read = csvn_splice_read;
-#ifdef CSVN_HAVE_SENDPAGE
-	ops->sendpage = csvn_sendpage;
-#endif
-}
-
-void csvn_ops_init(const struct proto_ops *native4, const struct proto_ops *native6)
-{
-	csvn_native4 = native4;
-	csvn_ops_take(&csvn_ops4, native4);
-	csvn_native6 = native6;
-	if (native6)
-		csvn_ops_take(&csvn_ops6, native6);
 }

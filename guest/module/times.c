@@ -10,7 +10,7 @@
 #include <linux/socket.h>
 #include <linux/timekeeping.h>
 
-#include "csvn.h"
+#include "times.h"
 
 static void csvn_put_timestamp(struct msghdr *msg, struct timespec64 now, bool new, bool nanoseconds)
 {

@@ -13,7 +13,8 @@
  */
 #include <linux/sched/signal.h>
 
-#include "csvn.h"
+#include "look.h"
+#include "wait.h"
 
 #define CSVN_SPIN_US_MAX 1000u
 

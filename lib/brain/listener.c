@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
+#include "listener.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +11,7 @@
 #include <unistd.h>
 
 #include "descriptor.h"
-#include "plane.h"
+#include "ports.h"
 
 #define BACKLOG 64
 #define ACCEPTS_A_TURN 16

@@ -82,17 +82,10 @@ void plane_ring(const struct plane *p);
 /* A connection to a listening unix socket, or -errno. */
 int plane_dial(const uint8_t *path, uint32_t path_bytes);
 
-/* listener.c */
-void listener_accept(struct plane *p, struct listener *l);
-void listener_destroy(struct plane *p, struct listener *l);
-/* Those that rest try again. */
-void listeners_tick(struct plane *p);
-
-/* ports.c */
-int port_add(struct plane *p, int listener, int front);
-void port_ended(struct plane *p, struct port *port);
-void port_destroy(struct plane *p, struct port *port);
-/* Now and then: what has each looked, and what may it? */
-void ports_budget(struct plane *p, uint64_t now);
+/* A plane that is complete gets a handle, by which it is found: that, or -errno. */
+int plane_register(struct plane *p);
+/* It is found no more; NULL: there was none. Then wait until nobody is inside. */
+struct plane *plane_unregister(int handle);
+void plane_wait_unused(const struct plane *p);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
+#include "ports.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,7 +19,6 @@
 #include <unistd.h>
 
 #include "budget.h"
-#include "plane.h"
 
 /* One that TypeScript has not forgotten. */
 static struct port *find(const struct plane *p, int handle)

@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What the fuzz targets share: the fuzzer's bytes as a script, and a check that ends it. */
+/* What the fuzz targets share: the fuzzer's bytes as a script. A check that fails ends the process, which the fuzzer takes for a find. */
 #ifndef CSVN_FUZZ_INPUT_H
 #define CSVN_FUZZ_INPUT_H
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define CHECK(cond)                                                                              \
-	do {                                                                                     \
-		if (!(cond)) {                                                                   \
-			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #cond); \
-			abort();                                                                 \
-		}                                                                                \
-	} while (0)
+#include "check.h"
 
 struct input {
 	const uint8_t *at, *end;
@@ -39,6 +30,19 @@ static inline uint32_t input_u32(struct input *in)
 	uint32_t low = input_u16(in);
 
 	return low | input_u16(in) << 16;
+}
+
+static inline uint64_t input_u64(struct input *in)
+{
+	uint64_t low = input_u32(in);
+
+	return low | (uint64_t)input_u32(in) << 32;
+}
+
+/* A number below `limit`, at most 65536. */
+static inline uint32_t input_below(struct input *in, uint32_t limit)
+{
+	return (limit > 256 ? input_u16(in) : input_byte(in)) % limit;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);

@@ -19,7 +19,7 @@
 #include "events.h"
 #include "jail.h"
 #include "jail_filter.h"
-#include "port.h"
+#include "turn.h"
 
 static struct port port;
 

@@ -3,12 +3,13 @@
  * The event queue: announcements to the driver, kept in order until it posts buffers for them. How many may wait the brain knows, which counts those that
  * are delivered (csvn_progress).
  */
+#include "announce.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device.h"
-#include "port.h"
 
 #define FIRST_CAPACITY 64u
 #define ANNOUNCEMENTS_A_TURN 256u

@@ -4,11 +4,21 @@
 #include <errno.h>
 #include <string.h>
 
-#include "datagram.h"
+#include "announce.h"
+#include "control.h"
+#include "datagram_circuit.h"
+#include "device_queues.h"
+#include "doorbell.h"
+#include "events.h"
 #include "files.h"
 #include "foreign.h"
-#include "host.h"
-#include "port.h"
+#include "host_arena.h"
+#include "host_circuit.h"
+#include "host_connection.h"
+#include "host_listener.h"
+#include "host_options.h"
+#include "peers.h"
+#include "session.h"
 
 #define COMMANDS_A_TURN 256u
 #define RESULT_NUMBERS 0x7fffffffu

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The control queue: requests to the brain, and its answers back to the driver. */
+#include "control.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "device.h"
-#include "port.h"
+#include "events.h"
 
 static uint32_t ticket(const struct device *d, uint16_t head)
 {

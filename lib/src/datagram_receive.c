@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* From the socket to the guest: datagrams, and errors. See datagram.c. */
+/* From the socket to the guest: datagrams, and errors. See datagram_circuit.c. */
 #define _GNU_SOURCE
+#include "datagram_receive.h"
+
 #include <errno.h>
 #include <time.h>
 #include <linux/errqueue.h>
@@ -8,8 +10,10 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "datagram.h"
-#include "port.h"
+#include "events.h"
+#include "host_route.h"
+
+#define REPORTS_A_TURN 64
 
 union control {
 	struct cmsghdr align;

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the guest to the socket. See datagram.c.
+ * From the guest to the socket. See datagram_circuit.c.
  *
  * An error of an earlier datagram (ICMP) waits in the socket, and the next send fails with it, whoever that is for, without sending
  * anything. Every such error is in the error queue too, with the address it belongs to. So a send that fails is done again after the
  * queue was read; one that fails while the queue has nothing is this datagram's own error.
  */
 #define _GNU_SOURCE
+#include "datagram_send.h"
+
 #include <errno.h>
 #include <time.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/uio.h>
 
-#include "datagram.h"
-#include "port.h"
+#include "datagram_receive.h"
+#include "host_route.h"
 
 #define SENDS_MAX 8 /* of one datagram: reports may come as fast as we send */
 #define FORBIDDEN_NS 200000000u /* between two frames that say so of one address */

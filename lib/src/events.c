@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "port.h"
-
 bool port_taken(struct port *p)
 {
 	(void)queue_room(&p->link.events);

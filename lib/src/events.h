@@ -6,18 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "csvn/abi.h"
-
-struct port;
+#include "port.h"
 
 struct event_part {
 	const void *bytes;
-	uint32_t count;
-};
-
-/* How many events an object has queued in the present epoch. */
-struct burst {
-	uint32_t epoch;
 	uint32_t count;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What all circuits whose other end is a socket of the host's stack have, those of streams, and the listening sockets of published
- * ports. Those of datagrams are in datagram.h.
+ * What circuits are whose other end is a socket of the host's stack, those of streams, and the listening sockets of published ports; those of
+ * datagrams are in datagram.h. As data, and what all of them have: each part's functions are in the header of its name.
  */
 #ifndef CSVN_HOST_H
 #define CSVN_HOST_H
@@ -11,12 +11,7 @@
 
 #include "address.h"
 #include "csvn/ring.h"
-#include "csvn/records.h"
-#include "events.h"
-#include "rest.h"
-#include "watch.h"
-
-struct port;
+#include "port.h"
 
 /* Work of the pumps, counted in calls of sockets: by so much a turn is bounded. A call that moves much is as much work as several. */
 #define TURN_WORK 64u
@@ -64,6 +59,15 @@ struct host_circuit {
 	struct csvn_end end;
 };
 
+/* What is told of a socket that listens. */
+enum rest { AWAKE, STALLED, RESTING };
+
+struct resting {
+	struct watch watch;
+	enum rest state;
+	struct burst burst; /* of its connections' events */
+};
+
 struct host_listener {
 	int handle;
 	int fd;
@@ -87,60 +91,5 @@ static inline int ring_pieces(uint8_t *ring, uint32_t size, uint64_t cursor, uin
 	iov[1] = (struct iovec){ ring, n - first };
 	return n > first ? 2 : 1;
 }
-
-/* The guest rang, or the socket has something. */
-void host_doorbell(struct port *p, int handle);
-void host_ready(struct port *p, struct host_circuit *h, uint32_t events);
-void host_accept(struct port *p, struct host_listener *l);
-/* host_connection.c: remember one, by a handle; take it back: its descriptor, or -EBADF. */
-int host_connection_add(struct port *p, int fd);
-int host_connection_take(struct port *p, int handle);
-void host_connection_ready(struct port *p, struct host_connection *c);
-void host_connection_destroy(struct port *p, struct host_connection *c);
-/* Close a connection by a reset. */
-void host_reset_socket(int fd);
-/* host_options.c */
-/* Read what must be known for it, once: in a port's jail that cannot be had. What the host allows later is for ports that begin later. */
-void host_options_begin(void);
-void host_set_options(int fd, const struct csvn_options *o);
-/*
- * Nobody is there any more who would end a connection whose peer takes nothing: it ends by itself when that has lasted for ORPHAN_MS, or for as long as
- * the guest has chosen, if that is less.
- */
-#define ORPHAN_MS (5u * 60 * 1000)
-void host_limit_wait(int fd);
-void host_circuit_destroy(struct port *p, struct host_circuit *h);
-void host_arena_destroy(struct port *p, struct host_arena *a);
-void host_listener_destroy(struct port *p, struct host_listener *l);
-
-/* Commands; numbers are the brain's. 0, a value that is told, or -errno. */
-int host_arena_map(struct port *p, int handle, int fd, uint64_t bytes);
-void host_arena_unmap(struct port *p, int handle);
-/* HOST_CONNECTED tells the outcome. */
-void host_open(struct port *p, int handle, const struct csvn_host_setup *setup);
-void host_finish(struct port *p, int handle);
-void host_options(struct port *p, int handle, const struct csvn_options *o);
-void host_close(struct port *p, int handle);
-int host_listen(struct port *p, int handle, const struct csvn_host_address *address);
-void host_unlisten(struct port *p, int handle);
-int host_connection_wait(struct port *p, int handle);
-void host_connection_refuse(struct port *p, int handle);
-/* All host ends, with their sockets. */
-void host_end(struct port *p);
-
-/* host_arena.c: find a setup's extents in its arena. */
-int host_map_end(struct port *p, struct csvn_end *end, const struct csvn_host_setup *s);
-/* host_circuit.c: add and remove the guest's route to the host's end. */
-void host_add_route(struct port *p, uint32_t id, int kind, int handle);
-void host_drop_route(struct port *p, uint32_t id, int handle);
-/* Let the guest look at a circuit. */
-void host_wake(struct port *p, uint32_t id);
-
-/* pump.c: move what can be moved, within a turn's budget. readable: epoll says so of the socket. */
-void pump(struct port *p, struct host_circuit *h, bool readable);
-/* host_circuit.c: the one place where a host circuit changes its state. error: what CONNECTING, BROKEN or DONE is due to, or 0. */
-void host_become(struct port *p, struct host_circuit *h, enum host_state state, int error);
-/* Tell the guest that nothing comes any more. */
-void host_tell_fin(struct port *p, struct host_circuit *h);
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Arenas that the data plane has mapped, for the host's ends of circuits. */
 #define _GNU_SOURCE
+#include "host_arena.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "datagram.h"
-#include "port.h"
 
 int host_map_end(struct port *p, struct csvn_end *end, const struct csvn_host_setup *s)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
+#include "host_circuit.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,9 +12,14 @@
 #include <unistd.h>
 
 #include "descriptor.h"
-#include "device.h"
-#include "host.h"
-#include "port.h"
+#include "events.h"
+#include "host_arena.h"
+#include "host_connection.h"
+#include "host_options.h"
+#include "host_route.h"
+#include "host_state.h"
+#include "pump.h"
+#include "watch.h"
 
 void host_doorbell(struct port *p, int handle)
 {
@@ -28,78 +35,6 @@ static int socket_error(int fd)
 	int error = 0;
 
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0 ? errno : error;
-}
-
-static void tell_state(struct port *p, struct host_circuit *h, uint32_t state)
-{
-	csvn_set_state(&h->end, state);
-	if (csvn_wants_state(&h->end, state))
-		host_wake(p, h->id);
-}
-
-void host_tell_fin(struct port *p, struct host_circuit *h)
-{
-	h->read_ended = true;
-	tell_state(p, h, CSVN_STATE_FIN);
-}
-
-/*
- * May the control page say it? It knows but resets (after the end of file: a broken pipe). Any other end is told by TypeScript, in a RESET
- * event with its errno, and must not be forestalled.
- */
-static bool is_reset(int error)
-{
-	return error == ECONNRESET || error == EPIPE || error == EPROTO;
-}
-
-static void close_socket(struct host_circuit *h, bool reset)
-{
-	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-	if (h->fd < 0)
-		return;
-	/* It cannot fail, and a connection that ends otherwise ends all the same. */
-	if (reset)
-		(void)setsockopt(h->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	watch_closing(&h->watch);
-	close(h->fd);
-	h->fd = -1;
-}
-
-/* Nothing moves any more: the guest is told, and TypeScript. */
-static void end(struct port *p, struct host_circuit *h, int error)
-{
-	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };
-	uint32_t fin = h->read_ended || error == EPIPE ? CSVN_STATE_FIN : 0;
-
-	h->looks_rx = h->looks_tx = false;
-	if (!error)
-		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_FIN);
-	else if (is_reset(error))
-		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_RESET | fin);
-	close_socket(h, error != 0);
-	port_event(p, CSVN_EVENT_HOST_DONE, h->handle, (uint32_t)error, (struct event_part){ &done, sizeof(done) },
-		   (struct event_part){ NULL, 0 });
-}
-
-void host_become(struct port *p, struct host_circuit *h, enum host_state state, int error)
-{
-	enum host_state before = h->state;
-
-	if (before == state || before == HOST_DONE)
-		return;
-	h->state = state;
-	if (before == HOST_CONNECTING) {
-		port_event(p, CSVN_EVENT_HOST_CONNECTED, h->handle, (uint32_t)error, (struct event_part){ NULL, 0 },
-			    (struct event_part){ NULL, 0 });
-		if (state == HOST_DONE)
-			close_socket(h, false);
-	} else if (state == HOST_BROKEN) {
-		h->error = error;
-		h->hung = true;
-	} else if (state == HOST_DONE) {
-		end(p, h, error);
-	}
 }
 
 static void connected(struct port *p, struct host_circuit *h, int error)
@@ -130,31 +65,8 @@ void host_circuit_destroy(struct port *p, struct host_circuit *h)
 {
 	host_drop_route(p, h->id, h->handle);
 	handle_remove(&p->host_circuits, h->handle);
-	close_socket(h, true);
+	host_close_socket(h, true);
 	free(h);
-}
-
-void host_add_route(struct port *p, uint32_t id, int kind, int handle)
-{
-	route_set(&p->device.routes, id, kind, (uint32_t)handle, 0);
-}
-
-void host_drop_route(struct port *p, uint32_t id, int handle)
-{
-	struct route *r = route_find(&p->device.routes, id);
-
-	if (r && (r->to == ROUTE_HOST_STREAM || r->to == ROUTE_HOST_DATAGRAM) && r->place == (uint32_t)handle)
-		route_drop(&p->device.routes, r);
-}
-
-void host_wake(struct port *p, uint32_t id)
-{
-	struct route *r = route_find(&p->device.routes, id);
-
-	if (!r)
-		return;
-	route_list(&p->device.routes, ROUTES_DUE, r);
-	wake_flush(p, &p->device);
 }
 
 /* A socket that connects to the setup's remote, or the accepted one. */

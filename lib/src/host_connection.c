@@ -4,13 +4,15 @@
  * be watched meanwhile, so that it hears when its client has reset it; a client that has but finished writing waits on.
  */
 #define _GNU_SOURCE
+#include "host_connection.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "host.h"
-#include "port.h"
+#include "events.h"
+#include "watch.h"
 
 void host_reset_socket(int fd)
 {

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Listening sockets of the host's stack, for published ports: each connection is told to the brain. */
 #define _GNU_SOURCE
+#include "host_listener.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "descriptor.h"
-#include "host.h"
-#include "port.h"
+#include "events.h"
+#include "host_connection.h"
+#include "rest.h"
+#include "watch.h"
 
 #define BACKLOG 128
 #define ACCEPTS_A_TURN 64

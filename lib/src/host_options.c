@@ -7,6 +7,8 @@
  * An option that the host refuses is no error of the connection: it stays as it was.
  */
 #define _GNU_SOURCE
+#include "host_options.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -14,9 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "csvn/records.h"
 #include "host.h"
-#include "port.h"
 
 #define ALLOWED_MAX 1024u /* bytes of the list of congestion controls */
 

@@ -45,7 +45,7 @@
 static const uint32_t plain[] = {
 	/* bytes */
 	SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_preadv2, SYS_pwritev2, SYS_close,
-	/* the end of the switch's output: port.c */
+	/* the end of the switch's output: turn.c */
 	SYS_dup3,
 #ifdef SYS_dup2
 	SYS_dup2,

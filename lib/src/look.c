@@ -4,10 +4,10 @@
 
 #include <time.h>
 
-#include "csvn/ring.h"
 #include "host.h"
+#include "looked.h"
 #include "peers.h"
-#include "port.h"
+#include "pump.h"
 
 #define LOOK_MAX_NS 50000u
 #define LOOK_SAVED_NS (20ull * LOOK_MAX_NS)
@@ -26,19 +26,6 @@ void look_init(struct look *l)
 	csvn_spin_init(&l->spin);
 }
 
-bool look_again(struct port *p, struct host_circuit *h)
-{
-	if (!p->looks)
-		return false;
-	if (h->listed)
-		return true;
-	if (p->looked_count == LOOKED_MAX)
-		return false;
-	h->listed = true;
-	p->looked[p->looked_count++] = h->handle;
-	return true;
-}
-
 static bool is_due(const struct host_circuit *h)
 {
 	const struct csvn_end *e = &h->end;
@@ -48,37 +35,20 @@ static bool is_due(const struct host_circuit *h)
 	       (h->looks_tx && e->tail - CSVN_LOAD_ACQUIRE(&e->peer->head) <= e->size / 2);
 }
 
-/* The circuit at this place of the list, or NULL when it is looked at no longer. */
-static struct host_circuit *looked(struct port *p, uint32_t i)
-{
-	struct host_circuit *h = handle_get(&p->host_circuits, p->looked[i]);
-
-	return h && (h->looks_rx || h->looks_tx) ? h : NULL;
-}
-
-static void unlist(struct port *p, uint32_t i)
-{
-	struct host_circuit *h = handle_get(&p->host_circuits, p->looked[i]);
-
-	if (h)
-		h->listed = false;
-	p->looked[i] = p->looked[--p->looked_count];
-}
-
 void look_turn(struct port *p)
 {
 	uint32_t i = 0;
 
 	peers_turn(p);
 	while (i < p->looked_count) {
-		struct host_circuit *h = looked(p, i);
+		struct host_circuit *h = looked_get(p, i);
 
 		if (h && is_due(h))
 			pump(p, h, false);
-		if (looked(p, i))
+		if (looked_get(p, i))
 			i++;
 		else
-			unlist(p, i);
+			looked_drop(p, i);
 	}
 }
 
@@ -88,7 +58,7 @@ static bool any_due(struct port *p)
 	if ((!p->alone && queue_has(&p->link.commands)) || peers_due(p))
 		return true;
 	for (uint32_t i = 0; i < p->looked_count; i++) {
-		struct host_circuit *h = looked(p, i);
+		struct host_circuit *h = looked_get(p, i);
 
 		if (h && is_due(h))
 			return true;
@@ -101,9 +71,9 @@ bool look_end(struct port *p)
 {
 	p->looks = false;
 	while (p->looked_count) {
-		struct host_circuit *h = looked(p, 0);
+		struct host_circuit *h = looked_get(p, 0);
 
-		unlist(p, 0);
+		looked_drop(p, 0);
 		if (h)
 			pump(p, h, false);
 	}

@@ -15,23 +15,9 @@
 #include <stdbool.h>
 #include <sys/epoll.h>
 
-#include "csvn/spin.h"
-
-struct host_circuit;
-struct port;
-
-struct look {
-	struct csvn_spin spin;
-	uint64_t turns; /* of the pump, and commands, up to the last batch */
-	uint64_t saved; /* nanoseconds that it may look, up to `at` */
-	uint64_t at;
-	bool due; /* there was one of these in the last batch, or something is looked at */
-};
+#include "port.h"
 
 void look_init(struct look *l);
-
-/* May this circuit stay unarmed? Then it is looked at, and has a turn before the port sleeps. */
-bool look_again(struct port *p, struct host_circuit *h);
 
 /* Circuits and peers that are looked at and that have something to do have their turn. */
 void look_turn(struct port *p);

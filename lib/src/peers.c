@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "files.h"
-#include "port.h"
+#include "watch.h"
 
 #define TAKEN 64u /* marks at a time */
 #define TAKES_A_TURN 64u

@@ -11,36 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board.h"
-#include "csvn/abi.h"
-#include "handle.h"
-#include "watch.h"
+#include "port.h"
 
 #define PEERS_MAX 65536u
-#define PEERS_LOOKED 16u
 #define PEER_BYTES (2 * sizeof(struct board_shared)) /* of the memory: a board for each direction */
-
-struct port;
-
-struct peer {
-	int handle;
-	void *memory; /* of both halves */
-	struct board marks, wakes; /* that this port marks, and that it takes */
-	int bell, own_bell; /* eventfds */
-	struct watch watch;
-	bool rings; /* it is to be rung at the end of this batch of doorbells */
-	bool looked; /* is in peers->looked */
-	uint64_t *ids; /* by place on the board: this port's circuit, and 1; 0: none */
-	uint32_t capacity; /* of ids */
-};
-
-struct peers {
-	struct handle_table table;
-	uint32_t looked_count;
-	int looked[PEERS_LOOKED];
-	uint32_t ringing_count;
-	int ringing[PEERS_LOOKED];
-};
 
 void peers_init(struct peers *p);
 void peers_end(struct port *p);

@@ -3,31 +3,120 @@
  * A port: the process of one front-end. One thread waits on every descriptor of it (the front-end, its back-end channel, kicks, the host's
  * sockets, other ports' bells) and on the brain's commands. Nobody else works on what is in here, so nothing is locked.
  *
- * What the brain and other ports can see is in memory that is shared: struct csvn_link (link.h) and boards (board.h).
+ * This is what it consists of, as data. Whoever works on a part of it includes this, and says in a header of its own what it does: so no part needs
+ * another that needs it. What the brain and other ports can see is in memory that is shared: struct csvn_link (link.h) and boards (board.h).
  */
 #ifndef CSVN_PORT_H
 #define CSVN_PORT_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
+#include "alone.h"
+#include "backlog.h"
+#include "board.h"
 #include "csvn/abi.h"
 #include "csvn/circuit.h"
-#include "backlog.h"
-#include "device.h"
+#include "csvn/records.h"
+#include "csvn/spin.h"
 #include "handle.h"
 #include "interrupt.h"
 #include "link.h"
-#include "look.h"
-#include "peers.h"
-#include "session.h"
-#include "watch.h"
+#include "memory.h"
+#include "route.h"
+#include "stream.h"
+#include "virtqueue.h"
 
 #define HOST_LISTENERS_MAX 1024u
 #define HOST_ARENAS_MAX 65536u
 #define HOST_CIRCUITS_MAX (1u << 20)
 #define FILES_MAX 65536u
 #define LOOKED_MAX 16u
+#define PEERS_LOOKED 16u
+
+/* What epoll knows of a descriptor: watch.h. */
+struct watch {
+	int fd; /* -1: the set does not have it */
+	uint32_t events; /* that it was asked for */
+	uint64_t data; /* what epoll gives back */
+};
+
+/* How many events an object has queued in the present epoch. */
+struct burst {
+	uint32_t epoch;
+	uint32_t count;
+};
+
+/* The front-end's connection, and the back-end channel that it may give: session.h. */
+struct session {
+	time_t begun; /* monotonic second in which the message that is being read began; 0: between messages */
+	bool ended; /* and told */
+	bool paused, backend_paused; /* not read until there is room for events */
+	bool brainless; /* answered here: alone.h */
+	struct burst burst;
+	struct watch front_watch, back_watch;
+	struct stream front, back;
+	struct alone alone;
+};
+
+struct announcement {
+	uint32_t count;
+	uint8_t bytes[CSVN_RECORD_MAX];
+};
+
+/* A control request that waits for its answer, by the head of its chain. */
+struct pending_request {
+	bool pending;
+	struct chain chain;
+};
+
+/* The four virtqueues of the VM: device.h. */
+struct device {
+	struct memory memory;
+	struct virtqueue queues[CSVN_QUEUES];
+	struct watch kicks[CSVN_QUEUES];
+	struct burst burst;
+	bool stalled; /* the control queue waits for room for events */
+	uint32_t signals; /* queues, as bits: interrupts are due at the end of this batch */
+	uint32_t again; /* what is looked at in its next turn: 0, or it has one before the thread sleeps */
+	uint16_t control_generation; /* of tickets */
+	struct pending_request *requests; /* VIRTQUEUE_SIZE_MAX of them */
+	struct route_table routes;
+	struct announcement *announcements; /* a ring */
+	uint32_t announcement_capacity, announcement_first, announcement_count;
+	uint64_t delivered, delivered_resets; /* announcements: see csvn_progress */
+};
+
+/* Another port, and what the two share: peers.h. */
+struct peer {
+	int handle;
+	void *memory; /* of both halves */
+	struct board marks, wakes; /* that this port marks, and that it takes */
+	int bell, own_bell; /* eventfds */
+	struct watch watch;
+	bool rings; /* it is to be rung at the end of this batch of doorbells */
+	bool looked; /* is in peers->looked */
+	uint64_t *ids; /* by place on the board: this port's circuit, and 1; 0: none */
+	uint32_t capacity; /* of ids */
+};
+
+struct peers {
+	struct handle_table table;
+	uint32_t looked_count;
+	int looked[PEERS_LOOKED];
+	uint32_t ringing_count;
+	int ringing[PEERS_LOOKED];
+};
+
+/* Looking before the port sleeps: look.h. */
+struct look {
+	struct csvn_spin spin;
+	uint64_t turns; /* of the pump, and commands, up to the last batch */
+	uint64_t saved; /* nanoseconds that it may look, up to `at` */
+	uint64_t at;
+	bool due; /* there was one of these in the last batch, or something is looked at */
+};
 
 /* Events that one object may queue before the brain has taken some: nobody fills the queue for the others. */
 #define EVENT_BURST 128u
@@ -61,19 +150,5 @@ struct port {
 	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners, host_connections;
 	struct handle_table files; /* that the brain has sent: descriptor + 1 */
 };
-
-/* What a port is made of; descriptors are taken over. */
-struct port_parts {
-	int front; /* the front-end's connection; -1: none (tests) */
-	int memory, wake, files, bell; /* see link.h */
-};
-
-/* 0 or -errno; then nothing is left open. */
-int port_open(struct port *p, const struct port_parts *parts);
-/* Do what there is to do, after it has slept until there is something, if it may. */
-void port_turn(struct port *p, bool sleeps);
-/* Work until the brain says END, or it is gone and the front-end as well. */
-void port_run(struct port *p);
-void port_close(struct port *p);
 
 #endif

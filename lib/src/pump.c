@@ -21,15 +21,18 @@
  * the others waiting. Then epoll brings it back after them.
  */
 #define _GNU_SOURCE
+#include "pump.h"
+
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "device.h"
-#include "host.h"
-#include "look.h"
-#include "port.h"
+#include "host_options.h"
+#include "host_route.h"
+#include "host_state.h"
+#include "looked.h"
+#include "watch.h"
 
 #define DISCARDED_MAX (16u << 20)
 
@@ -78,7 +81,7 @@ static bool wait_for_bytes(struct port *p, struct host_circuit *h, bool armed)
 {
 	if (armed)
 		return false;
-	h->looks_rx = look_again(p, h);
+	h->looks_rx = looked_add(p, h);
 	if (h->looks_rx)
 		return false;
 	csvn_arm_rx(&h->end);
@@ -187,7 +190,7 @@ static enum outcome from_socket(struct port *p, struct host_circuit *h, bool rea
 		if (!room) {
 			if (armed)
 				return IDLE;
-			if (look_again(p, h)) {
+			if (looked_add(p, h)) {
 				h->looks_tx = true;
 				return IDLE;
 			}

@@ -6,8 +6,8 @@
 #include <time.h>
 
 #include "descriptor.h"
-#include "host.h"
-#include "port.h"
+#include "events.h"
+#include "watch.h"
 
 static uint64_t milliseconds(void)
 {

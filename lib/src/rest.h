@@ -10,21 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "events.h"
-#include "watch.h"
-
-struct port;
+#include "host.h"
+#include "port.h"
 
 #define REST_MS 100
-
-/* What is told of a socket that listens. */
-enum rest { AWAKE, STALLED, RESTING };
-
-struct resting {
-	struct watch watch;
-	enum rest state;
-	struct burst burst; /* of its connections' events */
-};
 
 /* Watch a listening socket. 0 or -errno. */
 int rest_begin(struct port *p, struct resting *r, int fd);

@@ -8,8 +8,9 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include "events.h"
 #include "foreign.h"
-#include "port.h"
+#include "watch.h"
 
 #define ANSWERS_A_TURN 64u
 

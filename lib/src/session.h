@@ -4,27 +4,11 @@
 #define CSVN_SESSION_H
 
 #include <stdbool.h>
-#include <time.h>
+#include <stdint.h>
 
-#include "alone.h"
-#include "events.h"
-#include "stream.h"
-#include "watch.h"
+#include "port.h"
 
 #define MESSAGE_SECONDS 5 /* that a front-end has to complete a message */
-
-struct port;
-
-struct session {
-	time_t begun; /* monotonic second in which the message that is being read began; 0: between messages */
-	bool ended; /* and told */
-	bool paused, backend_paused; /* not read until there is room for events */
-	bool brainless; /* answered here: alone.h */
-	struct burst burst;
-	struct watch front_watch, back_watch;
-	struct stream front, back;
-	struct alone alone;
-};
 
 void session_init(struct session *s, struct interrupter *i);
 /* Begin with a front-end's connection, taken over. 0 or -errno. */

@@ -28,7 +28,7 @@ void stream_close(struct stream *s)
 	stream_init(s, -1, s->interrupter);
 }
 
-/* Keep the descriptors that fit and that are of a kind that is of use, close the others. */
+/* Keep the descriptors that fit and that are of a kind that is of use, up to the first that is not; close the others. */
 static int keep_descriptors(struct stream *s, struct msghdr *msg)
 {
 	int rc = msg->msg_flags & MSG_CTRUNC ? -E2BIG : 0;
@@ -43,14 +43,14 @@ static int keep_descriptors(struct stream *s, struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (s->descriptors == CSVN_MESSAGE_FDS)
+			if (rc == 0 && s->descriptors == CSVN_MESSAGE_FDS)
 				rc = -E2BIG;
-			else if (foreign_kind(s->interrupter, fd) == FOREIGN_OTHER)
+			else if (rc == 0 && foreign_kind(s->interrupter, fd) == FOREIGN_OTHER)
 				rc = -EBADF;
-			else
-				s->fds[s->descriptors++] = fd;
 			if (rc < 0)
 				foreign_close(s->interrupter, fd);
+			else
+				s->fds[s->descriptors++] = fd;
 		}
 	}
 	return rc;

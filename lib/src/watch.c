@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "port.h"
-
 void watch_init(struct watch *w, enum watched what, int handle, uint32_t aux)
 {
 	w->fd = -1;

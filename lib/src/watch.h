@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-struct port;
+#include "port.h"
 
 /* What a descriptor is. */
 enum watched {
@@ -25,12 +25,6 @@ enum watched {
 	WATCHED_HOST_DATAGRAM,
 	WATCHED_HOST_LISTENER,
 	WATCHED_HOST_CONNECTION,
-};
-
-struct watch {
-	int fd; /* -1: the set does not have it */
-	uint32_t events; /* that it was asked for */
-	uint64_t data; /* what epoll gives back */
 };
 
 void watch_init(struct watch *w, enum watched what, int handle, uint32_t aux);

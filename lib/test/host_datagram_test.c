@@ -20,6 +20,7 @@
 #include "address.h"
 #include "check.h"
 #include "datagram.h"
+#include "datagram_circuit.h"
 #include "port_client.h"
 
 #define LOOPBACK 0x7f4d6204u /* 127.77.98.4: this test's own */

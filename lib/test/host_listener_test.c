@@ -17,6 +17,7 @@
 #include "descriptor.h"
 #include "host.h"
 #include "port_client.h"
+#include "rest.h"
 
 #define LOOPBACK 0x7f4d6205u /* 127.77.98.5: this test's own */
 #define LISTENER 3 /* numbers */

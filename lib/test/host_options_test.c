@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "host.h"
+#include "host_options.h"
 
 #define STEPS 3000u
 

@@ -23,6 +23,8 @@
 
 #include "check.h"
 #include "host.h"
+#include "host_circuit.h"
+#include "host_connection.h"
 #include "port_client.h"
 
 #define LOOPBACK 0x7f4d6203u /* 127.77.98.3: this test's own */

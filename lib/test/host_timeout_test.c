@@ -11,8 +11,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "port_client.h"
 #include "host.h"
+#include "host_circuit.h"
+#include "port_client.h"
 
 #define LOOPBACK 0x7f4d620du /* 127.77.98.13: this test's own */
 #define RING CSVN_RING_MIN

@@ -22,6 +22,7 @@
 
 #include "address.h"
 #include "datagram.h"
+#include "datagram_circuit.h"
 #include "port_client.h"
 
 #define RING (128u << 10)

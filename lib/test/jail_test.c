@@ -25,6 +25,7 @@
 
 #include "csvn/records.h"
 #include "host.h"
+#include "host_options.h"
 #include "jailed.h"
 
 #define NOBODY 65534u

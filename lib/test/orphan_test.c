@@ -12,8 +12,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "port_client.h"
 #include "host.h"
+#include "host_circuit.h"
+#include "host_options.h"
+#include "port_client.h"
 
 #define LOOPBACK 0x7f4d620cu /* 127.77.98.12: this test's own */
 #define RING CSVN_RING_MIN

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "peers.h"
 #include "port_client.h"
 
 #define QUEUE 64u

@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "port.h"
+#include "look.h"
+#include "turn.h"
 
 #define CLIENT_PATIENCE_MS 20000u
 #define CLIENT_EVENTS 1024u /* that were not looked at */

@@ -13,6 +13,7 @@
 #include "stream.h"
 
 static int brought; /* by messages: an eventfd */
+static int first = -1; /* what comes before those that are brought; -1: nothing else */
 static struct interrupter interrupter;
 
 static uint32_t open_descriptors(void)
@@ -43,7 +44,7 @@ static void send_part(int fd, const uint8_t *bytes, uint32_t count, uint32_t fds
 		CMSG_FIRSTHDR(&msg)->cmsg_len = CMSG_LEN(fds * sizeof(int));
 		out = (int *)(void *)CMSG_DATA(CMSG_FIRSTHDR(&msg));
 		for (uint32_t i = 0; i < fds; i++)
-			out[i] = brought;
+			out[i] = i == 0 && first >= 0 ? first : brought;
 	}
 	CHECK(sendmsg(fd, &msg, 0) == (ssize_t)count);
 }
@@ -131,6 +132,28 @@ static void test_useless(void)
 	}
 }
 
+/* Useful ones behind a useless one are closed once: their numbers may be others' by the time that the stream is. */
+static void test_closed_once(void)
+{
+	uint32_t header[3] = { 1, 1, 0 };
+	int pair[2], others[8];
+	struct stream s;
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	stream_init(&s, pair[0], &interrupter);
+	first = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	send_part(pair[1], (const uint8_t *)header, sizeof(header), 4);
+	CHECK(stream_read(&s) == -EBADF);
+	for (int i = 0; i < 8; i++)
+		others[i] = fcntl(brought, F_DUPFD_CLOEXEC, 0);
+	stream_close(&s);
+	for (int i = 0; i < 8; i++)
+		CHECK(close(others[i]) == 0);
+	close(first);
+	close(pair[1]);
+	first = -1;
+}
+
 /* Payloads over the limit, descriptors over the limit, ends in the middle: an error each, and no descriptor stays. */
 static void test_wrong(void)
 {
@@ -174,5 +197,6 @@ int main(int argc, char **argv)
 	test_pieces();
 	test_wrong();
 	test_useless();
+	test_closed_once();
 	return 0;
 }

@@ -18,8 +18,11 @@
 #include <unistd.h>
 
 #include "datagram.h"
+#include "datagram_circuit.h"
 #include "device.h"
+#include "device_queues.h"
 #include "host.h"
+#include "host_circuit.h"
 #include "port_client.h"
 
 #define LOOPBACK 0x7f4d620bu /* 127.77.98.11: this test's own */

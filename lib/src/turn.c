@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "port.h"
+#include "turn.h"
 
 #include <errno.h>
 #include <string.h>
@@ -9,10 +9,22 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "datagram.h"
+#include "datagram_circuit.h"
+#include "device.h"
+#include "device_queues.h"
+#include "events.h"
 #include "files.h"
-#include "host.h"
+#include "host_circuit.h"
+#include "host_connection.h"
+#include "host_ends.h"
+#include "host_listener.h"
+#include "host_options.h"
 #include "look.h"
+#include "peers.h"
+#include "rest.h"
+#include "session.h"
+#include "wake.h"
+#include "watch.h"
 
 #define TICK_MS 1000
 #define BATCH 64 /* descriptors handled between two looks at what else there is */

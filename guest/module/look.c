@@ -14,10 +14,7 @@
  *   CLOSED, all was read         nothing yet: the next write succeeds, goes nowhere, and breaks the socket
  *   the switch's RESET event     its error; ECONNRESET after FIN: as CLOSED
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
-#include "csvn.h"
-#include "dgram.h"
+#include "look.h"
 
 /* Nothing will move over the circuit any more. cs->lock is held. err 0: no error to be reported. */
 void csvn_break(struct csvn_sock *cs, int err)
@@ -81,34 +78,6 @@ void csvn_look(struct csvn_sock *cs, struct csvn_circuit *c)
 	csvn_break(cs, err);
 }
 
-/*
- * The peer broke an invariant, or a program that has the circuit mapped did: the circuit ends at once, for both. The
- * caller holds no lock; afterwards the socket has no circuit.
- */
-void csvn_violation(struct csvn_sock *cs)
-{
-	struct csvn_circuit *c;
-	unsigned long flags;
-
-	mutex_lock(&cs->tx);
-	mutex_lock(&cs->rx);
-	spin_lock_irqsave(&cs->lock, flags);
-	csvn_break(cs, ECONNRESET);
-	sock_reset_flag(cs->sk, SOCK_DONE); /* the end of file was not one */
-	spin_unlock_irqrestore(&cs->lock, flags);
-	c = csvn_detach(cs);
-	mutex_unlock(&cs->rx);
-	mutex_unlock(&cs->tx);
-	if (!c)
-		return;
-	c->violated = !c->mapping; /* else nobody knows who did, and nobody is accused */
-	atomic64_inc(&c->dev->count.violations);
-	pr_warn_ratelimited("circuit %u: %s broke the ring's invariants\n", c->id,
-			    c->mapping ? "the program or its peer" : "the peer");
-	csvn_circuit_close(c, CSVN_STATE_RESET | CSVN_STATE_CLOSED);
-	csvn_notify(cs->sock, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP);
-}
-
 /* Wake who waits on the socket for any of mask. Caller holds RCU or the socket. */
 void csvn_notify(struct socket *sock, __poll_t mask)
 {
@@ -127,66 +96,5 @@ void csvn_notify(struct socket *sock, __poll_t mask)
 		if (mask & EPOLLOUT)
 			sock_wake_async(wq, SOCK_WAKE_SPACE, POLL_OUT);
 	}
-	rcu_read_unlock();
-}
-
-/*
- * Somebody said that there is something to see in c. In an interrupt, under RCU; c and its socket's memory live at
- * least as long.
- */
-void csvn_circuit_wake(struct csvn_circuit *c)
-{
-	struct csvn_sock *cs = smp_load_acquire(&c->cs); /* pairs with csvn_attach() */
-	struct csvn_dsock *ds = READ_ONCE(c->ds);
-	struct socket *sock = NULL;
-	unsigned long flags;
-	__poll_t mask = 0;
-
-	if (ds)
-		csvn_dgram_wake(ds, c);
-	if (!cs)
-		return; /* not accepted yet: accept() looks */
-	spin_lock_irqsave(&cs->lock, flags);
-	if (rcu_access_pointer(cs->circuit) == c && !c->lost) {
-		sock = cs->sock;
-		csvn_mapping_reset(c);
-		csvn_look(cs, c);
-		/*
-		 * By what no wake has told yet, not by what has changed: a transfer may have taken the peer's state
-		 * over before, after those who sleep had looked.
-		 */
-		if (cs->broken && !cs->told_break)
-			mask = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP;
-		else if ((cs->sk->sk_shutdown & RCV_SHUTDOWN) && !cs->told_end)
-			mask = EPOLLIN | EPOLLRDHUP | EPOLLHUP;
-		cs->told_break |= cs->broken;
-		cs->told_end |= cs->sk->sk_shutdown & RCV_SHUTDOWN;
-		/* Nothing there, but the sequence is used up: ask anew, for nobody else will before he is woken. */
-		if (cs->armed_rx && !csvn_readable(c))
-			csvn_ask_rx(cs, c);
-		if (csvn_readable(c)) {
-			cs->armed_rx = false;
-			mask |= EPOLLIN;
-		}
-		if (cs->armed_tx && !csvn_writable(c))
-			csvn_ask_tx(cs, c);
-		if (cs->armed_tx && csvn_writable(c)) {
-			cs->armed_tx = false;
-			mask |= EPOLLOUT;
-		}
-	}
-	spin_unlock_irqrestore(&cs->lock, flags);
-	if (mask)
-		csvn_notify(sock, mask);
-}
-
-void csvn_reset_event(struct csvn_device *dev, const union csvn_record *ev)
-{
-	struct csvn_circuit *c;
-
-	rcu_read_lock();
-	c = csvn_circuit_reset(dev, ev->reset.circuit, ev->reset.error);
-	if (c)
-		csvn_circuit_wake(c);
 	rcu_read_unlock();
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "host.h"
+#include "host_ends.h"
 
-#include "datagram.h"
-#include "port.h"
+#include "datagram_circuit.h"
+#include "host_arena.h"
+#include "host_circuit.h"
+#include "host_connection.h"
+#include "host_listener.h"
 
 void host_end(struct port *p)
 {

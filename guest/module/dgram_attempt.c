@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How a flow gets its circuit: by a CONNECT (struct csvn_reach), whose answer comes in an interrupt.
+ * How a flow gets its circuit: by a CONNECT (struct csvn_attempt), whose answer comes in an interrupt.
  *
  * A socket asks for nothing while a closed one with its port has circuits left (dgram_orphan.c): the switch would take
  * the new one for another socket's.
  */
-#include <linux/slab.h>
-
-#include "dgram.h"
-
-static void csvn_reach_put(struct csvn_reach *a)
-{
-	if (!refcount_dec_and_test(&a->ref))
-		return;
-	if (a->circuit)
-		csvn_circuit_put(a->circuit);
-	csvn_dsock_put(a->ds);
-	csvn_device_put(a->dev);
-	kfree(a);
-}
+#include "attempt.h"
+#include "call.h"
+#include "circuit.h"
+#include "circuit_close.h"
+#include "control.h"
+#include "device.h"
+#include "dgram_attempt.h"
+#include "dgram_circuit.h"
+#include "dgram_flow.h"
+#include "dgram_orphan.h"
+#include "dgram_sock.h"
+#include "look.h"
 
 /* The circuit of this id that there is already, counted, or NULL. */
-static struct csvn_circuit *csvn_reach_known(struct csvn_reach *a, u32 id)
+static struct csvn_circuit *csvn_flow_known(struct csvn_attempt *a, u32 id)
 {
 	struct csvn_circuit *c;
 
@@ -37,16 +35,16 @@ static struct csvn_circuit *csvn_reach_known(struct csvn_reach *a, u32 id)
  * The circuit that was granted, counted; *known when there is one already, of the socket, or of nobody yet (another answer brings it
  * just now): that to the host. NULL, and *error, when it cannot be used.
  */
-static struct csvn_circuit *csvn_reach_circuit(struct csvn_reach *a, bool *known, int *error)
+static struct csvn_circuit *csvn_flow_granted(struct csvn_attempt *a, bool *known, int *error)
 {
 	const struct csvn_connect_response *in = &a->req.in.connect_response;
-	const struct csvn_dsock *owner;
+	const struct csvn_owner *owner;
 	struct csvn_circuit *c;
 
 	if (in->flags & CSVN_CONNECT_HOST) {
-		c = csvn_reach_known(a, in->circuit);
-		owner = c ? READ_ONCE(c->ds) : NULL;
-		*known = c && (!owner || owner == a->ds);
+		c = csvn_flow_known(a, in->circuit);
+		owner = c ? READ_ONCE(c->owner) : NULL;
+		*known = c && (!owner || owner == a->owner);
 		if (*known)
 			return c;
 		if (c) {
@@ -55,27 +53,15 @@ static struct csvn_circuit *csvn_reach_circuit(struct csvn_reach *a, bool *known
 			return NULL;
 		}
 	}
-	c = a->circuit;
-	c->host = in->flags & CSVN_CONNECT_HOST;
-	*error = -csvn_circuit_map(c, in->circuit, &in->extents, a->req.out.header.token);
-	if (*error) {
-		if (*error != EEXIST)
-			csvn_close_unseen(a->dev, in->circuit);
-		*error = EPROTO;
-		return NULL;
-	}
-	a->circuit = NULL;
-	if (in->local.family == c->local.family && in->local.port)
-		c->local = in->local;
-	return c;
+	return csvn_attempt_granted(a, error);
 }
 
 /* CONNECT was answered (or failed by itself). Any context. */
-static void csvn_reach_done(struct csvn_request *req, int error)
+static void csvn_flow_answered(struct csvn_request *req, int error)
 {
-	struct csvn_reach *a = container_of(req, struct csvn_reach, req);
+	struct csvn_attempt *a = container_of(req, struct csvn_attempt, req);
 	struct csvn_device *dev = a->dev;
-	struct csvn_dsock *ds = a->ds;
+	struct csvn_dsock *ds = csvn_owner_dsock(a->owner);
 	struct csvn_circuit *c = NULL;
 	struct csvn_flow *flow;
 	struct socket *sock = NULL;
@@ -85,17 +71,17 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	if (!error && req->got < sizeof(req->in.connect_response))
 		error = EPROTO;
 	if (!error)
-		c = csvn_reach_circuit(a, &known, &error);
+		c = csvn_flow_granted(a, &known, &error);
 
 	rcu_read_lock(); /* for sock */
 	spin_lock_irqsave(&ds->lock, flags);
 	flow = a->flow;
 	a->flow = NULL;
 	if (flow)
-		flow->reach = NULL;
+		flow->attempt = NULL;
 	/* That to the host is kept even if nobody wants it now: the next answer may name it. */
 	if (known)
-		has = READ_ONCE(c->ds) == ds; /* still */
+		has = csvn_dgram_has(ds, c); /* still */
 	else if (c && (flow || c->host))
 		has = csvn_dgram_attach(ds, c);
 	if (has && !known)
@@ -110,10 +96,10 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 			report = csvn_flow_refused(ds, flow, error ?: ECONNREFUSED);
 		csvn_flow_drop(ds, flow, dev);
 	}
-	ds->reaching--;
+	ds->attempts--;
 	if (!ds->released)
 		sock = ds->sock;
-	csvn_dgram_kick(ds, ds->released || error || !has ? 0 : CSVN_REACH_MS);
+	csvn_dgram_kick(ds, ds->released || error || !has ? 0 : CSVN_ASK_MS);
 	spin_unlock_irqrestore(&ds->lock, flags);
 	if (sock && (report || readable))
 		csvn_notify(sock, EPOLLIN | (report ? EPOLLOUT | EPOLLERR : 0));
@@ -125,8 +111,8 @@ static void csvn_reach_done(struct csvn_request *req, int error)
 	else if (c && !has) /* nobody wants it any more */
 		csvn_circuit_close(c, CSVN_STATE_FIN | CSVN_STATE_CLOSED);
 	if (flow)
-		csvn_reach_put(a); /* the flow's */
-	csvn_reach_put(a);
+		csvn_attempt_put(a); /* the flow's */
+	csvn_attempt_put(a);
 }
 
 /* Ask later: a closed socket with the same port is not done with it, or there is no memory. tx is held. */
@@ -142,58 +128,44 @@ static void csvn_flow_later(struct csvn_dsock *ds, struct csvn_flow *flow, const
 }
 
 /* Ask for a circuit for a flow that has none, now or later. Takes over the caller's count of dev. tx is held. */
-void csvn_flow_reach(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
-		     const struct csvn_endpoint *local)
+void csvn_flow_ask(struct csvn_dsock *ds, struct csvn_flow *flow, struct csvn_device *dev,
+		   const struct csvn_endpoint *local)
 {
-	struct csvn_reach *a = NULL;
-	struct csvn_connect *out;
+	struct csvn_attempt *a = NULL;
 
 	if (!csvn_orphan_has(ds, local->port))
-		a = kzalloc(sizeof(*a), GFP_KERNEL_ACCOUNT);
-	if (a)
-		a->circuit = csvn_circuit_new(dev, GFP_KERNEL_ACCOUNT);
-	if (!a || !a->circuit) {
-		kfree(a);
+		a = csvn_attempt_new(dev, csvn_dgram(ds), local, &flow->remote, CSVN_PROTOCOL_DATAGRAM,
+				     GFP_KERNEL_ACCOUNT);
+	if (!a) {
 		csvn_flow_later(ds, flow, local);
 		csvn_device_put(dev);
 		return;
 	}
-	a->circuit->datagram = true;
-	a->circuit->local = *local;
-	a->circuit->remote = flow->remote;
-	a->dev = dev;
-	a->ds = ds;
-	refcount_inc(&ds->ref);
-	refcount_set(&a->ref, 2); /* the request's and the flow's */
-	out = &a->req.out.connect;
-	out->local = *local;
-	out->remote = flow->remote;
-	out->protocol = CSVN_PROTOCOL_DATAGRAM;
-	csvn_request_init(&a->req, CSVN_REQ_CONNECT, sizeof(*out), csvn_reach_done);
+	csvn_request_init(&a->req, CSVN_REQ_CONNECT, sizeof(a->req.out.connect), csvn_flow_answered);
 
 	spin_lock_irq(&ds->lock);
 	a->flow = flow;
-	flow->reach = a;
+	flow->attempt = a;
 	if (list_empty(&flow->waiting) && !flow->again)
 		flow->since = jiffies;
 	flow->again = false;
-	ds->reaching++;
+	ds->attempts++;
 	if (ds->released)
 		csvn_orphan_charge(ds);
 	spin_unlock_irq(&ds->lock);
-	csvn_dgram_kick(ds, CSVN_REACH_MS);
+	csvn_dgram_kick(ds, CSVN_ASK_MS);
 	csvn_request_send(dev, &a->req);
 }
 
 /* Give up a flow's attempt; false when there is none. What waits is dropped. tx is held. */
 bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow)
 {
-	struct csvn_reach *a;
+	struct csvn_attempt *a;
 
 	spin_lock_irq(&ds->lock);
-	a = flow->reach;
+	a = flow->attempt;
 	if (a) {
-		flow->reach = NULL;
+		flow->attempt = NULL;
 		a->flow = NULL;
 		csvn_flow_drop(ds, flow, a->dev);
 	}
@@ -201,6 +173,6 @@ bool csvn_flow_give_up(struct csvn_dsock *ds, struct csvn_flow *flow)
 	if (!a)
 		return false;
 	csvn_request_cancel(a->dev, &a->req);
-	csvn_reach_put(a);
+	csvn_attempt_put(a);
 	return true;
 }

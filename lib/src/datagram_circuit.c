@@ -15,6 +15,8 @@
  * rest, as it does for everybody who does not keep up.
  */
 #define _GNU_SOURCE
+#include "datagram_circuit.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -22,18 +24,13 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "datagram.h"
+#include "datagram_receive.h"
+#include "datagram_send.h"
 #include "descriptor.h"
-#include "port.h"
-#include "route.h"
-
-bool datagram_may_pass(const struct port *p, const struct host_datagram *h, const struct permit *permit)
-{
-	const struct csvn_link *s = p->link.shared;
-
-	return permit && permit->rule.allowed && !link_is_revoked(&s->revoked_permits[permit->rule.number]) &&
-	       !link_is_revoked(&s->revoked_circuits[h->handle]);
-}
+#include "events.h"
+#include "host_arena.h"
+#include "host_route.h"
+#include "watch.h"
 
 static void finish(struct port *p, struct host_datagram *h, int error)
 {
