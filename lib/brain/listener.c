@@ -12,7 +12,6 @@
 #include "plane.h"
 
 #define BACKLOG 64
-#define ACCEPTS_A_TURN 16
 
 /* Is there a socket at the path that nobody listens on any more? */
 static int is_dead(const struct sockaddr_un *a)
@@ -65,19 +64,33 @@ static void rest(struct plane *p, struct listener *l, int error)
 	plane_ring(p);
 }
 
+/*
+ * One alone. The next waits in the kernel until TypeScript has started a port for this one, or has forgotten it, which takes its time: so whoever connects again and again
+ * keeps nobody busy but the sockets' own backlog.
+ */
 void listener_accept(struct plane *p, struct listener *l)
 {
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		int error = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
+	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int error = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
 
-		if (fd >= 0 && port_add(p, l->handle, fd) < 0)
-			close(fd);
-		if (descriptor_is_want(error))
-			rest(p, l, error);
-		if (error)
-			return;
+	if (fd >= 0 && port_add(p, l->handle, fd) == 0) {
+		l->waiting = true;
+		plane_heed(p, l->fd, false, WATCHED_LISTENER, l->handle);
+	} else if (fd >= 0) {
+		close(fd);
 	}
+	if (descriptor_is_want(error))
+		rest(p, l, error);
+}
+
+void listener_next(struct plane *p, int handle)
+{
+	struct listener *l = handle_get(&p->listeners, handle);
+
+	if (!l || !l->waiting)
+		return;
+	l->waiting = false;
+	plane_heed(p, l->fd, true, WATCHED_LISTENER, l->handle);
 }
 
 void listeners_tick(struct plane *p)
@@ -88,7 +101,7 @@ void listeners_tick(struct plane *p)
 	if (descriptor_is_short(p->wake))
 		return;
 	handle_for_each(&p->listeners, i, l) {
-		if (l->resting)
+		if (l->resting && !l->waiting)
 			l->resting = plane_watch(p, l->fd, WATCHED_LISTENER, l->handle) < 0;
 		resting = resting || l->resting;
 	}

@@ -25,6 +25,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { PlaneHostStack } from "./host_stack.ts";
 import { Janitor } from "./janitor.ts";
 import { type Library, portPath } from "./library.ts";
+import { Pace, type PaceLimits } from "./pace.ts";
 import { Port, type PortsContext, type PortState } from "./port.ts";
 
 const log = getLogger(["csvn", "port"]);
@@ -38,6 +39,12 @@ const END_MS = 5000;
  * runs out of them before anybody else does.
  */
 const KILLED_MAX = 8;
+/**
+ * How often a port is started for a front-end of a socket. It costs milliseconds, of the host's and of this thread's: whoever connects again and again gets no more of those. A VM has one
+ * front-end at a time; a socket for any number of VMs may have them all come at once.
+ */
+export const OWN_SOCKET: PaceLimits = { burst: 8, ms: 250 };
+export const SHARED_SOCKET: PaceLimits = { burst: 256, ms: 50 };
 /** Where the switch is root, a port's user and group are this plus its process id, which is at most 2 ** 22. */
 const FIRST_ID = 2_000_000_000;
 
@@ -194,7 +201,7 @@ export class Plane implements AsyncDisposable {
   readonly #context: PortsContext;
   readonly #boards: Boards;
   readonly #janitor: Janitor;
-  readonly #accepts = new Map<number, AcceptHandler>();
+  readonly #accepts = new Map<number, { readonly accept: AcceptHandler; readonly pace: Pace }>();
   /** Until they are over, and those of which something is to be had. */
   readonly #ports = new Map<number, Port>();
   readonly #alive = new Map<number, Port>();
@@ -263,15 +270,18 @@ export class Plane implements AsyncDisposable {
    * Listen for front-ends on a unix socket.
    *
    * @param mode Permission bits of the socket.
+   * @param limits How often a front-end is served; others wait.
    * @returns A function that ends listening and removes the socket.
    * @throws {SystemError} EADDRINUSE, EACCES, ENOENT, ENAMETOOLONG, …
    */
-  listen(path: string, mode: number, accept: AcceptHandler): () => void {
+  listen(path: string, mode: number, accept: AcceptHandler, limits = SHARED_SOCKET): () => void {
     const { symbols } = this.library;
     const bytes = new TextEncoder().encode(path);
     const listener = checked(`listen on ${path}`, symbols.csvn_listen(this.handle, bytes, bytes.length, mode));
-    this.#accepts.set(listener, accept);
+    const pace = new Pace(this.#context.clock, limits);
+    this.#accepts.set(listener, { accept, pace });
     return () => {
+      pace[Symbol.dispose]();
       this.#accepts.delete(listener);
       symbols.csvn_unlisten(this.handle, listener);
     };
@@ -312,6 +322,7 @@ export class Plane implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
+    for (const { pace } of this.#accepts.values()) pace[Symbol.dispose]();
     this.#heartbeat[Symbol.dispose]();
     for (const port of this.#alive.values()) port.end();
     this.#janitor.close();
@@ -375,8 +386,10 @@ export class Plane implements AsyncDisposable {
   async #accepted(who: DataView): Promise<void> {
     const handle = who.getInt32(Layout.accepted.port, true);
     const listener = who.getInt32(Layout.accepted.listener, true);
-    const accept = this.#accepts.get(listener);
     const port = new Port(this.#context, handle);
+    // The next one of the socket does not come before this one is served.
+    await this.#accepts.get(listener)?.pace.turn();
+    const accept = this.#accepts.get(listener)?.accept;
     if (!accept || this.#closing) return port.lost("nobody listens any more");
     if ([...this.#killed.values()].filter((other) => other === listener).length >= KILLED_MAX) {
       log.error("front-end turned away: {count} ports of its socket were killed, and have not ended", {

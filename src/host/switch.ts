@@ -16,7 +16,14 @@ import type { Vm } from "../circuit/vm.ts";
 import { systemClock } from "../clock.ts";
 import { errnoName } from "../errno.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
-import { Plane, type PlaneCounters, type PortStatus } from "../ffi/plane.ts";
+import {
+  type AcceptHandler,
+  OWN_SOCKET,
+  Plane,
+  type PlaneCounters,
+  type PortStatus,
+  SHARED_SOCKET,
+} from "../ffi/plane.ts";
 export type { PortStatus } from "../ffi/plane.ts";
 import type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { Publication, PublicationStatus } from "../circuit/publish.ts";
@@ -302,10 +309,12 @@ export class Switch implements AsyncDisposable {
       live: this.#live,
       clock: systemClock,
     };
-    this.#stops.push(this.#plane.listen(path, mode, (frontEnd, credentials) => {
+    const accept: AcceptHandler = (frontEnd, credentials) => {
       log.debug("front-end on {path}: process {pid}, user {uid}", { path, ...credentials });
       return FrontEndVm.serve(frontEnd, context);
-    }));
+    };
+    const pace = reserved === undefined ? SHARED_SOCKET : OWN_SOCKET;
+    this.#stops.push(this.#plane.listen(path, mode, accept, pace));
     log.info("listening on {path}", { path });
   }
 
