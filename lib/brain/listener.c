@@ -11,10 +11,8 @@
 #include <unistd.h>
 
 #include "descriptor.h"
-#include "ports.h"
 
 #define BACKLOG 64
-#define ACCEPTS_A_TURN 16
 
 /* Is there a socket at the path that nobody listens on any more? */
 static int is_dead(const struct sockaddr_un *a)
@@ -67,19 +65,30 @@ static void rest(struct plane *p, struct listener *l, int error)
 	plane_ring(p);
 }
 
-void listener_accept(struct plane *p, struct listener *l)
+int listener_accept(struct plane *p, struct listener *l)
 {
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		int error = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
+	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int error = fd < 0 ? errno : descriptor_is_last(fd) ? EMFILE : 0;
 
-		if (fd >= 0 && port_add(p, l->handle, fd) < 0)
-			close(fd);
-		if (descriptor_is_want(error))
-			rest(p, l, error);
-		if (error)
-			return;
-	}
+	if (descriptor_is_want(error))
+		rest(p, l, error);
+	return fd;
+}
+
+void listener_wait(const struct plane *p, struct listener *l)
+{
+	l->waiting = true;
+	plane_heed(p, l->fd, false, WATCHED_LISTENER, l->handle);
+}
+
+void listener_next(struct plane *p, int handle)
+{
+	struct listener *l = handle_get(&p->listeners, handle);
+
+	if (!l || !l->waiting)
+		return;
+	l->waiting = false;
+	plane_heed(p, l->fd, true, WATCHED_LISTENER, l->handle);
 }
 
 void listeners_tick(struct plane *p)
@@ -90,7 +99,7 @@ void listeners_tick(struct plane *p)
 	if (descriptor_is_short(p->wake))
 		return;
 	handle_for_each(&p->listeners, i, l) {
-		if (l->resting)
+		if (l->resting && !l->waiting)
 			l->resting = plane_watch(p, l->fd, WATCHED_LISTENER, l->handle) < 0;
 		resting = resting || l->resting;
 	}

@@ -64,11 +64,21 @@ void plane_wait_unused(const struct plane *p)
 	pthread_mutex_unlock(&registry_lock);
 }
 
+static int control(const struct plane *p, int how, int fd, uint32_t events, enum watched what, int handle)
+{
+	struct epoll_event e = { .events = events, .data.u64 = (uint64_t)what << 32 | (uint32_t)handle };
+
+	return epoll_ctl(p->epoll, how, fd, &e) < 0 ? -errno : 0;
+}
+
 int plane_watch(const struct plane *p, int fd, enum watched what, int handle)
 {
-	struct epoll_event e = { .events = EPOLLIN, .data.u64 = (uint64_t)what << 32 | (uint32_t)handle };
+	return control(p, EPOLL_CTL_ADD, fd, EPOLLIN, what, handle);
+}
 
-	return epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle)
+{
+	(void)control(p, EPOLL_CTL_MOD, fd, heeded ? EPOLLIN : 0, what, handle);
 }
 
 void plane_unwatch(const struct plane *p, int fd)

@@ -29,6 +29,7 @@ struct listener {
 	int handle;
 	int fd;
 	bool resting; /* it cannot accept for want of descriptors */
+	bool waiting; /* nor while a front-end that has come waits to be started, or to be forgotten */
 	char path[108];
 };
 
@@ -77,6 +78,8 @@ struct plane *plane_enter(int handle);
 void plane_leave(struct plane *p);
 int plane_watch(const struct plane *p, int fd, enum watched what, int handle);
 void plane_unwatch(const struct plane *p, int fd);
+/* Whether what is watched is told of. It takes no memory, so it does not fail; what is not watched stays so. */
+void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle);
 /* Wake TypeScript. */
 void plane_ring(const struct plane *p);
 /* A connection to a listening unix socket, or -errno. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "budget.h"
+#include "listener.h"
 
 /* One that TypeScript has not forgotten. */
 static struct port *find(const struct plane *p, int handle)
@@ -94,6 +95,8 @@ static void let_go(struct plane *p, struct port *port)
 	port->forgotten = true;
 	if (port->starting)
 		return;
+	if (port->state == CSVN_PORT_WAITS && !port->janitor)
+		listener_next(p, port->who.listener);
 	if (port->state == CSVN_PORT_RUNS)
 		link_close(&port->link);
 	else
@@ -324,6 +327,8 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 				give_up(pid);
 		}
 		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
+		if (!port->janitor)
+			listener_next(p, port->who.listener);
 		if (port->forgotten)
 			let_go(p, port);
 	}

@@ -19,6 +19,19 @@
 #define BUDGET_MS 1000
 #define BATCH 16
 
+/* One front-end alone. */
+static void take(struct plane *p, struct listener *l)
+{
+	int fd = listener_accept(p, l);
+
+	if (fd < 0)
+		return;
+	if (port_add(p, l->handle, fd) == 0)
+		listener_wait(p, l);
+	else
+		close(fd);
+}
+
 static void dispatch(struct plane *p, uint64_t data)
 {
 	int handle = (int)(uint32_t)data;
@@ -31,7 +44,7 @@ static void dispatch(struct plane *p, uint64_t data)
 	case WATCHED_LISTENER:
 		l = handle_get(&p->listeners, handle);
 		if (l)
-			listener_accept(p, l);
+			take(p, l);
 		break;
 	case WATCHED_PROCESS:
 		port = handle_get(&p->ports, handle);

@@ -359,6 +359,45 @@ static void test_forgotten(void)
 }
 
 /* Processes that are let go of go on for their front-ends, and leave nothing behind when those go. */
+/* However many come to a socket, one at a time waits to be started; the next comes when that was, or was forgotten. Other sockets are not kept. */
+static void test_one_at_a_time(void)
+{
+	struct sockaddr_un second = { .sun_family = AF_UNIX };
+	struct csvn_accepted who, none;
+	struct vm vm = { .port = -1 };
+	int fronts[6], listener, front;
+
+	(void)snprintf(second.sun_path, sizeof(second.sun_path), "/tmp/csvn-brain-test-%d.second", getpid());
+	listener = csvn_listen(plane, bytes_of(second.sun_path), (uint32_t)strlen(second.sun_path), 0600);
+	CHECK(listener >= 0);
+	for (int i = 0; i < 6; i++)
+		fronts[i] = dial();
+	for (int i = 0; i < 6; i++) {
+		who = await_accepted();
+		/* What has come since would have been told within that. */
+		usleep(20000);
+		CHECK(csvn_accepted_take(plane, &none) == 0);
+		if (i % 2) {
+			CHECK(csvn_port_forget(plane, who.port) == 0);
+			continue;
+		}
+		front = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		CHECK(front >= 0 && connect(front, (struct sockaddr *)&second, sizeof(second)) == 0);
+		none = await_accepted();
+		CHECK(none.listener == listener && csvn_port_forget(plane, none.port) == 0);
+		close(front);
+		vm = (struct vm){ .port = who.port, .front = fronts[i] };
+		CHECK(start(&vm) == 0);
+		vm.bell = accept_bell();
+		vm.pid = csvn_port_pid(plane, vm.port);
+		await_jailed(&vm);
+		finish(&vm, false);
+	}
+	for (int i = 1; i < 6; i += 2)
+		close(fronts[i]);
+	CHECK(csvn_unlisten(plane, listener) == 0);
+}
+
 static void test_let_go(bool closes)
 {
 	int32_t signal;
@@ -598,6 +637,7 @@ int main(int argc, char **argv)
 	test_one_by_one();
 	test_many();
 	test_forgotten();
+	test_one_at_a_time();
 	test_let_go(true);
 	test_let_go(false);
 	test_no_program();

@@ -206,6 +206,10 @@ export function formatStatus(status: SwitchStatus): string {
     ...status.publications.map(({ host, protocol, vm, port, state, error }) =>
       `  ${host}/${protocol} to ${vm}:${port} ${state}${error === undefined ? "" : `: ${error}`}`
     ),
+    `ports: ${status.ports.length}`,
+    ...status.ports.map(({ vm, pid, state, reason }) =>
+      `  ${vm} ${state}${pid === undefined ? "" : `, process ${pid}`}${reason === undefined ? "" : `: ${reason}`}`
+    ),
     `descriptors: ${status.descriptors}`,
     `data plane: ${Object.entries(status.plane).map(([name, value]) => `${name} ${value}`).join(", ")}`,
   ];

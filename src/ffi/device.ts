@@ -106,7 +106,8 @@ export class PlaneDevice implements Device, Queues {
     const route = this.#routes.get(id);
     if (!route) return;
     this.#routes.delete(id);
-    await this.port.acknowledged(Command.UNROUTE, 0, id);
+    // One that was killed marks what is looked at no longer: its boards are taken from the other ports.
+    await this.port.obeyed(Command.UNROUTE, 0, id);
     // A mark of the other port that comes late is a wake too many for whoever has the place next.
     route.board?.places.give(route.ownMark);
   }

@@ -57,7 +57,7 @@ export class Janitor {
   readonly #abandoned = new WeakSet<Swept>();
   /** Descriptors that are on their way. */
   readonly #giving = new Map<Swept, Promise<void>>();
-  /** Janitors that are not gone, by their handles. */
+  /** Janitors that are not over, by their handles. */
   readonly #ports = new Map<number, Port>();
   #worker: Worker | undefined;
   /** What nobody can do for the moment. */
@@ -114,6 +114,11 @@ export class Janitor {
     for (const port of [...this.#ports.values()]) port.end();
   }
 
+  /** Is there one that has yet to do what it was told before its end? One that was killed is not waited for. */
+  get ends(): boolean {
+    return [...this.#ports.values()].some(({ gone }) => !gone);
+  }
+
   /** Let go of those that are stuck. */
   release(): void {
     for (const port of [...this.#ports.values()]) port.release();
@@ -166,10 +171,9 @@ export class Janitor {
       idle: 0,
     };
     this.#ports.set(handle, port);
-    port.ended = (reason) => {
-      this.#ports.delete(handle);
-      this.#over(worker, reason);
-    };
+    port.title = "the janitor";
+    port.ended = (reason) => this.#over(worker, reason);
+    port.over = () => void this.#ports.delete(handle);
     port.start().then(() => worker.started = true, (error: Error) => port.lost(error.message));
     return worker;
   }
@@ -225,12 +229,11 @@ export class Janitor {
 
   /** It is killed, but may not be gone for ever: what it was at may be done yet, nothing else. */
   #stuck(worker: Worker): void {
-    const [first] = worker.jobs;
-    this.#worker = undefined;
-    worker.port.fail(`it has done nothing about an arena for ${LOOKS * LOOK_MS} ms, which is abandoned`);
     const jobs = [...worker.jobs];
     worker.jobs.clear();
-    if (first) this.#abandoned.add(first.arena);
+    this.#worker = undefined;
+    if (jobs[0]) this.#abandoned.add(jobs[0].arena);
+    worker.port.fail(`it has done nothing about an arena for ${LOOKS * LOOK_MS} ms, which is abandoned`);
     this.#resume(jobs);
   }
 }

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { getLogger } from "@logtape/logtape";
 import type { ArenaMemory } from "../circuit/plane.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { checked, SystemError } from "../errno.ts";
@@ -20,15 +21,30 @@ import { Boards } from "./boards.ts";
 import { Token } from "./descriptor.ts";
 import { PlaneDevice } from "./device.ts";
 import type { PortEvent, TokenEvent } from "./events.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { PlaneHostStack } from "./host_stack.ts";
 import { Janitor } from "./janitor.ts";
 import { type Library, portPath } from "./library.ts";
-import { Port, type PortsContext } from "./port.ts";
+import { Pace, type PaceLimits } from "./pace.ts";
+import { Port, type PortsContext, type PortState } from "./port.ts";
+
+const log = getLogger(["csvn", "port"]);
 
 /** Milliseconds after which everything else in this thread has its turn, however many events there are. */
 const TURN_MS = 1;
 /** Milliseconds that ports have to end when the plane does. */
 const END_MS = 5000;
+/**
+ * Ports of one socket that were killed and have not ended, with which it still takes front-ends. Each takes a process's place in the system: whoever can make ports that cannot be killed
+ * runs out of them before anybody else does.
+ */
+const KILLED_MAX = 8;
+/**
+ * How often a port is started for a front-end of a socket. It costs milliseconds, of the host's and of this thread's: whoever connects again and again gets no more of those. A VM has one
+ * front-end at a time; a socket for any number of VMs may have them all come at once.
+ */
+export const OWN_SOCKET: PaceLimits = { burst: 8, ms: 250 };
+export const SHARED_SOCKET: PaceLimits = { burst: 256, ms: 50 };
 /** Where the switch is root, a port's user and group are this plus its process id, which is at most 2 ** 22. */
 const FIRST_ID = 2_000_000_000;
 
@@ -87,6 +103,17 @@ export interface PlaneCounters {
   routes: number;
   /** Circuits to the host's stack, now. */
   hostCircuits: number;
+}
+
+/** A port, for people. */
+export interface PortStatus {
+  /** The VM whose it is, or was. */
+  readonly vm: string;
+  /** Its process. */
+  readonly pid: number | undefined;
+  readonly state: PortState;
+  /** Why it was killed, if it was. */
+  readonly reason: string | undefined;
 }
 
 /** Peer credentials of a front-end. */
@@ -153,6 +180,11 @@ export class PlaneFrontEnd implements FrontEnd {
     return true;
   }
 
+  named(owner: string): void {
+    this.port.owner = owner;
+    this.port.title = `the port of ${owner}`;
+  }
+
   close(): void {
     this.port.end();
   }
@@ -169,8 +201,13 @@ export class Plane implements AsyncDisposable {
   readonly #context: PortsContext;
   readonly #boards: Boards;
   readonly #janitor: Janitor;
-  readonly #accepts = new Map<number, AcceptHandler>();
+  readonly #accepts = new Map<number, { readonly accept: AcceptHandler; readonly pace: Pace }>();
+  /** Until they are over, and those of which something is to be had. */
   readonly #ports = new Map<number, Port>();
+  readonly #alive = new Map<number, Port>();
+  /** Those that were killed and are not over, with the sockets that their front-ends came on. */
+  readonly #killed = new Map<Port, number>();
+  readonly #heartbeat: Heartbeat;
   #rests = 0;
   /** When others are to have their turn; as {@linkcode performance.now}. */
   #turnEnds = 0;
@@ -186,6 +223,7 @@ export class Plane implements AsyncDisposable {
     clock: Clock,
   ) {
     this.#boards = new Boards(library, clock);
+    this.#heartbeat = new Heartbeat(clock, this.#alive);
     this.#context = {
       library,
       plane: handle,
@@ -232,15 +270,18 @@ export class Plane implements AsyncDisposable {
    * Listen for front-ends on a unix socket.
    *
    * @param mode Permission bits of the socket.
+   * @param limits How often a front-end is served; others wait.
    * @returns A function that ends listening and removes the socket.
    * @throws {SystemError} EADDRINUSE, EACCES, ENOENT, ENAMETOOLONG, …
    */
-  listen(path: string, mode: number, accept: AcceptHandler): () => void {
+  listen(path: string, mode: number, accept: AcceptHandler, limits = SHARED_SOCKET): () => void {
     const { symbols } = this.library;
     const bytes = new TextEncoder().encode(path);
     const listener = checked(`listen on ${path}`, symbols.csvn_listen(this.handle, bytes, bytes.length, mode));
-    this.#accepts.set(listener, accept);
+    const pace = new Pace(this.#context.clock, limits);
+    this.#accepts.set(listener, { accept, pace });
     return () => {
+      pace[Symbol.dispose]();
       this.#accepts.delete(listener);
       symbols.csvn_unlisten(this.handle, listener);
     };
@@ -256,12 +297,12 @@ export class Plane implements AsyncDisposable {
     const sums = Object.fromEntries(counterNames.map((name) => [name, 0])) as unknown as PlaneCounters;
     let events = 0;
     let parks = 0;
-    for (const port of this.#ports.values()) {
+    for (const port of this.#alive.values()) {
       port.progress().counters.forEach((value, i) => sums[counterNames[i]!] += value);
       events += port.events;
       parks += port.parks;
     }
-    return { ...sums, ports: this.#ports.size, events, parks };
+    return { ...sums, ports: this.#alive.size, events, parks };
   }
 
   /** Descriptors that this process has open. @throws {SystemError} */
@@ -269,9 +310,9 @@ export class Plane implements AsyncDisposable {
     return checked("count descriptors", this.library.symbols.csvn_fd_count());
   }
 
-  /** The ports' processes. */
-  get processes(): number[] {
-    return [...this.#ports.values()].map(({ pid }) => pid).filter((pid) => pid !== undefined);
+  /** The ports, and what became of them, until they are over. */
+  get ports(): PortStatus[] {
+    return [...this.#ports.values()].map(({ owner = "", pid, state, reason }) => ({ vm: owner, pid, state, reason }));
   }
 
   /** The janitors' processes: one, after the first circuit has ended; more, while others are stuck. */
@@ -281,10 +322,12 @@ export class Plane implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
-    for (const port of this.#ports.values()) port.end();
+    for (const { pace } of this.#accepts.values()) pace[Symbol.dispose]();
+    this.#heartbeat[Symbol.dispose]();
+    for (const port of this.#alive.values()) port.end();
     this.#janitor.close();
     const until = performance.now() + END_MS;
-    while (this.#ports.size + this.#janitor.processes.length > 0 && performance.now() < until) {
+    while ((this.#alive.size > 0 || this.#janitor.ends) && performance.now() < until) {
       await new Promise((resolve) => setTimeout(resolve, 5));
       this.#look();
     }
@@ -342,17 +385,33 @@ export class Plane implements AsyncDisposable {
 
   async #accepted(who: DataView): Promise<void> {
     const handle = who.getInt32(Layout.accepted.port, true);
-    const accept = this.#accepts.get(who.getInt32(Layout.accepted.listener, true));
+    const listener = who.getInt32(Layout.accepted.listener, true);
     const port = new Port(this.#context, handle);
+    // The next one of the socket does not come before this one is served.
+    await this.#accepts.get(listener)?.pace.turn();
+    const accept = this.#accepts.get(listener)?.accept;
     if (!accept || this.#closing) return port.lost("nobody listens any more");
+    if ([...this.#killed.values()].filter((other) => other === listener).length >= KILLED_MAX) {
+      log.error("front-end turned away: {count} ports of its socket were killed, and have not ended", {
+        count: KILLED_MAX,
+      });
+      return port.lost("too many ports of its socket have not ended");
+    }
     const frontEnd = new PlaneFrontEnd(port, this.#boards);
-    this.#ports.set(handle, port);
     let session: SessionHandler | undefined = undefined;
+    this.#ports.set(handle, port);
+    this.#alive.set(handle, port);
+    this.#heartbeat.begin();
     port.ended = (reason) => {
-      this.#ports.delete(handle);
+      this.#alive.delete(handle);
+      if (port.state !== "over") this.#killed.set(port, listener);
       this.#boards.portGone(port);
       this.host.portGone(port);
       session?.end(reason);
+    };
+    port.over = () => {
+      this.#ports.delete(handle);
+      this.#killed.delete(port);
     };
     const handler = session = await accept(frontEnd, {
       pid: who.getInt32(Layout.accepted.pid, true),

@@ -5,8 +5,9 @@
  * with the outcome, which comes before. A command for which there is no room in the queue waits here, behind those that came before it, and never fails: each is about
  * something that the VM holds, of which there is a bounded number. Files go another way, a socket, each before the commands that name it.
  *
- * A port that is gone has done all that it will ever do: what waits for acknowledgement goes on, outcomes are errors. It may be stuck as well: one that does nothing
- * about its commands for a while is killed. One that cannot be killed keeps what it holds, for ever.
+ * A port that is over has done all that it will ever do: what waits for acknowledgement goes on, outcomes are errors. It may be stuck as well (in a loop, or in a system call
+ * that nothing interrupts): one that does nothing about its commands for a while, or gives no sign of life when it is asked for one (`heartbeat.ts`), is killed. Its VM is lost at that
+ * moment. But until its process has ended, nobody knows what that does: what it may touch is nobody else's. Mostly that takes no time; if it takes long, the port is written off, which is said, and nothing else.
  *
  * @module
  */
@@ -14,20 +15,21 @@
 import { getLogger } from "@logtape/logtape";
 import type { Clock, Timer } from "../clock.ts";
 import { Errno, SystemError } from "../errno.ts";
-import { Command, Layout, PortState } from "./abi.ts";
+import { Command, Layout } from "./abi.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 import { Bell } from "./bell.ts";
 import { decodeEvents, type PortEvent, PortEventError } from "./events.ts";
 import type { Library } from "./library.ts";
+import { Outbox, type OutCommand } from "./outbox.ts";
+import { STUCK_S, Watchdog } from "./watchdog.ts";
 
 const log = getLogger(["csvn", "port"]);
 
 const BUFFER_BYTES = 256 << 10;
 /** Events whose answers are sent on their way at once: more would keep guests waiting while there is work for them. */
 const FLUSH_EVENTS = 32;
-/** Milliseconds between two looks whether a port does what it was told; for so long it may do nothing. */
-const STUCK_MS = 10_000;
-/** Milliseconds after which files are tried again that a port had no room for. */
-const GIVE_MS = 10;
+/** Milliseconds after which a port that was killed and has not ended is written off. */
+const KILLED_MS = 10_000;
 const NUMBERS = 0x7fffffff;
 /** No command is waited for. */
 const NEVER = 0xffff_ffff_ffff_ffffn;
@@ -49,25 +51,23 @@ export interface PortsContext {
   yield(): Promise<void>;
 }
 
-/** A command that has not found room. */
-interface Waiting {
-  readonly kind: number;
-  readonly handle: number;
-  readonly aux: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
+/** What a port is in:
+ * - `starting`: its process is being made;
+ * - `running`: it does what it is told;
+ * - `killed`: it was killed, and has not ended yet. It is told nothing more, and may touch what it has;
+ * - `written off`: the same, for so long that it may be for ever;
+ * - `over`: there is no process, or nobody cares for it any more.
+ */
+export type PortState = "starting" | "running" | "killed" | "written off" | "over";
 
-/** A file that is to be given before the next command. */
-interface File {
-  readonly file: number;
-  readonly fd: number;
-  readonly given: () => void;
-}
-
-interface Awaited {
-  readonly number: number;
-  readonly resolve: () => void;
-}
+/** What may follow. */
+const next: Readonly<Record<PortState, readonly PortState[]>> = {
+  starting: ["running", "over"],
+  running: ["killed", "over"],
+  killed: ["written off", "over"],
+  "written off": ["over"],
+  over: [],
+};
 
 /** How far a port is. */
 export interface Progress {
@@ -80,18 +80,25 @@ export interface Progress {
   readonly counters: readonly number[];
 }
 
-/** A port that has not begun, runs, or is gone. */
+/** A port, from its front-end's connection to its process's end. */
 export class Port {
   readonly symbols: Library["symbols"];
   /** Told of events. */
   handler: (event: PortEvent) => void = () => {};
-  /** Told once when it is gone, with the reason. */
+  /** Told once when nothing is to be had of it any more, with the reason. */
   ended: (reason: string) => void = () => {};
+  /** Told once when it is over. */
+  over: () => void = () => {};
+  /** What it is called in the log, and whose it is. */
+  title: string;
+  owner: string | undefined;
+  /** Why nothing is to be had of it any more. */
+  reason: string | undefined;
   /** Events that it has told. */
   events = 0;
   /** Times that nothing of it was left to do. */
   parks = 0;
-  #state: "starting" | "running" | "gone" = "starting";
+  #state: PortState = "starting";
   /** It was told to end, or is let go of. */
   #leaving = false;
   /** Nothing of it is left to do here: its bell is waited for. */
@@ -99,26 +106,43 @@ export class Port {
   /** Commands given, those that wait here among them. */
   #given = 0;
   #done = 0;
-  readonly #waiting: (Waiting | File)[] = [];
-  readonly #awaited: Awaited[] = [];
+  readonly #outbox: Outbox;
+  readonly #awaited = new Acknowledgements();
   readonly #results = new Map<number, PromiseWithResolvers<number>>();
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
   readonly #progress = new BigUint64Array(Layout.progress.size / 8);
   readonly #progressBytes = new Uint8Array(this.#progress.buffer);
   #bell: Bell | undefined;
   #loop: Promise<void> = Promise.resolve();
-  #stuck: Timer | undefined;
-  #giving: Timer | undefined;
+  readonly #watchdog: Watchdog;
+  #killed: Timer | undefined;
   #nextFile = 0;
 
   /** @param handle Of the plane's. */
   constructor(readonly context: PortsContext, readonly handle: number) {
     this.symbols = context.library.symbols;
+    this.title = `port ${handle}`;
+    this.#outbox = new Outbox(context.clock, {
+      put: (command) => this.#put(command),
+      give: (file, fd) => this.#give(file, fd),
+      sent: () => context.dirty(),
+    });
+    this.#watchdog = new Watchdog(context.clock, {
+      done: () => this.#done = Math.max(this.#done, this.progress().done),
+      // One that was told to end is not, whatever it has done.
+      idle: () => this.#done >= this.#given && !this.#leaving,
+      stuck: () => this.#kill(`it has done nothing for ${STUCK_S} s`),
+    });
   }
 
-  /** Is there a process that does what it is told? */
+  /** What it is in. */
+  get state(): PortState {
+    return this.#state;
+  }
+
+  /** Is there nobody any more who does what it is told? */
   get gone(): boolean {
-    return this.#state === "gone";
+    return this.#state !== "starting" && this.#state !== "running";
   }
 
   /** Its process; undefined when there is none. */
@@ -141,9 +165,9 @@ export class Port {
       if (rc < 0) throw new SystemError("start a port", -rc);
     });
     this.#bell = bell;
-    if (this.#state === "gone") return bell[Symbol.dispose]();
-    this.#state = "running";
-    this.#send();
+    if (this.gone) return bell[Symbol.dispose]();
+    this.#become("running");
+    this.#outbox.send();
     this.context.dirty();
     this.#loop = this.#run(bell);
   }
@@ -156,14 +180,10 @@ export class Port {
    */
   command(kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): number {
     const number = this.#given++;
-    if (this.#state === "gone") return number;
-    if (this.#waiting.length === 0 && this.#put(kind, handle, aux, bytes as Uint8Array<ArrayBuffer>)) {
-      this.context.dirty();
-    } else {
-      this.#waiting.push({ kind, handle, aux, bytes: bytes.slice() });
-      this.#wait();
-    }
-    this.#watch();
+    if (this.gone) return number;
+    if (this.#outbox.put({ kind, handle, aux, bytes: bytes as Uint8Array<ArrayBuffer> })) this.context.dirty();
+    else this.#wait();
+    if (this.#state === "running") this.#watchdog.told();
     return number;
   }
 
@@ -171,7 +191,7 @@ export class Port {
   async ask(what: string, kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): Promise<number> {
     const number = this.command(kind, handle, aux, bytes) & NUMBERS;
     let value: number = -Errno.ECONNRESET;
-    if (this.#state !== "gone") {
+    if (!this.gone) {
       const result = Promise.withResolvers<number>();
       this.#results.set(number, result);
       value = await result.promise;
@@ -180,18 +200,17 @@ export class Port {
     return value;
   }
 
-  /** Give a command, and resolve when it is done, or the port is gone. It never rejects. */
+  /** Give a command, and resolve when it is done, or the port is over: then it does not touch what it was about. It never rejects. */
   acknowledged(kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): Promise<void> {
-    if (this.#state === "gone") return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#awaited.push({ number: this.#given, resolve });
-    // Before it is given: it may be done at once.
-    if (this.#parked) this.#want();
-    this.command(kind, handle, aux, bytes);
-    return promise;
+    return this.#await(false, kind, handle, aux, bytes);
   }
 
-  /** Give a command, and have something done after it, or once the port is gone. */
+  /** The same for what is of no importance any more once the port was killed. */
+  obeyed(kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): Promise<void> {
+    return this.#await(true, kind, handle, aux, bytes);
+  }
+
+  /** Give a command, and have something done after it, or once the port is over. */
   afterwards(then: () => void, kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): void {
     this.acknowledged(kind, handle, aux, bytes).then(then, then);
   }
@@ -203,13 +222,7 @@ export class Port {
    */
   give(fd: number): { readonly file: number; readonly given: Promise<void> } {
     const file = this.#nextFile++ & 0xffff;
-    const { promise: given, resolve } = Promise.withResolvers<void>();
-    if (this.#state === "gone") resolve();
-    else {
-      this.#waiting.push({ file, fd, given: resolve });
-      this.#send();
-    }
-    return { file, given };
+    return { file, given: this.gone ? Promise.resolve() : this.#outbox.give(file, fd) };
   }
 
   /** Nothing passes any more by a host circuit or a permit, or again: at once, whatever the port is about to do. @param what {@linkcode Revocable}. */
@@ -217,16 +230,19 @@ export class Port {
     this.symbols.csvn_port_revoke(this.context.plane, this.handle, what, number, revoked ? 1 : 0);
   }
 
+  /** Have it give a sign of life: it is stuck if none comes. */
+  beat(): void {
+    if (this.#state === "running" && !this.#watchdog.watches) this.command(Command.NOTHING);
+  }
+
   /** It cannot do what it must: it is killed. */
   fail(reason: string): void {
-    if (this.#state === "gone" || this.#leaving) return;
-    log.error("port {port}: {reason}: killed", { port: this.handle, reason });
-    this.symbols.csvn_port_kill(this.context.plane, this.handle);
+    if (!this.#leaving) this.#kill(reason);
   }
 
   /** Have it close everything and end. */
   end(): void {
-    if (this.#leaving || this.#state === "gone") return;
+    if (this.#leaving || this.gone) return;
     this.#leaving = true;
     if (this.#state === "starting") return this.lost("it was not needed any more");
     this.command(Command.END);
@@ -238,29 +254,16 @@ export class Port {
     this.lost("the switch stops");
   }
 
-  /** It was killed, and is there still (in a system call that nothing interrupts): what it holds is nobody else's for as long as that lasts. */
-  #writeOff(): void {
-    log.error("port {port} (process {pid}) cannot be killed: what it holds is written off", {
-      port: this.handle,
-      pid: this.pid,
-    });
-    this.#awaited.splice(0);
-    this.lost("its port is stuck");
-  }
-
   /** Its process has ended, or nobody cares for it any more. */
   lost(reason: string): void {
-    if (this.#state === "gone") return;
-    this.#state = "gone";
-    this.#stuck?.cancel();
-    this.#giving?.cancel();
+    if (this.#state === "over") return;
+    const { gone } = this;
+    this.#become("over");
+    this.#killed?.cancel();
     this.symbols.csvn_port_forget(this.context.plane, this.handle);
-    this.#bell?.[Symbol.dispose]();
-    for (const waiting of this.#waiting.splice(0)) if ("given" in waiting) waiting.given();
-    for (const { resolve } of this.#awaited.splice(0)) resolve();
-    for (const { resolve } of this.#results.values()) resolve(-Errno.ECONNRESET);
-    this.#results.clear();
-    this.ended(reason);
+    if (!gone) this.#depart(reason);
+    this.#awaited.over();
+    this.over();
   }
 
   /** Resolves when no more of its events are handled. */
@@ -268,10 +271,59 @@ export class Port {
     await this.#loop;
   }
 
-  #put(kind: number, handle: number, aux: number, bytes: Uint8Array<ArrayBuffer>): boolean {
+  #become(state: PortState): void {
+    if (!next[this.#state].includes(state)) throw new Error(`a port cannot go from ${this.#state} to ${state}`);
+    this.#state = state;
+  }
+
+  /** Mostly it ends at once. What it cannot leave is a system call that nothing interrupts. */
+  #kill(reason: string): void {
+    if (this.#state !== "running") return;
+    const names = { title: this.title, pid: this.pid, reason };
+    log.error("{title} (process {pid}): {reason}: killed", names);
+    this.#become("killed");
+    this.symbols.csvn_port_kill(this.context.plane, this.handle);
+    this.#killed = this.context.clock.after(KILLED_MS, () => {
+      this.#become("written off");
+      log.error(
+        "{title} (process {pid}) cannot be killed: what it holds is written off until it ends",
+        names,
+      );
+    });
+    this.#depart(`its port was killed: ${reason}`);
+  }
+
+  /** Nothing is to be had of it any more. */
+  #depart(reason: string): void {
+    this.reason = reason;
+    this.#watchdog[Symbol.dispose]();
+    this.#outbox[Symbol.dispose]();
+    this.#bell?.[Symbol.dispose]();
+    this.#awaited.killed();
+    for (const { resolve } of this.#results.values()) resolve(-Errno.ECONNRESET);
+    this.#results.clear();
+    this.ended(reason);
+  }
+
+  #await(orKilled: boolean, kind: number, handle: number, aux: number, bytes: Uint8Array): Promise<void> {
+    if (this.#state === "over" || (orKilled && this.gone)) return Promise.resolve();
+    const promise = this.#awaited.of(this.#given, orKilled);
+    // Before it is given: it may be done at once.
+    if (this.#parked) this.#want();
+    this.command(kind, handle, aux, bytes);
+    return promise;
+  }
+
+  #put({ kind, handle, aux, bytes }: OutCommand): boolean {
     if (this.#state !== "running") return false;
     const { plane } = this.context;
     return this.symbols.csvn_port_command(plane, this.handle, kind, handle, aux, bytes, bytes.length) === 0;
+  }
+
+  #give(file: number, fd: number): boolean {
+    if (this.#state !== "running") return false;
+    // Another error is that of a port that is about to be lost.
+    return this.symbols.csvn_port_give(this.context.plane, this.handle, file, fd) !== -Errno.EAGAIN;
   }
 
   /** Have the bell rung when what is waited for is done. */
@@ -284,55 +336,7 @@ export class Port {
     if (this.#state !== "running" || !this.#parked) return;
     this.#done = Math.max(this.#done, this.progress().done);
     this.#want();
-    this.#send();
-  }
-
-  /** What waits goes on its way, as far as there is room. */
-  #send(): void {
-    let sent = 0;
-    for (const waiting of this.#waiting) {
-      if (
-        "given" in waiting ? !this.#give(waiting) : !this.#put(waiting.kind, waiting.handle, waiting.aux, waiting.bytes)
-      ) break;
-      sent++;
-    }
-    if (sent === 0) return;
-    this.#waiting.splice(0, sent);
-    this.context.dirty();
-  }
-
-  #give({ file, fd, given }: File): boolean {
-    if (this.#state !== "running") return false;
-    const rc = this.symbols.csvn_port_give(this.context.plane, this.handle, file, fd);
-    if (rc === -Errno.EAGAIN) {
-      this.#giving ??= this.context.clock.after(GIVE_MS, () => {
-        this.#giving = undefined;
-        this.#send();
-      });
-      return false;
-    }
-    // Another error is that of a port that is about to be lost.
-    given();
-    return true;
-  }
-
-  /** Look in a while whether it does what it was told. */
-  #watch(): void {
-    if (this.#stuck || this.#state !== "running") return;
-    const done = this.#done;
-    this.#stuck = this.context.clock.after(STUCK_MS, () => {
-      this.#stuck = undefined;
-      this.#done = Math.max(this.#done, this.progress().done);
-      if (this.#done >= this.#given && !this.#leaving) return;
-      if (this.#done > done) return this.#watch();
-      log.error("port {port} (process {pid}) has done nothing for {ms} ms: killed", {
-        port: this.handle,
-        pid: this.pid,
-        ms: STUCK_MS,
-      });
-      this.symbols.csvn_port_kill(this.context.plane, this.handle);
-      this.#stuck = this.context.clock.after(STUCK_MS, () => this.#writeOff());
-    });
+    this.#outbox.send();
   }
 
   async #run(bell: Bell): Promise<void> {
@@ -343,7 +347,7 @@ export class Port {
       const done = Number(this.#progress[0]);
       if (bytes > 0) await this.#deliver(bytes);
       this.#acknowledge(done);
-      if (this.#waiting.length > 0) this.#send();
+      this.#outbox.send();
       if (bytes > 0 || this.#state !== "running") continue;
       if (this.symbols.csvn_port_park(plane, this.handle, this.#wanted()) !== 1) continue;
       this.parks++;
@@ -356,21 +360,15 @@ export class Port {
 
   /** The count of commands that is waited for. */
   #wanted(): bigint {
-    if (this.#waiting.length > 0) return BigInt(this.#done + 1);
-    const first = this.#awaited[0];
-    return first ? BigInt(first.number + 1) : NEVER;
+    if (!this.#outbox.empty) return BigInt(this.#done + 1);
+    const { first } = this.#awaited;
+    return first === undefined ? NEVER : BigInt(first + 1);
   }
 
   #acknowledge(done: number): void {
     if (done > this.#given) return this.#distrust(`it has done ${done} commands of ${this.#given}`);
     this.#done = Math.max(this.#done, done);
-    let count = 0;
-    for (const { number, resolve } of this.#awaited) {
-      if (number >= done) break;
-      resolve();
-      count++;
-    }
-    this.#awaited.splice(0, count);
+    this.#awaited.done(done);
   }
 
   /** Handle a batch of events, all of it. */
@@ -408,10 +406,6 @@ export class Port {
 
   /** It says what no port says: its guest may have taken it over. */
   #distrust(what: string): void {
-    if (this.#state === "gone") return;
-    log.error("port {port} is not to be believed ({what}): killed", { port: this.handle, what });
-    if (this.symbols.csvn_port_state(this.context.plane, this.handle) === PortState.RUNS) {
-      this.symbols.csvn_port_kill(this.context.plane, this.handle);
-    }
+    this.#kill(`it is not to be believed (${what})`);
   }
 }

@@ -26,6 +26,8 @@ export interface ServedFrontEnd extends FrontEnd {
   readonly device: Device & Queues;
   /** Told about the device. */
   handler: DeviceHandler | undefined;
+  /** Whose it is, for people. */
+  named(owner: string): void;
 }
 
 /** What a front-end's connection is served with. */
@@ -79,6 +81,7 @@ export class FrontEndVm implements SessionHandler {
       answered: () => backend.answered(),
     };
     this.#vm = operator.attach(frontEnd.device, mapper, context.reserved);
+    frontEnd.named(this.#vm.name);
     context.live.add(this);
     try {
       context.enforcer.add(context.member(this.#vm));

@@ -16,7 +16,15 @@ import type { Vm } from "../circuit/vm.ts";
 import { systemClock } from "../clock.ts";
 import { errnoName } from "../errno.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
-import { Plane, type PlaneCounters } from "../ffi/plane.ts";
+import {
+  type AcceptHandler,
+  OWN_SOCKET,
+  Plane,
+  type PlaneCounters,
+  type PortStatus,
+  SHARED_SOCKET,
+} from "../ffi/plane.ts";
+export type { PortStatus } from "../ffi/plane.ts";
 import type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { OnDeny } from "../circuit/verdict.ts";
@@ -134,6 +142,8 @@ export interface SwitchStatus {
     readonly circuits: number;
   }[];
   readonly publications: readonly PublicationStatus[];
+  /** The VMs' ports, and those that were killed and have not ended. */
+  readonly ports: readonly PortStatus[];
   /** Open file descriptors of the process. */
   readonly descriptors: number;
   readonly plane: PlaneCounters;
@@ -262,6 +272,7 @@ export class Switch implements AsyncDisposable {
         circuits: arena.circuits,
       })),
       publications: this.#operator.publications,
+      ports: this.#plane.ports,
       descriptors: this.#plane.descriptors,
       plane: this.#plane.counters(),
     };
@@ -298,10 +309,12 @@ export class Switch implements AsyncDisposable {
       live: this.#live,
       clock: systemClock,
     };
-    this.#stops.push(this.#plane.listen(path, mode, (frontEnd, credentials) => {
+    const accept: AcceptHandler = (frontEnd, credentials) => {
       log.debug("front-end on {path}: process {pid}, user {uid}", { path, ...credentials });
       return FrontEndVm.serve(frontEnd, context);
-    }));
+    };
+    const pace = reserved === undefined ? SHARED_SOCKET : OWN_SOCKET;
+    this.#stops.push(this.#plane.listen(path, mode, accept, pace));
     log.info("listening on {path}", { path });
   }
 

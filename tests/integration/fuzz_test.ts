@@ -178,6 +178,17 @@ async function fuzz(random: Random, names: string[]): Promise<void> {
     limits: { arenaIdleMs: 20, arenaAnswerMs: 500, connectMs: 300, ringBytes: 16 << 10, arenaBytes: 2 << 20 },
   });
   const { csvn } = net;
+  {
+    // What is made once, as the janitor is, is there when a first pair has come and gone.
+    await using one = await FakeDriver.boot(net.socket);
+    await using other = await FakeDriver.boot(net.socket);
+    await other.listen(80);
+    const here = await one.mustConnect(other.address, 80);
+    const { circuit: there } = await other.accept();
+    assertEquals([await here.close(), await there.close()], [0, 0]);
+    await until("no arena", () => csvn.status().arenas.length === 0);
+  }
+  await until("no VM", () => csvn.status().vms.length === 0 && csvn.status().plane.ports === 0);
   const before = csvn.status();
   {
     await using server = await FakeDriver.boot(net.socket);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { Layout, RequestType } from "../../src/circuit/records.ts";
 import { addressOf, parseAddress } from "../../src/net/address.ts";
 import type { FakeDriver } from "./fake_driver.ts";
@@ -66,13 +67,16 @@ export class FakeCircuit {
 
   /** Read until that many bytes have come, and let the peer know. */
   async readAll(count: number): Promise<Uint8Array> {
-    const got: number[] = [];
+    const got: Uint8Array[] = [];
+    let length = 0;
     await until(`${count} bytes`, () => {
-      got.push(...this.read());
-      return got.length >= count;
+      const bytes = this.read();
+      length += bytes.length;
+      got.push(bytes);
+      return length >= count;
     });
     this.ring();
-    return Uint8Array.from(got);
+    return Uint8Array.from(Buffer.concat(got));
   }
 
   /** Write a datagram's frame; false where there is no room. Its address is what the header says. */

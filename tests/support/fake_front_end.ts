@@ -46,6 +46,9 @@ export class FakeFrontEnd implements AsyncDisposable {
   standsStill = false;
   /** The driver resets its device without BYE, whatever is being asked of QEMU: no switch can help that. */
   driverCrashes = false;
+  /** Keep arenas' descriptors, in {@linkcode FakeFrontEnd.kept}. */
+  keepsArenas = false;
+  readonly kept: number[] = [];
   /** What the switch did that kills a QEMU, or that it refuses. */
   readonly wrongs: string[] = [];
   #started = false;
@@ -189,7 +192,7 @@ export class FakeFrontEnd implements AsyncDisposable {
     this.#closed = true;
     await this.#loop;
     for (const map of this.#soon.splice(0)) map();
-    for (const fd of [this.socket, this.memoryFd, this.#backend, ...this.kicks, ...this.calls]) {
+    for (const fd of [this.socket, this.memoryFd, this.#backend, ...this.kicks, ...this.calls, ...this.kept]) {
       if (fd >= 0) native.close(fd);
     }
     native.unmap(this.memory);
@@ -247,6 +250,7 @@ export class FakeFrontEnd implements AsyncDisposable {
       if (this.mapAnswer === undefined) continue;
       this.replyOnBackend(request, refused ? 1n : this.mapAnswer);
       if (refused || this.mapAnswer !== 0n) continue;
+      if (this.keepsArenas && got.fd >= 0) this.kept.push(native.duplicate(got.fd));
       if (request === 9) this.#mapWindow(got.fd, fileOffset, offset, length);
       else this.#unmapWindow(offset, length);
     }

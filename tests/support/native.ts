@@ -12,7 +12,10 @@ const built = new Deno.Command("make", { args: ["-s", "-C", lib, "fake"], stdout
   .outputSync();
 if (!built.success) throw new Error(`building the fakes failed:\n${new TextDecoder().decode(built.stderr)}`);
 
-const { symbols } = Deno.dlopen(join(lib, "build", "libcsvn_fake.so"), {
+/** Where it lies. */
+export const library = join(lib, "build", "libcsvn_fake.so");
+
+const { symbols } = Deno.dlopen(library, {
   fake_connect: { parameters: ["buffer"], result: "i32" },
   fake_socketpair: { parameters: ["buffer"], result: "i32" },
   fake_send: { parameters: ["i32", "buffer", "u32", "buffer", "u32"], result: "i32" },

@@ -190,33 +190,96 @@ Deno.test("a port that is gone has done all that it ever will", async () => {
   port.lost("it has died");
   await Promise.all([acknowledged, refused, given, port.acknowledged(Command.NOTHING), port.give(6).given]);
   await assertRejects(() => port.ask("map", Command.MEMORY), SystemError, "map");
-  assertEquals([reasons, library.calls], [["it has died"], ["forget"]]);
+  assertEquals([reasons, library.calls, port.state], [["it has died"], ["forget"], "over"]);
   await stop(port, library);
   assertEquals(reasons.length, 1);
 });
 
-Deno.test("a port that does nothing for a while is killed, and written off when that does not help: what it holds stays", async () => {
+Deno.test("a port that does nothing for a while is killed, and is its VM's loss at once; what it may touch is given back when it has ended", async () => {
   await using log = await CapturedLog.begin();
   const library = new FakeLibrary();
   const clock = new FakeClock();
   const port = await started(library, clock);
-  let acknowledged = false;
-  port.acknowledged(Command.UNROUTE).then(() => acknowledged = true);
-  port.command(Command.NOTHING);
+  port.title = "the port of evil";
+  const seen: string[] = [];
+  port.ended = (reason) => void seen.push(reason);
+  port.over = () => void seen.push("over");
+  port.acknowledged(Command.HOST_CLOSE).then(() => void seen.push("acknowledged"));
+  port.obeyed(Command.UNROUTE).then(() => void seen.push("obeyed"));
+  const refused = assertRejects(() => port.ask("map", Command.MEMORY), SystemError, "map");
+  const { given } = port.give(5);
   await clock.pass(9_000);
   library.done = 1; // It does something.
   await clock.pass(9_000);
-  assertEquals(library.calls, []);
+  assertEquals([library.calls, port.state, seen], [[], "running", []]);
   await clock.pass(5_000);
+  await Promise.all([refused, given]);
+  assertEquals([library.calls, port.state, port.gone], [["kill"], "killed", true]);
+  // Nobody can say what a process does that was killed and has not ended.
+  assertEquals(seen, ["its port was killed: it has done nothing for 10 s", "obeyed"]);
+  port.acknowledged(Command.HOST_CLOSE).then(() => void seen.push("later"));
+  await port.obeyed(Command.UNROUTE);
+  await assertRejects(() => port.ask("map", Command.MEMORY), SystemError, "map");
+  await port.give(6).given;
+  await clock.pass(1_000_000);
+  assertEquals([library.calls, port.state, seen.length], [["kill"], "written off", 2]);
+  for (const line of [/evil.*process 1.*has done nothing for 10 s: killed/, /evil.*process 1.*written off/]) {
+    assert(log.lines.some((text) => line.test(text)), log.lines.join("\n"));
+  }
+  // It has ended after all.
+  port.lost("it was killed");
+  await port.acknowledged(Command.NOTHING);
+  assertEquals([library.calls, port.state, clock.pending], [["kill", "forget"], "over", 0]);
+  assertEquals(seen.slice(2).sort(), ["acknowledged", "later", "over"]);
+  await stop(port, library);
+});
+
+Deno.test("an idle port is asked for a sign of life, and killed when it gives none; a busy one is not asked", async () => {
+  const library = new FakeLibrary();
+  const clock = new FakeClock();
+  const port = await started(library, clock);
+  port.beat();
+  assertEquals(library.commands, [Command.NOTHING]);
+  library.done = 1;
+  await clock.pass(10_000);
+  port.command(Command.ROUTE);
+  port.beat();
+  assertEquals(library.commands, [Command.NOTHING, Command.ROUTE]);
+  library.done = 2;
+  await clock.pass(1_000_000);
+  assertEquals(library.calls, []);
+  port.beat();
+  await clock.pass(9_999);
+  assertEquals(library.calls, []);
+  await clock.pass(1);
   assertEquals(library.calls, ["kill"]);
-  await clock.pass(15_000);
-  await port.settled();
-  assertEquals([library.calls, port.gone], [["kill", "forget"], true]);
-  assert(
-    log.lines.some((line) => line.includes("has done nothing")) &&
-      log.lines.some((line) => line.includes("written off")),
-  );
-  assertEquals(acknowledged, false);
+  await stop(port, library);
+});
+
+Deno.test("when the whole machine has stood still, ports have their time all the same", async () => {
+  const library = new FakeLibrary();
+  const clock = new FakeClock();
+  const port = await started(library, clock);
+  port.beat();
+  // No timer comes on time, the next one a moment after the port goes on.
+  clock.jump(3_600_000);
+  await clock.pass(7_000);
+  library.done = 1;
+  await clock.pass(100_000);
+  assertEquals(library.calls, []);
+  await stop(port, library);
+});
+
+Deno.test("a port that was told to end, and is there still, is killed", async () => {
+  const library = new FakeLibrary();
+  const clock = new FakeClock();
+  const port = await started(library, clock);
+  port.end();
+  library.done = 1;
+  port.beat();
+  assertEquals(library.commands, [Command.END]);
+  await clock.pass(12_000);
+  assertEquals([library.calls, port.state], [["kill"], "killed"]);
   await stop(port, library);
 });
 
@@ -248,7 +311,7 @@ Deno.test("a port that says what none says is killed", async () => {
     await wrong(library);
     await library.tell(library.done, event(EventKind.HOST_GONE, 1, 0));
     await until("its end", () => library.calls.includes("kill"));
-    assert(log.lines.some((line) => line.includes("not to be believed")));
+    assert(log.lines.some((line) => line.includes("not to be believed") && line.includes(": killed")));
     await stop(port, library);
   }
 });

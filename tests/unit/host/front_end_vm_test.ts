@@ -26,6 +26,7 @@ function context(net: FakeNet, change: object): FrontEndContext {
 /** A connection with a device of its own. */
 class Served extends FakeConnection implements ServedFrontEnd {
   handler: ServedFrontEnd["handler"];
+  named(): void {}
   readonly device = Object.assign(new FakeQueues(), {
     reply: () => {},
     announce: () => {},
