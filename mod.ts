@@ -54,6 +54,7 @@ export {
   DEFAULT_NETWORK4,
   DEFAULT_NETWORK6,
   type PolicyOptions,
+  type PortResources,
   type PortStatus,
   type Publication,
   type PublicationStatus,

@@ -8,7 +8,7 @@
 import { getLogger } from "@logtape/logtape";
 import { DirectoryError } from "../circuit/directory.ts";
 import { HELP, parseCommandLine } from "../config/command_line.ts";
-import { type Config, ConfigError, mergeConfig, NOTHING, policyOptions } from "../config/config.ts";
+import { checkResources, type Config, ConfigError, mergeConfig, NOTHING, policyOptions } from "../config/config.ts";
 import { parseConfigFile } from "../config/file.ts";
 import { SystemError } from "../errno.ts";
 import { LibraryError } from "../ffi/library.ts";
@@ -116,6 +116,7 @@ async function run(config: Config): Promise<void> {
       "no socket to listen on: give --socket PATH, --vm name=…,socket=… or --config FILE; see --help",
     );
   }
+  checkResources(config);
   await setUpLog(config.logLevel ?? "info", config.logFormat ?? "text");
   // A bug of ours is to be seen, but not to cut everybody's connections.
   const report = (event: Event, error: unknown): void => {
@@ -137,6 +138,7 @@ async function run(config: Config): Promise<void> {
     publish: config.publish,
     resolvers: config.resolvers.length > 0 ? config.resolvers : undefined,
     learnedSeconds: config.learnedSeconds,
+    cgroup: config.cgroup,
     services: new Map(config.services.map(({ name, targets }) => [name, targets])),
     ...(config.outside !== undefined && { outside: config.outside }),
     ...(network4 && { network4 }),

@@ -97,6 +97,7 @@ Options:
   --ring-size SIZE    bytes of each ring, 16KiB to 16MiB (default 256KiB)
   --window-size SIZE  address space of each VM for circuits, 256MiB to 256GiB (default 16GiB)
   --api PATH          unix socket on which the switch tells its status over HTTP
+  --cgroup PATH       a control group (version 2) in which each VM's port gets one of its own
   --log-level LEVEL   debug (each connection too), info (default), warning or error
   --log-format WORD   text (default) or json
   --help, --version
@@ -127,6 +128,7 @@ const strings = [
   "learned-names",
   "service",
   "api",
+  "cgroup",
   "log-level",
   "log-format",
 ] as const;
@@ -216,6 +218,7 @@ function readRun(parsed: Args): Config {
     resolvers: parsed.resolver.map((text: string) => option("resolver", text, (t) => readEndpoint(t, DNS_PORT))),
     services: parsed.service.map((text: string) => option("service", text, readService)),
     api: option("api", parsed.api, readSocketPath),
+    cgroup: option("cgroup", parsed.cgroup, readPath),
     logLevel: option("log-level", parsed["log-level"], readLogLevel),
     logFormat: option("log-format", parsed["log-format"], readLogFormat),
   };

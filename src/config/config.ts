@@ -57,6 +57,8 @@ export interface Config {
   readonly services: readonly Service[];
   /** Path of the status socket. */
   readonly api?: string | undefined;
+  /** Path of a control group for ports. */
+  readonly cgroup?: string | undefined;
   readonly logLevel?: LogLevel | undefined;
   readonly logFormat?: "text" | "json" | undefined;
 }
@@ -125,4 +127,17 @@ export function policyOptions(config: Config): PolicyOptions {
     audit,
     namespaces,
   };
+}
+
+/** What VMs may have of the host takes a control group. @throws {ConfigError} */
+export function checkResources({ cgroup, sockets, vms }: Config): void {
+  if (cgroup !== undefined) return;
+  for (const [what, all] of [["sockets", sockets], ["vms", vms]] as const) {
+    for (const [i, given] of all.entries()) {
+      const name = (["cpuWeight", "memoryMax", "cpus"] as const).find((name) => given[name] !== undefined);
+      if (name) {
+        throw new ConfigError(`${what}[${i}].${name}: takes a control group: say which by "cgroup", or by --cgroup`);
+      }
+    }
+  }
 }

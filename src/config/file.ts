@@ -5,7 +5,7 @@
  */
 
 import { isMap, isScalar, isSeq, type Node } from "yaml";
-import type { Namespaces, SharedSocket, VmConfig, VmProfile } from "../host/switch.ts";
+import type { Namespaces, PortResources, SharedSocket, VmConfig, VmProfile } from "../host/switch.ts";
 import type { NamedPort } from "../policy/model.ts";
 import type { Labels } from "../policy/selector.ts";
 import { readYaml } from "../yaml/documents.ts";
@@ -15,12 +15,15 @@ import {
   readAddress,
   readBoolean,
   readCidr,
+  readCpus,
+  readCpuWeight,
   readEndpoint,
   readHostName,
   readLabelKey,
   readLabelValue,
   readLogFormat,
   readLogLevel,
+  readMemory,
   readMode,
   readName,
   readNamespace,
@@ -92,6 +95,7 @@ function readConfig(reader: YamlReader, contents: unknown): Config {
     "learnedNames",
     "services",
     "api",
+    "cgroup",
     "logLevel",
     "logFormat",
   ]);
@@ -120,6 +124,7 @@ function readConfig(reader: YamlReader, contents: unknown): Config {
     resolvers: reader.list(f.resolvers, "resolvers", (text) => readEndpoint(text, DNS_PORT)),
     services: f.services ? readServices(reader, f.services) : [],
     api: one(f.api, "api", readSocketPath),
+    cgroup: one(f.cgroup, "cgroup", readPath),
     logLevel: one(f.logLevel, "logLevel", readLogLevel),
     logFormat: one(f.logFormat, "logFormat", readLogFormat),
   };
@@ -177,6 +182,21 @@ function readProfile(
   };
 }
 
+const resourceFields = ["cpuWeight", "memoryMax", "cpus"] as const;
+
+/** What a VM's port, or each of a socket's, may have of the host. */
+function readResources(
+  reader: YamlReader,
+  f: Partial<Record<typeof resourceFields[number], Node>>,
+  path: string,
+): PortResources {
+  return {
+    cpuWeight: f.cpuWeight && reader.scalar(f.cpuWeight, `${path}.cpuWeight`, readCpuWeight),
+    memoryMax: f.memoryMax && reader.scalar(f.memoryMax, `${path}.memoryMax`, readMemory),
+    cpus: f.cpus && reader.scalar(f.cpus, `${path}.cpus`, readCpus),
+  };
+}
+
 function readPorts(reader: YamlReader, node: Node, path: string): NamedPort[] {
   const seen = new Set<string>();
   return reader.items(node, path).flatMap((item, i) => {
@@ -200,24 +220,24 @@ function readSocket(reader: YamlReader, node: Node, index: number): SharedSocket
     const path = reader.scalar(node, at, readSocketPath);
     return path === undefined ? [] : [{ path }];
   }
-  const f = reader.fields(node, at, ["path", ...profileFields]);
+  const f = reader.fields(node, at, ["path", ...profileFields, ...resourceFields]);
   if (!f.path) reader.error(node, `${at}.path: is missing`);
   const path = f.path && reader.scalar(f.path, `${at}.path`, readSocketPath);
-  return path === undefined ? [] : [{ path, ...readProfile(reader, f, at) }];
+  return path === undefined ? [] : [{ path, ...readProfile(reader, f, at), ...readResources(reader, f, at) }];
 }
 
 function readVms(reader: YamlReader, node: Node): VmConfig[] {
   const names = new Map<string, number>();
   return reader.items(node, "vms").flatMap((item, i) => {
     const path = `vms[${i}]`;
-    const f = reader.fields(item, path, ["name", "socket", "address", "address6", ...profileFields]);
+    const f = reader.fields(item, path, ["name", "socket", "address", "address6", ...profileFields, ...resourceFields]);
     if (!f.name) reader.error(item, `${path}.name: is missing`);
     if (!f.socket) reader.error(item, `${path}.socket: is missing`);
     const name = f.name && reader.scalar(f.name, `${path}.name`, readName);
     const socket = f.socket && reader.scalar(f.socket, `${path}.socket`, readSocketPath);
     const address = f.address && reader.scalar(f.address, `${path}.address`, (text) => readAddress(text, 4));
     const address6 = f.address6 && reader.scalar(f.address6, `${path}.address6`, (text) => readAddress(text, 6));
-    const profile = readProfile(reader, f, path);
+    const profile = { ...readProfile(reader, f, path), ...readResources(reader, f, path) };
     if (name !== undefined && names.has(name)) {
       reader.error(f.name, `${path}.name: "${name}" is vms[${names.get(name)}] already`);
     }

@@ -174,6 +174,35 @@ export function readSeconds(text: string): number {
   return seconds;
 }
 
+/** A VM's share of busy CPUs. */
+export function readCpuWeight(text: string): number {
+  const weight = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  if (!(weight >= 1 && weight <= 10_000)) {
+    throw new ConfigError(`"${text}" is not a weight: use a number from 1 to 10000`);
+  }
+  return weight;
+}
+
+/** Memory, in bytes, such as 64MiB. */
+export function readMemory(text: string): number {
+  const match = /^(\d{1,6}) ?(MiB|GiB|M|G)$/i.exec(text);
+  const bytes = Number(match?.[1]) * (match?.[2]?.toLowerCase().startsWith("g") ? 2 ** 30 : 2 ** 20);
+  // Less than that no port can begin with.
+  if (!match || bytes < 16 * 2 ** 20) {
+    throw new ConfigError(`"${text}" is not a size: use 16MiB or more, such as 64MiB`);
+  }
+  return bytes;
+}
+
+/** CPUs, such as 0-3,6. */
+export function readCpus(text: string): string {
+  const ranges = text.split(",").map((range) => /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(range));
+  if (!ranges.every((match) => match && Number(match[2] ?? match[1]) >= Number(match[1]))) {
+    throw new ConfigError(`"${text}" are not CPUs: use numbers and ranges, such as 0-3,6`);
+  }
+  return text;
+}
+
 /** Permission bits such as 0660. */
 export function readMode(text: string): number {
   if (!/^0?[0-7]{3}$/.test(text)) {

@@ -125,6 +125,8 @@ export interface Credentials {
 
 /** Told about a session. */
 export interface SessionHandler {
+  /** Its port has begun. When it rejects, the port is killed. */
+  begun(pid: number): Promise<void>;
   message(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void;
   backendMessage(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void;
   /** The connection is over. */
@@ -425,7 +427,14 @@ export class Plane implements AsyncDisposable {
       await port.start();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      port.lost(`its port cannot be started: ${error.message}`);
+      return port.lost(`its port cannot be started: ${error.message}`);
+    }
+    const { pid } = port;
+    try {
+      if (pid !== undefined) await handler.begun(pid);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      port.fail(`it cannot have what it may: ${error.message}`);
     }
   }
 

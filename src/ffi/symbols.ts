@@ -90,6 +90,14 @@ export const symbols = {
   csvn_board_create: { parameters: [], result },
   csvn_eventfd_create: { parameters: [], result },
 
+  csvn_cgroup_make: { parameters: ["buffer", /* path */ "u32" /* path_bytes */], result, nonblocking: true },
+  csvn_cgroup_write: {
+    parameters: ["buffer", /* path */ "u32", /* path_bytes */ "buffer", /* text */ "u32" /* text_bytes */],
+    result,
+    nonblocking: true,
+  },
+  csvn_cgroup_remove: { parameters: ["buffer", /* path */ "u32" /* path_bytes */], result, nonblocking: true },
+
   csvn_fd_identity: { parameters: [fd, /* fd */ "buffer" /* device_and_inode */], result },
   csvn_fd_close: { parameters: [fd /* fd */], result },
   csvn_fd_count: { parameters: [], result },

@@ -14,6 +14,7 @@ import { SystemError } from "../errno.ts";
 import type { Vm } from "../circuit/vm.ts";
 import type { Enforcer, Member } from "./enforcer.ts";
 import type { Names } from "./names.ts";
+import type { PortGroups, PortResources } from "./port_groups.ts";
 import type { DeviceHandler, SessionHandler } from "../ffi/plane.ts";
 import { ProtocolError } from "../vhost/protocol.ts";
 import { Session } from "../vhost/session.ts";
@@ -43,6 +44,9 @@ export interface FrontEndContext {
   /** Those that are being served: each adds itself, and removes itself at its end. */
   readonly live: Set<FrontEndVm>;
   readonly clock: Clock;
+  /** Where its port is put; undefined: where the switch is. */
+  readonly groups: PortGroups | undefined;
+  readonly resources: PortResources;
 }
 
 /** Milliseconds that a front-end waits for the end of the one before it, which may have gone a moment ago. */
@@ -54,6 +58,7 @@ export class FrontEndVm implements SessionHandler {
   readonly #vm: Vm;
   readonly #over = Promise.withResolvers<void>();
   #ended = false;
+  #grouped = false;
   #saidOld = false;
 
   private constructor(readonly frontEnd: ServedFrontEnd, readonly context: FrontEndContext) {
@@ -127,6 +132,13 @@ export class FrontEndVm implements SessionHandler {
     this.#heirs.delete(context);
   }
 
+  async begun(pid: number): Promise<void> {
+    const { groups, resources } = this.context;
+    if (!groups || this.#ended) return;
+    this.#grouped = true;
+    await groups.enter(this.#vm.name, pid, resources);
+  }
+
   message(request: number, flags: number, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
     this.#session.message(request, flags, payload, descriptors).catch((error) => this.#failed(error));
   }
@@ -148,6 +160,11 @@ export class FrontEndVm implements SessionHandler {
     this.context.operator.detach(this.#vm, reason);
     this.context.enforcer.remove(this.#vm.name);
     this.frontEnd.close();
+    if (this.#grouped) {
+      this.context.groups?.leave(this.#vm.name).catch((error) =>
+        log.error("{vm}: {error}", { vm: this.#vm.name, error })
+      );
+    }
     this.#over.resolve();
   }
 

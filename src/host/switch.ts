@@ -15,6 +15,7 @@ import type { OnDeny, VerdictFunction } from "../circuit/verdict.ts";
 import type { Vm } from "../circuit/vm.ts";
 import { systemClock } from "../clock.ts";
 import { errnoName } from "../errno.ts";
+import { Cgroup } from "../ffi/cgroup.ts";
 import { type Library, openLibrary } from "../ffi/library.ts";
 import {
   type AcceptHandler,
@@ -29,6 +30,7 @@ import type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { Publication, PublicationStatus } from "../circuit/publish.ts";
 export type { OnDeny } from "../circuit/verdict.ts";
 export type { OnChange } from "./policy_keeper.ts";
+export type { PortResources } from "./port_groups.ts";
 export type { Namespaces, VmProfile } from "./workloads.ts";
 import { type Address, type Endpoint, Network } from "../net/address.ts";
 import type { Cidr } from "../net/cidr.ts";
@@ -38,12 +40,13 @@ import { FrontEndVm } from "./front_end_vm.ts";
 import { Names } from "./names.ts";
 import { controlPolicy, type SwitchPolicy } from "./policy_control.ts";
 import { type OnChange, PolicyKeeper } from "./policy_keeper.ts";
+import { PortGroups, type PortResources } from "./port_groups.ts";
 import { type Namespaces, switchWorkload, type VmProfile, workloadOf } from "./workloads.ts";
 
 const log = getLogger(["csvn", "switch"]);
 
 /** A VM with a socket of its own. */
-export interface VmConfig extends VmProfile {
+export interface VmConfig extends VmProfile, PortResources {
   readonly name: string;
   /** Path of the unix socket that is its alone. */
   readonly socket: string;
@@ -54,7 +57,7 @@ export interface VmConfig extends VmProfile {
 }
 
 /** A socket for any number of VMs, and what they are to policies. */
-export interface SharedSocket extends VmProfile {
+export interface SharedSocket extends VmProfile, PortResources {
   readonly path: string;
 }
 
@@ -108,6 +111,8 @@ export interface SwitchOptions {
   readonly services?: ReadonlyMap<string, readonly (string | Address)[]>;
   /** Ports of the host's network that lead to VMs. */
   readonly publish?: readonly Publication[];
+  /** A control group (version 2) that is the switch's to part: each VM's port is put into a group of its own there, by the VM's name. Default: ports stay in the switch's. */
+  readonly cgroup?: string | undefined;
   /**
    * Do the ports' processes outlive the switch when it is closed? They answer the front-ends, since QEMU and its guest do not survive that their
    * back-end goes away, and each ends with its own. For a switch that is a program of its own. They always outlive one that is killed.
@@ -159,6 +164,7 @@ interface SwitchParts {
   readonly audit: AuditLog | undefined;
   readonly names: Names;
   readonly operator: Operator;
+  readonly groups: PortGroups | undefined;
 }
 
 /** Milliseconds in which it is said once that descriptors are short. */
@@ -189,6 +195,7 @@ export class Switch implements AsyncDisposable {
   readonly #audit: AuditLog | undefined;
   readonly #keeper: PolicyKeeper;
   readonly #enforcer: Enforcer;
+  readonly #groups: PortGroups | undefined;
   readonly #live = new Set<FrontEndVm>();
   readonly #stops: (() => void)[] = [];
   readonly #library: Library;
@@ -197,7 +204,7 @@ export class Switch implements AsyncDisposable {
   #saidShort = false;
   #saidShortAt = -Infinity;
 
-  private constructor({ options, library, plane, keeper, enforcer, audit, names, operator }: SwitchParts) {
+  private constructor({ options, library, plane, keeper, enforcer, audit, names, operator, groups }: SwitchParts) {
     this.#options = options;
     this.#library = library;
     this.#plane = plane;
@@ -206,6 +213,7 @@ export class Switch implements AsyncDisposable {
     this.#audit = audit;
     this.#names = names;
     this.#operator = operator;
+    this.#groups = groups;
     this.#limits = limitsOf(options);
     plane.short = (errno) => this.#tellShort(errno);
     plane.jailed = (ownUser, lacks) => this.#tellJail(ownUser, lacks);
@@ -283,6 +291,7 @@ export class Switch implements AsyncDisposable {
     for (const stop of this.#stops) stop();
     if (this.#options.portsStay) this.#plane.handOver();
     for (const served of [...this.#live]) served.end("the switch stops");
+    this.#groups?.[Symbol.dispose]();
     this.#operator[Symbol.dispose]();
     await this.#names[Symbol.asyncDispose]();
     await this.#plane[Symbol.asyncDispose]();
@@ -298,7 +307,7 @@ export class Switch implements AsyncDisposable {
     for (const vm of vms) this.#listen(vm.socket, vm.name, vm, socketMode);
   }
 
-  #listen(path: string, reserved: string | undefined, profile: VmProfile, mode: number): void {
+  #listen(path: string, reserved: string | undefined, profile: VmProfile & PortResources, mode: number): void {
     const context = {
       operator: this.#operator,
       names: this.#names,
@@ -308,6 +317,8 @@ export class Switch implements AsyncDisposable {
       reserved,
       live: this.#live,
       clock: systemClock,
+      groups: this.#groups,
+      resources: profile,
     };
     const accept: AcceptHandler = (frontEnd, credentials) => {
       log.debug("front-end on {path}: process {pid}, user {uid}", { path, ...credentials });
@@ -390,8 +401,18 @@ async function partsOf(options: SwitchOptions): Promise<SwitchParts> {
     ownServices: (vm, protocol, port) => names.endpoint(vm, protocol, port),
     publish: options.publish ?? [],
   });
+  const groups = await groupsOf(options, library);
   opened.move();
-  return { options, library, plane, keeper, enforcer, audit, names, operator };
+  return { options, library, plane, keeper, enforcer, audit, names, operator, groups };
+}
+
+async function groupsOf(
+  { cgroup, sockets = [], vms = [] }: SwitchOptions,
+  library: Library,
+): Promise<PortGroups | undefined> {
+  if (cgroup === undefined) return undefined;
+  const all = [...sockets.filter((socket) => typeof socket !== "string"), ...vms];
+  return await PortGroups.open(new Cgroup(library, cgroup), all, systemClock);
 }
 
 function limitsOf({ limits }: SwitchOptions): Limits {

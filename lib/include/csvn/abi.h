@@ -21,7 +21,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 10u
+#define CSVN_ABI_VERSION 11u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -373,6 +373,11 @@ CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
 /* A board's memory, and a port's bell for others: descriptors. */
 CSVN_EXPORT int csvn_board_create(void);
 CSVN_EXPORT int csvn_eventfd_create(void);
+
+/* A control group: make it, unless it is there; write to one of its files; remove it. Each may take a while. */
+CSVN_EXPORT int csvn_cgroup_make(const uint8_t *path, uint32_t path_bytes);
+CSVN_EXPORT int csvn_cgroup_write(const uint8_t *path, uint32_t path_bytes, const uint8_t *text, uint32_t text_bytes);
+CSVN_EXPORT int csvn_cgroup_remove(const uint8_t *path, uint32_t path_bytes);
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
 CSVN_EXPORT int csvn_fd_close(int fd);

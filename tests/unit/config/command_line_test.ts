@@ -15,7 +15,7 @@ Deno.test("parseCommandLine() reads every option", () => {
     "--log-level debug --log-format json --config /c.yaml --no-outside --allow-host 127.0.0.1:5432 " +
     "--allow-host [::1]:6 --publish 8080=web:80 --publish 127.0.0.1:53=dns:5353/udp --resolver 10.0.0.53 " +
     "--resolver [fd77::53]:5353 --service db.internal=web,10.0.0.9 --forbid 10.0.0.0/8 --forbid fd00::9 " +
-    "--learned-names 300";
+    "--learned-names 300 --cgroup /g";
   const command = parseCommandLine(args.split(" "));
   if (command.name !== "run") throw new Error(command.name);
   assertEquals(command.file, "/c.yaml");
@@ -50,6 +50,7 @@ Deno.test("parseCommandLine() reads every option", () => {
     ringBytes: 2 ** 16,
     windowBytes: 2 ** 30,
     api: "/api",
+    cgroup: "/g",
     logLevel: "debug",
     logFormat: "json",
   });

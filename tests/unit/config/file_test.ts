@@ -14,7 +14,7 @@ Deno.test("parseConfigFile() reads everything", () => {
       `
 sockets:
   - /a
-  - {path: "/b c", namespace: pool, labels: {app: job}, onDeny: drop}
+  - {path: "/b c", namespace: pool, labels: {app: job}, onDeny: drop, cpuWeight: 20}
 socketMode: 0660
 vms:
   - {name: web, socket: /w, address: 10.0.0.2, address6: "fd77::2"}
@@ -25,6 +25,9 @@ vms:
     ports: [{name: postgres, port: 5432}, {name: stats, port: 8125, protocol: UDP}]
     onDeny: unreachable
     audit: true
+    cpuWeight: 200
+    memoryMax: 64MiB
+    cpus: 0-3,6
 policy: [/p, q.yaml]
 policyDefault: deny
 onDeny: prohibit
@@ -37,6 +40,7 @@ network6: fd77::/64
 ringSize: 64KiB
 windowSize: 1GiB
 api: /api
+cgroup: /g
 logLevel: debug
 logFormat: json
 outside: false
@@ -61,6 +65,12 @@ services: {db.internal: [web, 10.0.0.9]}
     onDeny: "unreachable",
     audit: true,
   });
+  assertEquals([...vms, ...sockets].map(({ cpuWeight, memoryMax, cpus }) => [cpuWeight, memoryMax, cpus]), [
+    [undefined, undefined, undefined],
+    [200, 2 ** 26, "0-3,6"],
+    [undefined, undefined, undefined],
+    [20, undefined, undefined],
+  ]);
   assertEquals(sockets.map(({ path, namespace, labels, onDeny }) => [path, namespace, labels, onDeny]), [
     ["/a", undefined, undefined, undefined],
     ["/b c", "pool", { app: "job" }, "drop"],
@@ -90,6 +100,7 @@ services: {db.internal: [web, 10.0.0.9]}
     ringBytes: 2 ** 16,
     windowBytes: 2 ** 30,
     api: "/api",
+    cgroup: "/g",
     logLevel: "debug",
     logFormat: "json",
   });

@@ -5,8 +5,11 @@ import {
   readAddress,
   readChoice,
   readCidr,
+  readCpus,
+  readCpuWeight,
   readLogFormat,
   readLogLevel,
+  readMemory,
   readMode,
   readName,
   readNetwork,
@@ -90,6 +93,15 @@ Deno.test("readRingSize() and readWindowSize() have the documented bounds", () =
   refused(readRingSize, "from 16KiB to 16MiB", ["8KiB", "32MiB", "256"]);
   assertEquals([readWindowSize("256MiB"), readWindowSize("256GiB")], [2 ** 28, 2 ** 38]);
   refused(readWindowSize, "from 256MiB to 256GiB", ["128MiB", "512GiB"]);
+});
+
+Deno.test("readCpuWeight(), readMemory() and readCpus() take what control groups do", () => {
+  assertEquals([readCpuWeight("1"), readCpuWeight("10000")], [1, 10_000]);
+  refused(readCpuWeight, "is not a weight", ["", "0", "10001", "1.5", "-1", "max"]);
+  assertEquals([readMemory("16MiB"), readMemory("100M"), readMemory("2 GiB")], [2 ** 24, 100 * 2 ** 20, 2 ** 31]);
+  refused(readMemory, "is not a size", ["", "64", "64KiB", "15MiB", "max", "1.5GiB"]);
+  assertEquals(["0", "0-3", "0-3,6,8-8"].map(readCpus), ["0", "0-3", "0-3,6,8-8"]);
+  refused(readCpus, "are not CPUs", ["", "a", "3-1", "0,", "0-", "0;1", "0 1"]);
 });
 
 Deno.test("readMode() takes three octal digits", () => {
