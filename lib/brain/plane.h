@@ -2,8 +2,8 @@
 /*
  * The brain's side: a plane's ports, and the sockets that front-ends connect to.
  *
- * Theory of operation. One thread waits for front-ends and for the ends of ports' processes, and does nothing else: it takes no message and no descriptor of a
- * front-end. TypeScript is told by the plane's bell, starts a port for each that it admits, and talks to that by its link (link.h).
+ * Theory of operation. One thread waits for front-ends, for ports' bells and for the ends of their processes, and does nothing else: it takes no message and no descriptor of a
+ * front-end, nor of a port. TypeScript is told by the plane's bell, starts a port for each that it admits, and talks to that by its link (link.h).
  *
  * Locking: plane->lock guards all of it. It is held for moments: what takes time (starting a process, closing) is done without it.
  */
@@ -23,7 +23,7 @@
 #define LISTENERS_MAX 1024u
 #define PORTS_MAX 4096u
 
-enum watched { WATCHED_WAKE = 1, WATCHED_LISTENER, WATCHED_PROCESS };
+enum watched { WATCHED_WAKE = 1, WATCHED_LISTENER, WATCHED_PROCESS, WATCHED_BELL };
 
 struct listener {
 	int handle;
@@ -46,6 +46,8 @@ struct port {
 	int32_t signal; /* that has ended it; 0: none */
 	int front; /* until it is started; then -1 */
 	int process; /* pidfd, or -1 */
+	int bell; /* of the port, an eventfd: link.h */
+	int rung; /* TypeScript's, a unix socket, where a byte follows */
 	int pid;
 	struct link link;
 	uint64_t looked; /* of its counters, at the last look at those */
@@ -77,6 +79,8 @@ struct plane {
 struct plane *plane_enter(int handle);
 void plane_leave(struct plane *p);
 int plane_watch(const struct plane *p, int fd, enum watched what, int handle);
+/* The same for what somebody else signals, and nobody reads: each signal is told of, and what was full is so for ever. */
+int plane_watch_signals(const struct plane *p, int fd, enum watched what, int handle);
 void plane_unwatch(const struct plane *p, int fd);
 /* Whether what is watched is told of. It takes no memory, so it does not fail; what is not watched stays so. */
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle);

@@ -31,7 +31,7 @@ static struct port *find(const struct plane *p, int handle)
 
 static void init(struct port *port, int front)
 {
-	*port = (struct port){ .handle = -1, .front = front, .process = -1 };
+	*port = (struct port){ .handle = -1, .front = front, .process = -1, .bell = -1, .rung = -1 };
 	port->link = (struct link){ .wake = -1, .files = -1, .bell = -1 };
 }
 
@@ -77,6 +77,22 @@ static void close_descriptor(int *fd)
 	*fd = -1;
 }
 
+/* TypeScript reads the end of it. */
+static void forget_bell(const struct plane *p, struct port *port)
+{
+	if (port->bell >= 0)
+		plane_unwatch(p, port->bell);
+	close_descriptor(&port->bell);
+	close_descriptor(&port->rung);
+}
+
+void port_rang(const struct port *port)
+{
+	/* There is room: a byte lies in it only between this and the end of parking; and who rings without being asked rings in vain. */
+	if (port->rung >= 0)
+		(void)send(port->rung, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 void port_destroy(struct plane *p, struct port *port)
 {
 	if (port->handle >= 0)
@@ -84,6 +100,7 @@ void port_destroy(struct plane *p, struct port *port)
 	if (port->process >= 0)
 		plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
+	forget_bell(p, port);
 	close_descriptor(&port->front);
 	link_close(&port->link);
 	free(port);
@@ -97,10 +114,12 @@ static void let_go(struct plane *p, struct port *port)
 		return;
 	if (port->state == CSVN_PORT_WAITS && !port->janitor)
 		listener_next(p, port->who.listener);
-	if (port->state == CSVN_PORT_RUNS)
+	if (port->state == CSVN_PORT_RUNS) {
+		forget_bell(p, port);
 		link_close(&port->link);
-	else
+	} else {
 		port_destroy(p, port);
+	}
 }
 
 void port_ended(struct plane *p, struct port *port)
@@ -112,6 +131,9 @@ void port_ended(struct plane *p, struct port *port)
 		return;
 	plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
+	/* It may have rung, and this thread has not seen it yet. */
+	port_rang(port);
+	forget_bell(p, port);
 	port->state = CSVN_PORT_ENDED;
 	port->signal = how.si_code == CLD_EXITED ? 0 : how.si_status;
 	if (port->forgotten)
@@ -182,7 +204,7 @@ struct start {
 	const struct plane *plane; /* of which nothing is looked at that changes */
 	bool janitor;
 	int descriptors[LINK_DESCRIPTORS];
-	int wake, files, memory, bell; /* the brain's own */
+	int wake, files, memory, bell, rung; /* the brain's own */
 };
 
 static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bell_bytes)
@@ -190,7 +212,7 @@ static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bel
 	int pair[2];
 
 	memset(s->descriptors, 0xff, sizeof(s->descriptors));
-	s->wake = s->files = s->memory = s->bell = -1;
+	s->wake = s->files = s->memory = s->bell = s->rung = -1;
 	s->descriptors[LINK_FRONT] = front;
 	s->memory = memfd_create("csvn-link", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (s->memory < 0 || ftruncate(s->memory, (off_t)LINK_BYTES) < 0 ||
@@ -208,11 +230,12 @@ static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bel
 	/* Files go one way. What a port sent would lie there with whatever it brought, and be closed by this process. */
 	if (shutdown(s->files, SHUT_RD) < 0)
 		return -errno;
-	s->bell = plane_dial(bell, bell_bytes);
+	s->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->bell < 0)
-		return s->bell;
+		return -errno;
 	s->descriptors[LINK_BELL] = s->bell;
-	return 0;
+	s->rung = plane_dial(bell, bell_bytes);
+	return s->rung < 0 ? s->rung : 0;
 }
 
 static int spawn(const struct start *s, pid_t *pid)
@@ -271,32 +294,37 @@ static void give_up(pid_t pid)
 		;
 }
 
-/* Start a process: its link and its pidfd. What it was started with is closed here, but for front; a janitor has none. */
-static int start(const struct plane *p, bool janitor, int front, const uint8_t *bell, uint32_t bell_bytes, struct link *l, int *process,
-		 int *pid)
+/* A process that has been started, or could not be. */
+struct begun {
+	struct link link;
+	int process, pid, bell, rung;
+};
+
+/* Start a process. What it was started with is closed here, but for front; a janitor has none. */
+static int start(const struct plane *p, bool janitor, int front, const uint8_t *bell, uint32_t bell_bytes, struct begun *b)
 {
 	struct start s = { .plane = p, .janitor = janitor };
 	int rc = prepare(&s, front, bell, bell_bytes), memory;
 
-	*process = -1;
+	*b = (struct begun){ .link = { .wake = -1, .files = -1, .bell = -1 }, .process = -1, .bell = -1, .rung = -1 };
 	if (rc == 0) {
 		memory = fcntl(s.memory, F_DUPFD_CLOEXEC, 0);
-		rc = memory < 0 ? -errno : link_open(l, memory, true);
+		rc = memory < 0 ? -errno : link_open(&b->link, memory, true);
 	}
 	if (rc == 0)
-		rc = spawn(&s, pid);
+		rc = spawn(&s, &b->pid);
 	if (rc == 0) {
-		*process = (int)syscall(SYS_pidfd_open, *pid, 0);
-		rc = *process < 0 ? -errno : 0;
+		b->process = (int)syscall(SYS_pidfd_open, b->pid, 0);
+		rc = b->process < 0 ? -errno : 0;
 		if (rc < 0)
-			give_up(*pid);
+			give_up(b->pid);
 	}
 	close_descriptor(&s.descriptors[LINK_FILES]);
 	close_descriptor(&s.memory);
-	/* The port's alone: its end is that of the port. */
-	close_descriptor(&s.bell);
-	l->wake = s.wake;
-	l->files = s.files;
+	b->link.wake = s.wake;
+	b->link.files = s.files;
+	b->bell = s.bell;
+	b->rung = s.rung;
 	return rc;
 }
 
@@ -304,8 +332,8 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 {
 	struct plane *p = plane_enter(plane);
 	struct port *port = p ? find(p, handle) : NULL;
-	struct link l = { .wake = -1, .files = -1, .bell = -1 };
-	int rc = -EBADF, process, pid = 0;
+	struct begun b;
+	int rc = -EBADF;
 
 	if (!p)
 		return rc;
@@ -314,18 +342,24 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 
 		port->starting = true;
 		pthread_mutex_unlock(&p->lock);
-		rc = start(p, port->janitor, front, bell, bell_bytes, &l, &process, &pid);
+		rc = start(p, port->janitor, front, bell, bell_bytes, &b);
 		pthread_mutex_lock(&p->lock);
 		port->starting = false;
 		close_descriptor(&port->front);
-		port->link = l;
-		port->process = process;
-		port->pid = pid;
+		port->link = b.link;
+		port->process = b.process;
+		port->pid = b.pid;
+		port->bell = b.bell;
+		port->rung = b.rung;
 		if (rc == 0) {
-			rc = plane_watch(p, process, WATCHED_PROCESS, handle);
+			rc = plane_watch_signals(p, port->bell, WATCHED_BELL, handle);
+			if (rc == 0)
+				rc = plane_watch(p, port->process, WATCHED_PROCESS, handle);
 			if (rc < 0)
-				give_up(pid);
+				give_up(port->pid);
 		}
+		if (rc < 0)
+			forget_bell(p, port);
 		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
 		if (!port->janitor)
 			listener_next(p, port->who.listener);

@@ -51,6 +51,11 @@ static void dispatch(struct plane *p, uint64_t data)
 		if (port)
 			port_ended(p, port);
 		break;
+	case WATCHED_BELL:
+		port = handle_get(&p->ports, handle);
+		if (port)
+			port_rang(port);
+		break;
 	}
 }
 

@@ -83,9 +83,9 @@ static void take(struct input *in)
 
 static bool was_rung(void)
 {
-	char bytes[16];
+	eventfd_t count;
 
-	return recv(client.bell, bytes, sizeof(bytes), MSG_DONTWAIT) > 0;
+	return eventfd_read(client.bell, &count) == 0;
 }
 
 static void park(struct input *in)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -50,9 +51,9 @@ void link_tell(struct link *l, const struct csvn_progress *progress, bool news)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!news && progress->done < __atomic_load_n(&s->wanted, __ATOMIC_RELAXED))
 		return;
-	/* There is room: a byte lies in it only between this and the end of parking. When the brain has closed it, nobody waits. */
+	/* There is room: nobody reads it, but it takes for ever to be full. */
 	if (queue_rings(&l->events))
-		(void)send(l->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		(void)eventfd_write(l->bell, 1);
 }
 
 int link_take_file(const struct link *l, int *file, int *fd)

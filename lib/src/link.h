@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What brain and port have in common: a memfd with both queues and with what each says without being asked; an eventfd by which the brain wakes the port; a
- * unix socket, the bell, by which the port wakes the brain; and a unix socket by which the brain gives files, and whose end says that the brain is gone.
+ * What brain and port have in common: a memfd with both queues and with what each says without being asked; an eventfd by which the brain wakes the port; an
+ * eventfd, the bell, by which the port wakes the brain; and a unix socket by which the brain gives files, and whose end says that the brain is gone.
+ *
+ * A bell that was a socket would bring descriptors, whose closing may take as long as a port's guest likes.
  *
  * Neither believes what it reads here (queue.h): a port may have been taken over by its guest.
  *
@@ -45,7 +47,7 @@ struct link {
 	struct queue commands, events;
 	int wake; /* eventfd, the brain's to signal */
 	int files; /* unix socket, seqpacket */
-	int bell; /* unix socket, stream; -1: none */
+	int bell; /* eventfd, the port's to signal; -1: none */
 };
 
 /* The consumer's: is there something? */

@@ -352,7 +352,7 @@ static void test_forgotten(void)
 		vm.bell = accept_bell();
 		vm.pid = csvn_port_pid(plane, vm.port);
 		await_last(&vm, CSVN_EVENT_SESSION_END, buffer, sizeof(buffer));
-		vm.front = fcntl(vm.bell, F_DUPFD_CLOEXEC, 0);
+		vm.front = -1; /* it was closed */
 		finish(&vm, false);
 	}
 	CHECK(descriptors() == before);
@@ -478,8 +478,15 @@ static int be_hostile(void)
 	/* Descriptors that lie in the brain's socket would be closed by the brain's thread, for however long that takes. */
 	if (send(LINK_FILES, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EPIPE)
 		return 1;
-	/* The file's flags are the brain's as well. */
-	if (fcntl(LINK_WAKE, F_SETFL, 0) < 0 || write(LINK_WAKE, &full, sizeof(full)) != sizeof(full) || write(LINK_BELL, "!", 1) != 1)
+	/* The files' flags are the brain's as well. */
+	for (int i = 0; i < 2; i++) {
+		int fd = i ? LINK_BELL : LINK_WAKE;
+
+		if (fcntl(fd, F_SETFL, 0) < 0 || write(fd, &full, sizeof(full)) != sizeof(full))
+			return 1;
+	}
+	/* Nothing that would bring descriptors. */
+	if (send(LINK_BELL, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != ENOTSOCK)
 		return 1;
 	for (;;) {
 		__atomic_store_n(&l.commands.shared->asleep, 1, __ATOMIC_SEQ_CST);

@@ -47,20 +47,20 @@ static inline uint64_t client_ms(void)
 
 static inline void client_open(struct client *c, int front)
 {
-	int memory = memfd_create("link", MFD_CLOEXEC), wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), files[2], bell[2];
+	int memory = memfd_create("link", MFD_CLOEXEC), wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), files[2];
 	struct port_parts parts = { .front = front, .wake = wake };
 
 	memset(c, 0, sizeof(*c));
 	CHECK(memory >= 0 && ftruncate(memory, (off_t)LINK_BYTES) == 0 && wake >= 0);
 	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, files) == 0);
-	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, bell) == 0);
+	c->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	CHECK(c->bell >= 0);
 	parts.memory = fcntl(memory, F_DUPFD_CLOEXEC, 0);
 	parts.files = files[1];
-	parts.bell = bell[1];
+	parts.bell = fcntl(c->bell, F_DUPFD_CLOEXEC, 0);
 	CHECK(link_open(&c->link, memory, true) == 0);
 	c->link.files = files[0];
 	c->link.wake = fcntl(wake, F_DUPFD_CLOEXEC, 0);
-	c->bell = bell[0];
 	CHECK(port_open(&c->port, &parts) == 0);
 }
 

@@ -334,7 +334,7 @@ CSVN_EXPORT int csvn_ended_take(int plane, int32_t *signal);
  */
 CSVN_EXPORT int csvn_janitor_add(int plane);
 
-/* Start the process. bell: as the plane's, of this port: a byte comes when there are events, or what is waited for is done. It may take a while. */
+/* Start the process. bell: as the plane's, of this port: a byte comes when there are events, or what is waited for is done, and its end when the port has ended. It may take a while. */
 CSVN_EXPORT int csvn_port_start(int plane, int port, const uint8_t *bell, uint32_t bell_bytes);
 /* Put a command: 0. -EAGAIN: there is no room; the port's bell rings when it has done some. */
 CSVN_EXPORT int csvn_port_command(int plane, int port, uint32_t kind, int handle, uint32_t aux, const uint8_t *bytes,
