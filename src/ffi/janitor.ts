@@ -220,7 +220,10 @@ export class Janitor {
     const { done } = worker.port.progress();
     this.#watch = this.context.clock.after(LOOK_MS, () => {
       this.#watch = undefined;
-      if (this.#worker !== worker || worker.jobs.size === 0) return;
+      if (this.#worker !== worker || worker.jobs.size === 0) {
+        worker.idle = 0;
+        return;
+      }
       worker.idle = worker.started && worker.port.progress().done === done ? worker.idle + 1 : 0;
       if (worker.idle === LOOKS) this.#stuck(worker);
       this.#look();
