@@ -11,7 +11,7 @@
 #include "address.h"
 #include "datagram.h"
 #include "datagram_circuit.h"
-#include "descriptors.h"
+#include "fresh_port.h"
 #include "input.h"
 #include "port_client.h"
 
@@ -346,17 +346,8 @@ static void end(void)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	struct input in = { bytes, bytes + count };
-	static bool warm;
-	int before;
+	int before = fresh_port(&client);
 
-	/* What stays is there from the first port on. */
-	if (!warm) {
-		client_open(&client, -1);
-		client_close(&client);
-		warm = true;
-	}
-	before = descriptors_count();
-	client_open(&client, -1);
 	begin(&in);
 	while (in.at < in.end) {
 		switch (input_byte(&in) % 16) {

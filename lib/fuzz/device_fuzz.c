@@ -6,7 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "control.h"
-#include "descriptors.h"
+#include "fresh_port.h"
 #include "input.h"
 #include "port_client.h"
 
@@ -227,17 +227,8 @@ static void check(void)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	struct input in = { bytes, bytes + count };
-	static bool warm;
-	int before;
+	int before = fresh_port(&client);
 
-	/* What stays is there from the first port on. */
-	if (!warm) {
-		client_open(&client, -1);
-		client_close(&client);
-		warm = true;
-	}
-	before = descriptors_count();
-	client_open(&client, -1);
 	ticket_count = 0;
 	announced = resets = 0;
 	make_memory();

@@ -7,7 +7,7 @@
  * What a brain may command is not the port's to doubt. So what is written to the ring of commands makes none that names a descriptor.
  */
 #define _GNU_SOURCE
-#include "descriptors.h"
+#include "fresh_port.h"
 #include "input.h"
 #include "port_client.h"
 
@@ -155,17 +155,8 @@ static void scribble(struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	struct input in = { bytes, bytes + count };
-	static bool warm;
-	int before;
+	int before = fresh_port(&client);
 
-	/* What stays is there from the first port on. */
-	if (!warm) {
-		client_open(&client, -1);
-		client_close(&client);
-		warm = true;
-	}
-	before = descriptors_count();
-	client_open(&client, -1);
 	honest = true;
 	parked = false;
 	done = 0;

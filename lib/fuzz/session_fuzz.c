@@ -5,7 +5,7 @@
  * descriptor is left over, or closed twice.
  */
 #define _GNU_SOURCE
-#include "descriptors.h"
+#include "fuzz_descriptors.h"
 #include "input.h"
 #include "port_client.h"
 

@@ -4,13 +4,13 @@
  * answered it; messages that are cut at any byte are completed; the descriptors that they bring are closed. And all that the brain has let there be is let go of.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include "descriptors.h"
 #include "front_end.h"
 #include "port_client.h"
 
@@ -41,18 +41,6 @@ enum {
 static struct client client;
 static int front; /* the front-end's end */
 static int errors; /* where they went at first */
-
-static int descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int count = 0;
-
-	CHECK(d);
-	while (readdir(d))
-		count++;
-	closedir(d);
-	return count;
-}
 
 static void turns(int count)
 {

@@ -6,7 +6,6 @@
  *     brain_test [seed]      the ports' program is beside this one
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "front_end.h"
 #include "csvn/abi.h"
 #include "link.h"
@@ -32,18 +32,6 @@
 static char program[4096], own_program[4096]; /* the ports'; this one */
 static struct sockaddr_un bell_address = { .sun_family = AF_UNIX }, address = { .sun_family = AF_UNIX };
 static int plane, plane_bell, bells; /* bells: who listens for them */
-
-static int descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int count = 0;
-
-	CHECK(d);
-	while (readdir(d))
-		count++;
-	closedir(d);
-	return count;
-}
 
 static uint64_t milliseconds(void)
 {

@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -14,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "descriptor.h"
 #include "host.h"
 #include "port_client.h"
@@ -25,18 +25,6 @@
 
 static struct client client;
 static uint16_t port;
-
-static int descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int count = 0;
-
-	CHECK(d);
-	while (readdir(d))
-		count++;
-	closedir(d);
-	return count;
-}
 
 static int dial(void)
 {

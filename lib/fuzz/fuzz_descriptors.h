@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How many descriptors the process has: an input is to leave none. */
-#ifndef CSVN_FUZZ_DESCRIPTORS_H
-#define CSVN_FUZZ_DESCRIPTORS_H
+#ifndef CSVN_FUZZ_FUZZ_DESCRIPTORS_H
+#define CSVN_FUZZ_FUZZ_DESCRIPTORS_H
 
 #include <poll.h>
 #include <unistd.h>
