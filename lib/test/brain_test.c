@@ -346,7 +346,6 @@ static void test_forgotten(void)
 	CHECK(descriptors() == before);
 }
 
-/* Processes that are let go of go on for their front-ends, and leave nothing behind when those go. */
 /* However many come to a socket, one at a time waits to be started; the next comes when that was, or was forgotten. Other sockets are not kept. */
 static void test_one_at_a_time(void)
 {
@@ -386,6 +385,7 @@ static void test_one_at_a_time(void)
 	CHECK(csvn_unlisten(plane, listener) == 0);
 }
 
+/* Processes that are let go of go on for their front-ends, and leave nothing behind when those go. */
 static void test_let_go(bool closes)
 {
 	int32_t signal;
