@@ -92,8 +92,11 @@ void plane_unwatch(const struct plane *p, int fd)
 	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-void plane_ring(const struct plane *p)
+void plane_ring(struct plane *p)
 {
+	if (p->rings)
+		return;
+	p->rings = true;
 	/* When it is full, it has been rung. When TypeScript has closed it, nobody waits. */
 	(void)send(p->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

@@ -3,7 +3,7 @@
  * The brain's side: a plane's ports, and the sockets that front-ends connect to.
  *
  * Theory of operation. One thread waits for front-ends, for ports' bells and for the ends of their processes, and does nothing else: it takes no message and no descriptor of a
- * front-end, nor of a port. TypeScript is told by the plane's bell, starts a port for each that it admits, and talks to that by its link (link.h).
+ * front-end, nor of a port. TypeScript is told by the plane's bell that there is any of it, and asks which. It starts a port for each front-end that it admits, and talks to that by its link (link.h).
  *
  * Locking: plane->lock guards all of it. It is held for moments: what takes time (starting a process, closing) is done without it.
  */
@@ -46,8 +46,8 @@ struct port {
 	int32_t signal; /* that has ended it; 0: none */
 	int front; /* until it is started; then -1 */
 	int process; /* pidfd, or -1 */
-	int bell; /* of the port, an eventfd: link.h */
-	int rung; /* TypeScript's, a unix socket, where a byte follows */
+	int bell; /* an eventfd: link.h */
+	bool rang; /* and TypeScript has not been told of it */
 	int pid;
 	struct link link;
 	uint64_t looked; /* of its counters, at the last look at those */
@@ -59,7 +59,8 @@ struct plane {
 	pthread_t thread;
 	int epoll;
 	int wake; /* eventfd: look at closing */
-	int bell;
+	int bell; /* TypeScript's, a unix socket */
+	bool rings; /* a byte was sent there, and TypeScript has not looked since */
 	struct interrupter interrupter; /* wakes ports */
 	bool closing;
 	int resting; /* errno, or 0 */
@@ -67,8 +68,9 @@ struct plane {
 	uint32_t first_id; /* of ports' users and groups; 0: they have the switch's */
 	uint32_t port_descriptors; /* at most */
 	struct handle_table listeners, ports;
-	uint32_t dirty_count;
+	uint32_t dirty_count, rung_count;
 	int dirty[PORTS_MAX];
+	int rung[PORTS_MAX]; /* ports that rang, in that order */
 	uint64_t budgeted; /* nanoseconds: when the budget was made last */
 	uint32_t look_limit; /* of each port: link.h */
 	uint32_t looked[PORTS_MAX]; /* ports_budget()'s */
@@ -84,8 +86,8 @@ int plane_watch_signals(const struct plane *p, int fd, enum watched what, int ha
 void plane_unwatch(const struct plane *p, int fd);
 /* Whether what is watched is told of. It takes no memory, so it does not fail; what is not watched stays so. */
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle);
-/* Wake TypeScript. */
-void plane_ring(const struct plane *p);
+/* Wake TypeScript, unless it was woken and has not looked yet. */
+void plane_ring(struct plane *p);
 /* A connection to a listening unix socket, or -errno. */
 int plane_dial(const uint8_t *path, uint32_t path_bytes);
 

@@ -25,7 +25,7 @@ static struct port *find(const struct plane *p, int handle)
 
 static void init(struct port *port, int front)
 {
-	*port = (struct port){ .handle = -1, .front = front, .process = -1, .bell = -1, .rung = -1 };
+	*port = (struct port){ .handle = -1, .front = front, .process = -1, .bell = -1 };
 	port->link = (struct link){ .wake = -1, .files = -1, .bell = -1 };
 }
 
@@ -64,24 +64,37 @@ int port_add(struct plane *p, int listener, int front)
 	return 0;
 }
 
-/* TypeScript reads the end of it. */
 static void forget_bell(const struct plane *p, struct port *port)
 {
 	if (port->bell >= 0)
 		plane_unwatch(p, port->bell);
 	close_descriptor(&port->bell);
-	close_descriptor(&port->rung);
 }
 
-void port_rang(const struct port *port)
+void port_rang(struct plane *p, struct port *port)
 {
-	/* There is room: a byte lies in it only between this and the end of parking; and who rings without being asked rings in vain. */
-	if (port->rung >= 0)
-		(void)send(port->rung, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!port->rang)
+		p->rung[p->rung_count++] = port->handle;
+	port->rang = true;
+	plane_ring(p);
+}
+
+/* Nobody is to be told any more that it rang. */
+static void hush(struct plane *p, struct port *port)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; port->rang && i < p->rung_count; i++)
+		if (p->rung[i] != port->handle)
+			p->rung[left++] = p->rung[i];
+	if (port->rang)
+		p->rung_count = left;
+	port->rang = false;
 }
 
 void port_destroy(struct plane *p, struct port *port)
 {
+	hush(p, port);
 	if (port->handle >= 0)
 		handle_remove(&p->ports, port->handle);
 	if (port->process >= 0)
@@ -118,15 +131,35 @@ void port_ended(struct plane *p, struct port *port)
 		return;
 	plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
-	/* It may have rung, and this thread has not seen it yet. */
-	port_rang(port);
 	forget_bell(p, port);
 	port->state = CSVN_PORT_ENDED;
 	port->signal = how.si_code == CLD_EXITED ? 0 : how.si_status;
+	/* It may have rung, and this thread has not seen it yet. */
 	if (port->forgotten)
 		port_destroy(p, port);
 	else
-		plane_ring(p);
+		port_rang(p, port);
+}
+
+int csvn_rung_take(int plane, int32_t *ports, uint32_t most)
+{
+	struct plane *p = plane_enter(plane);
+	uint32_t count;
+
+	if (!p)
+		return -EBADF;
+	p->rings = false;
+	count = p->rung_count < most ? p->rung_count : most;
+	for (uint32_t i = 0; i < count; i++) {
+		struct port *port = handle_get(&p->ports, p->rung[i]);
+
+		ports[i] = p->rung[i];
+		port->rang = false;
+	}
+	p->rung_count -= count;
+	memmove(p->rung, p->rung + count, p->rung_count * sizeof(p->rung[0]));
+	plane_leave(p);
+	return (int)count;
 }
 
 int csvn_janitor_add(int plane)
@@ -186,7 +219,7 @@ int csvn_ended_take(int plane, int32_t *signal)
 	return rc;
 }
 
-int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_bytes)
+int csvn_port_start(int plane, int handle)
 {
 	struct plane *p = plane_enter(plane);
 	struct port *port = p ? find(p, handle) : NULL;
@@ -200,7 +233,7 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 
 		port->starting = true;
 		pthread_mutex_unlock(&p->lock);
-		rc = process_start(p, port->janitor, front, bell, bell_bytes, &b);
+		rc = process_start(p, port->janitor, front, &b);
 		pthread_mutex_lock(&p->lock);
 		port->starting = false;
 		close_descriptor(&port->front);
@@ -208,7 +241,6 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 		port->process = b.process;
 		port->pid = b.pid;
 		port->bell = b.bell;
-		port->rung = b.rung;
 		if (rc == 0) {
 			rc = plane_watch_signals(p, port->bell, WATCHED_BELL, handle);
 			if (rc == 0)
@@ -229,7 +261,7 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 }
 
 int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t aux, const uint8_t *bytes,
-		      uint32_t count)
+		      uint32_t count, uint32_t later)
 {
 	struct csvn_record r = { .kind = kind, .handle = object, .aux = aux };
 	struct queue_part parts[2] = { { &r.kind, sizeof(r) - QUEUE_HEADER }, { bytes, count } };
@@ -242,7 +274,7 @@ int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t
 	port = find(p, handle);
 	if (port && port->state == CSVN_PORT_RUNS)
 		rc = count > LINK_RECORD_MAX - sizeof(r) ? -EMSGSIZE : queue_put(&port->link.commands, parts, 2);
-	if (rc == 0 && !port->dirty && p->dirty_count < PORTS_MAX) {
+	if (rc == 0 && !later && !port->dirty && p->dirty_count < PORTS_MAX) {
 		port->dirty = true;
 		p->dirty[p->dirty_count++] = handle;
 	}

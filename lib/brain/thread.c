@@ -54,7 +54,7 @@ static void dispatch(struct plane *p, uint64_t data)
 	case WATCHED_BELL:
 		port = handle_get(&p->ports, handle);
 		if (port)
-			port_rang(port);
+			port_rang(p, port);
 		break;
 	}
 }

@@ -31,7 +31,9 @@
 
 static char program[4096], own_program[4096]; /* the ports'; this one */
 static struct sockaddr_un bell_address = { .sun_family = AF_UNIX }, address = { .sun_family = AF_UNIX };
-static int plane, plane_bell, bells; /* bells: who listens for them */
+static int plane, plane_bell, bells; /* bells: who listens for it */
+static int32_t rung[64]; /* ports that are known to have rung */
+static int rung_count;
 
 static uint64_t milliseconds(void)
 {
@@ -49,22 +51,21 @@ static int listen_at(const struct sockaddr_un *at)
 	return fd;
 }
 
-static int accept_bell(void)
+/* The plane rings within reason; which ports have rung is taken, one by one. */
+static void await_plane(void)
 {
-	int fd = accept4(bells, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	CHECK(fd >= 0);
-	return fd;
-}
-
-/* It is rung within reason; what it said is taken. */
-static void await_bell(int bell)
-{
-	struct pollfd p = { .fd = bell, .events = POLLIN };
+	struct pollfd p = { .fd = plane_bell, .events = POLLIN };
 	char bytes[64];
+	int n;
 
 	CHECK(poll(&p, 1, PATIENCE_MS) == 1);
-	CHECK(recv(bell, bytes, sizeof(bytes), 0) > 0);
+	CHECK(recv(plane_bell, bytes, sizeof(bytes), 0) > 0);
+	do {
+		CHECK(rung_count < 64);
+		n = csvn_rung_take(plane, rung + rung_count, 1);
+		CHECK(n == 0 || n == 1);
+		rung_count += n;
+	} while (n == 1);
 }
 
 static const uint8_t *bytes_of(const char *text)
@@ -87,7 +88,9 @@ static void begin(const char *what)
 {
 	plane = open_plane(what);
 	CHECK(plane >= 0);
-	plane_bell = accept_bell();
+	plane_bell = accept4(bells, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	CHECK(plane_bell >= 0);
+	rung_count = 0;
 	CHECK(listens() >= 0);
 }
 
@@ -99,7 +102,7 @@ static void end(void)
 
 /* A port, as the brain and its front-end have it. */
 struct vm {
-	int port, bell, front, pid;
+	int port, front, pid;
 	uint64_t given;
 };
 
@@ -121,13 +124,27 @@ static struct csvn_accepted await_accepted(void)
 		CHECK(rc >= 0);
 		if (rc == 1)
 			return who;
-		await_bell(plane_bell);
+		await_plane();
 	}
 }
 
-static int start(struct vm *vm)
+static int start(const struct vm *vm)
 {
-	return csvn_port_start(plane, vm->port, bytes_of(bell_address.sun_path), (uint32_t)strlen(bell_address.sun_path));
+	return csvn_port_start(plane, vm->port);
+}
+
+/* It rings within reason. */
+static void await_rung(const struct vm *vm)
+{
+	for (;;) {
+		for (int i = 0; i < rung_count; i++) {
+			if (rung[i] == vm->port) {
+				rung[i] = rung[--rung_count];
+				return;
+			}
+		}
+		await_plane();
+	}
 }
 
 /* With a process, which may be any program's. */
@@ -139,9 +156,8 @@ static struct vm begin_port(void)
 	CHECK(who.pid == getpid() && who.uid == getuid() && who.gid == getgid());
 	vm.port = who.port;
 	CHECK(csvn_port_state(plane, vm.port) == CSVN_PORT_WAITS && csvn_port_pid(plane, vm.port) == -ESRCH);
-	CHECK(csvn_port_command(plane, vm.port, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0) == -EBADF);
+	CHECK(csvn_port_command(plane, vm.port, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0, 0) == -EBADF);
 	CHECK(start(&vm) == 0 && start(&vm) == -EBADF);
-	vm.bell = accept_bell();
 	CHECK(csvn_port_state(plane, vm.port) == CSVN_PORT_RUNS);
 	vm.pid = csvn_port_pid(plane, vm.port);
 	CHECK(vm.pid > 0 && vm.pid != getpid());
@@ -150,7 +166,7 @@ static struct vm begin_port(void)
 
 static void command(struct vm *vm, uint32_t kind, const void *bytes, uint32_t count)
 {
-	CHECK(csvn_port_command(plane, vm->port, kind, 0, 0, bytes, count) == 0);
+	CHECK(csvn_port_command(plane, vm->port, kind, 0, 0, bytes, count, 0) == 0);
 	CHECK(csvn_ports_flush(plane) == 0);
 	vm->given++;
 }
@@ -168,7 +184,7 @@ static void await_event(struct vm *vm, uint32_t kind, uint8_t *buffer, uint32_t 
 		if (n > 0)
 			break;
 		if (csvn_port_park(plane, vm->port, NONE) == 1)
-			await_bell(vm->bell);
+			await_rung(vm);
 	}
 	memcpy(&r, buffer, sizeof(r));
 	CHECK(r.kind == kind && (int)((r.length + 7) & ~7u) == n);
@@ -201,7 +217,7 @@ static void await_last(struct vm *vm, uint32_t kind, uint8_t *buffer, uint32_t b
 
 		CHECK(n >= 0);
 		if (n == 0 && csvn_port_park(plane, vm->port, NONE) == 1)
-			await_bell(vm->bell);
+			await_rung(vm);
 		for (int at = 0; at < n; at += (int)((r.length + 7) & ~7u)) {
 			memcpy(&r, buffer + at, sizeof(r));
 			CHECK(r.kind == kind || r.kind == CSVN_EVENT_JAILED);
@@ -216,7 +232,7 @@ static void await_done(struct vm *vm)
 	do {
 		CHECK(csvn_port_progress(plane, vm->port, &progress) == 0);
 		if (progress.done < vm->given && csvn_port_park(plane, vm->port, vm->given) == 1)
-			await_bell(vm->bell);
+			await_rung(vm);
 	} while (progress.done < vm->given);
 	CHECK(progress.done == vm->given);
 }
@@ -247,23 +263,20 @@ static void await_end(struct vm *vm)
 	int ended;
 
 	while ((ended = csvn_ended_take(plane, &signal)) == -EAGAIN)
-		await_bell(plane_bell);
+		await_plane();
 	CHECK(ended == vm->port && csvn_ended_take(plane, &signal) == -EAGAIN);
+	/* Which is a ring as well. */
+	await_rung(vm);
 	CHECK(csvn_port_state(plane, vm->port) == CSVN_PORT_ENDED && csvn_port_pid(plane, vm->port) == -ESRCH);
 	CHECK(waitpid(vm->pid, NULL, WNOHANG) < 0 && errno == ECHILD); /* it was waited for */
 	CHECK(csvn_port_kill(plane, vm->port) == -ESRCH);
 	/* What it has told can still be had; nothing more is given to it. */
 	CHECK(csvn_port_take(plane, vm->port, buffer, sizeof(buffer), &progress) >= 0 && progress.done == vm->given);
-	CHECK(csvn_port_command(plane, vm->port, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0) == -EBADF);
-	CHECK(csvn_port_give(plane, vm->port, 0, vm->bell) == -EBADF);
+	CHECK(csvn_port_command(plane, vm->port, CSVN_COMMAND_NOTHING, 0, 0, NULL, 0, 0) == -EBADF);
+	CHECK(csvn_port_give(plane, vm->port, 0, vm->front) == -EBADF);
 	CHECK(csvn_port_forget(plane, vm->port) == 0 && csvn_port_forget(plane, vm->port) == -EBADF);
 	CHECK(recv(vm->front, &byte, 1, 0) <= 0);
-	/* It may have been rung for what was seen without it. */
-	while (recv(vm->bell, &byte, 1, 0) > 0)
-		;
-	CHECK(recv(vm->bell, &byte, 1, 0) == 0);
 	close(vm->front);
-	close(vm->bell);
 }
 
 static void finish(struct vm *vm, bool killed)
@@ -337,7 +350,6 @@ static void test_forgotten(void)
 		vm.port = await_accepted().port;
 		close(vm.front);
 		CHECK(start(&vm) == 0);
-		vm.bell = accept_bell();
 		vm.pid = csvn_port_pid(plane, vm.port);
 		await_last(&vm, CSVN_EVENT_SESSION_END, buffer, sizeof(buffer));
 		vm.front = -1; /* it was closed */
@@ -375,7 +387,6 @@ static void test_one_at_a_time(void)
 		close(front);
 		vm = (struct vm){ .port = who.port, .front = fronts[i] };
 		CHECK(start(&vm) == 0);
-		vm.bell = accept_bell();
 		vm.pid = csvn_port_pid(plane, vm.port);
 		await_jailed(&vm);
 		finish(&vm, false);
@@ -403,7 +414,6 @@ static void test_let_go(bool closes)
 	front_end_send(vm.front, ask, sizeof(ask), -1);
 	CHECK(recv(vm.front, reply, sizeof(reply), MSG_WAITALL) == sizeof(reply) && reply[0] == GET_FEATURES);
 	close(vm.front);
-	close(vm.bell);
 	if (closes) {
 		while ((pid = waitpid(vm.pid, &status, WNOHANG)) == 0) {
 			CHECK(milliseconds() - began < PATIENCE_MS);
@@ -435,12 +445,10 @@ static void test_no_program(void)
 
 		vm.port = await_accepted().port;
 		CHECK(start(&vm) == -ENOENT);
-		vm.bell = accept_bell();
 		CHECK(csvn_port_state(plane, vm.port) == CSVN_PORT_ENDED);
 		CHECK(csvn_port_forget(plane, vm.port) == 0);
-		CHECK(recv(vm.front, &byte, 1, 0) == 0 && recv(vm.bell, &byte, 1, 0) == 0);
+		CHECK(recv(vm.front, &byte, 1, 0) == 0);
 		close(vm.front);
-		close(vm.bell);
 	}
 	end();
 	CHECK(descriptors() == before);
@@ -491,7 +499,7 @@ static void test_hostile_port(void)
 	begin(own_program);
 	alarm(PATIENCE_MS / 1000);
 	vm = begin_port();
-	await_bell(vm.bell);
+	await_rung(&vm);
 	for (int i = 0; i < 100; i++)
 		command(&vm, CSVN_COMMAND_NOTHING, NULL, 0);
 	alarm(0);
@@ -531,7 +539,7 @@ static void set_limit(rlim_t limit)
 static void await_short(int error)
 {
 	while (csvn_plane_short(plane) != error)
-		await_bell(plane_bell);
+		await_plane();
 }
 
 /* The listening socket rests while descriptors are short, and then serves those that have waited. */
@@ -589,7 +597,6 @@ static void test_short_start(void)
 		CHECK(room < 30);
 		if (rc == 0) {
 			started++;
-			vm.bell = accept_bell();
 			vm.pid = csvn_port_pid(plane, vm.port);
 			await_jailed(&vm);
 			talk(&vm);
@@ -598,10 +605,6 @@ static void test_short_start(void)
 		}
 		CHECK(rc == -EMFILE && csvn_port_state(plane, vm.port) == CSVN_PORT_ENDED && started == 0);
 		CHECK(csvn_port_forget(plane, vm.port) == 0);
-		vm.bell = accept4(bells, NULL, NULL, SOCK_CLOEXEC);
-		CHECK(vm.bell < 0 || recv(vm.bell, &byte, 1, 0) == 0);
-		if (vm.bell >= 0)
-			close(vm.bell);
 		CHECK(recv(vm.front, &byte, 1, 0) == 0);
 		close(vm.front);
 		CHECK(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);

@@ -6,7 +6,7 @@
  */
 
 /** The version that {@linkcode Library} insists on. */
-export const ABI_VERSION = 11;
+export const ABI_VERSION = 12;
 /** Descriptors with one message. */
 export const MESSAGE_FDS = 8;
 /** Permits of a port. */

@@ -68,13 +68,6 @@ export class Janitor {
 
   constructor(readonly context: PortsContext) {}
 
-  /** One of its processes has ended. */
-  ended(handle: number, reason: string): boolean {
-    const port = this.#ports.get(handle);
-    port?.lost(reason);
-    return port !== undefined;
-  }
-
   /** Its processes. */
   get processes(): number[] {
     return [...this.#ports.values()].map(({ pid }) => pid).filter((pid) => pid !== undefined);
@@ -134,7 +127,7 @@ export class Janitor {
     const settle = (act: () => void) => {
       if (worker.jobs.delete(job)) act();
     };
-    worker.port.ask("zero an arena's pages", Command.WIPE, number, 0, job.range).then(
+    worker.port.ask("zero an arena's pages", Command.WIPE, number, 0, job.range, true).then(
       (kept) => settle(() => job.done.resolve(kept)),
       (error: SystemError) => {
         // Of one that is gone, {@linkcode Janitor.#over} takes care.
@@ -172,6 +165,7 @@ export class Janitor {
     };
     this.#ports.set(handle, port);
     port.title = "the janitor";
+    port.name = "its process";
     port.ended = (reason) => this.#over(worker, reason);
     port.over = () => void this.#ports.delete(handle);
     port.start().then(() => worker.started = true, (error: Error) => port.lost(error.message));

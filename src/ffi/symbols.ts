@@ -34,15 +34,12 @@ export const symbols = {
   },
   csvn_unlisten: { parameters: [handle, /* plane */ handle /* listener */], result },
   csvn_accepted_take: { parameters: [handle, /* plane */ "buffer" /* out */], result },
+  csvn_rung_take: { parameters: [handle, /* plane */ "buffer", /* ports */ "u32" /* most */], result },
   csvn_ended_take: { parameters: [handle, /* plane */ "buffer" /* signal */], result },
 
   csvn_janitor_add: { parameters: [handle /* plane */], result },
   // A process is made meanwhile.
-  csvn_port_start: {
-    parameters: [handle, /* plane */ handle, /* port */ "buffer", /* bell */ "u32" /* bell_bytes */],
-    result,
-    nonblocking: true,
-  },
+  csvn_port_start: { parameters: [handle, /* plane */ handle /* port */], result, nonblocking: true },
   csvn_port_command: {
     parameters: [
       handle, /* plane */
@@ -52,6 +49,7 @@ export const symbols = {
       "u32", /* aux */
       "buffer", /* bytes */
       "u32", /* count */
+      "u32", /* later */
     ],
     result,
   },

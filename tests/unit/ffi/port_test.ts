@@ -2,22 +2,46 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Errno, SystemError } from "../../../src/errno.ts";
 import { Command, EventKind, Layout, PortState } from "../../../src/ffi/abi.ts";
 import type { Library } from "../../../src/ffi/library.ts";
-import { Port, type PortsContext } from "../../../src/ffi/port.ts";
+import { Port } from "../../../src/ffi/port.ts";
+import { Ports, type Ringing } from "../../../src/ffi/ports.ts";
 import { CapturedLog } from "../../support/captured_log.ts";
-import { FakeClock } from "../../support/fake_clock.ts";
+import { FakeClock, settle } from "../../support/fake_clock.ts";
 import { until } from "../../support/until.ts";
 
 const EAGAIN = -Errno.EAGAIN;
+const PORT = 7;
 
 /** An event of a port. */
 function event(kind: number, handle: number, aux: number, body: readonly number[] = []): Uint8Array {
   return new Uint8Array(Int32Array.of(16 + 4 * body.length, kind, handle, aux, ...body).buffer);
 }
 
+/** A bell that the test rings. */
+class FakeBell implements Ringing {
+  #rung = Promise.withResolvers<boolean>();
+
+  async rung(): Promise<boolean> {
+    const rung = await this.#rung.promise;
+    if (rung) this.#rung = Promise.withResolvers();
+    return rung;
+  }
+
+  ring(): void {
+    this.#rung.resolve(true);
+  }
+
+  [Symbol.dispose](): void {
+    this.#rung.resolve(false);
+  }
+}
+
 /** A library whose port is the test's: what it was told, and what it is to tell. */
-class FakeLibrary implements AsyncDisposable {
+class FakeLibrary {
+  readonly bell = new FakeBell();
   /** Commands in the queue, by kind. */
   readonly commands: number[] = [];
+  /** Those of them that are of no hurry. */
+  readonly later: number[] = [];
   readonly given: number[] = [];
   readonly calls: string[] = [];
   /** Commands and files that there is room for. */
@@ -29,17 +53,25 @@ class FakeLibrary implements AsyncDisposable {
   more: (() => Uint8Array | undefined) | undefined;
   state: number = PortState.RUNS;
   #parked: bigint | undefined;
-  #bell: Deno.Conn | undefined;
+  #rung = false;
 
   readonly symbols = {
-    csvn_port_start: async (_plane: number, _port: number, path: Uint8Array) => {
-      this.#bell = await Deno.connect({ transport: "unix", path: new TextDecoder().decode(path) });
-      return 0;
+    csvn_port_start: () => Promise.resolve(0),
+    csvn_rung_take: (_plane: number, ports: Uint8Array) => {
+      if (!this.#rung) return 0;
+      this.#rung = false;
+      new DataView(ports.buffer).setInt32(0, PORT, true);
+      return 1;
     },
-    csvn_port_command: (_plane: number, _port: number, kind: number) => {
+    csvn_ports_flush: () => void this.calls.push("flush"),
+    csvn_turn: () => Promise.resolve(0),
+    csvn_port_command: (
+      ...[, , kind, , , , , later]: [number, number, number, number, number, Uint8Array, number, number]
+    ) => {
       if (this.room <= 0) return EAGAIN;
       this.room--;
       this.commands.push(kind);
+      if (later === 1) this.later.push(kind);
       return 0;
     },
     csvn_port_give: (_plane: number, _port: number, file: number) => {
@@ -74,6 +106,11 @@ class FakeLibrary implements AsyncDisposable {
     csvn_port_forget: () => void this.calls.push("forget"),
   };
 
+  /** What it was called for, but for flushes. */
+  get told(): string[] {
+    return this.calls.filter((call) => call !== "flush");
+  }
+
   #say(progress: Uint8Array): number {
     new DataView(progress.buffer).setBigUint64(Layout.progress.done, BigInt(this.done), true);
     return 0;
@@ -85,39 +122,31 @@ class FakeLibrary implements AsyncDisposable {
     this.events.push(...events);
     if (this.#parked === undefined || (events.length === 0 && BigInt(done) < this.#parked)) return;
     this.#parked = undefined;
-    await this.#bell!.write(new Uint8Array(1));
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#bell?.close();
-    return Promise.resolve();
+    this.#rung = true;
+    this.bell.ring();
+    await settle();
   }
 }
 
 async function started(
   library: FakeLibrary,
   clock = new FakeClock(),
-  change: Partial<PortsContext> = {},
+  change: Partial<Ports> = {},
 ): Promise<Port> {
-  const port = new Port({
-    library: library as unknown as Library,
-    plane: 0,
-    clock,
-    report: (error) => void library.calls.push(`${error}`),
-    dirty: () => {},
-    flush: () => void library.calls.push("flush"),
-    yield: () => Promise.resolve(),
-    ...change,
-  }, 7);
+  const report = (error: unknown) => void library.calls.push(`${error}`);
+  const ports = new Ports(library as unknown as Library, 0, clock, library.bell, () => {}, report);
+  const port = new Port(Object.assign(ports, change), PORT);
   await port.start();
+  await settle();
+  library.calls.length = 0;
   return port;
 }
 
-const stop = async (port: Port, library: FakeLibrary): Promise<void> => {
+async function stop(port: Port): Promise<void> {
   port.lost("the test is over");
-  await library[Symbol.asyncDispose]();
-  await port.settled();
-};
+  assertEquals(port.context.known.size, 0);
+  await (port.context as Ports).close();
+}
 
 Deno.test("commands that there is no room for wait, in their order, with the files between them", async () => {
   const library = new FakeLibrary();
@@ -136,7 +165,7 @@ Deno.test("commands that there is no room for wait, in their order, with the fil
   await library.tell(2);
   await until("the last", () => library.commands.length === 4);
   assertEquals(library.commands, [Command.ROUTE, Command.UNROUTE, -1, Command.BACKEND_SEND]);
-  await stop(port, library);
+  await stop(port);
 });
 
 Deno.test("files that there is no room for are tried again, and what comes after them waits", async () => {
@@ -150,7 +179,7 @@ Deno.test("files that there is no room for are tried again, and what comes after
   library.fileRoom = 1;
   await clock.pass(100);
   assertEquals(library.commands, [-1, Command.NOTHING]);
-  await stop(port, library);
+  await stop(port);
 });
 
 Deno.test("what is acknowledged when, and outcomes", async () => {
@@ -175,7 +204,7 @@ Deno.test("what is acknowledged when, and outcomes", async () => {
   const more = port.acknowledged(Command.HOST_CLOSE);
   await library.tell(6);
   await more;
-  await stop(port, library);
+  await stop(port);
 });
 
 Deno.test("a port that is gone has done all that it ever will", async () => {
@@ -190,8 +219,8 @@ Deno.test("a port that is gone has done all that it ever will", async () => {
   port.lost("it has died");
   await Promise.all([acknowledged, refused, given, port.acknowledged(Command.NOTHING), port.give(6).given]);
   await assertRejects(() => port.ask("map", Command.MEMORY), SystemError, "map");
-  assertEquals([reasons, library.calls, port.state], [["it has died"], ["forget"], "over"]);
-  await stop(port, library);
+  assertEquals([reasons, library.told, port.state], [["it has died"], ["forget"], "over"]);
+  await stop(port);
   assertEquals(reasons.length, 1);
 });
 
@@ -211,10 +240,10 @@ Deno.test("a port that does nothing for a while is killed, and is its VM's loss 
   await clock.pass(9_000);
   library.done = 1; // It does something.
   await clock.pass(9_000);
-  assertEquals([library.calls, port.state, seen], [[], "running", []]);
+  assertEquals([library.told, port.state, seen], [[], "running", []]);
   await clock.pass(5_000);
   await Promise.all([refused, given]);
-  assertEquals([library.calls, port.state, port.gone], [["kill"], "killed", true]);
+  assertEquals([library.told, port.state, port.gone], [["kill"], "killed", true]);
   // Nobody can say what a process does that was killed and has not ended.
   assertEquals(seen, ["its port was killed: it has done nothing for 10 s", "obeyed"]);
   port.acknowledged(Command.HOST_CLOSE).then(() => void seen.push("later"));
@@ -222,16 +251,16 @@ Deno.test("a port that does nothing for a while is killed, and is its VM's loss 
   await assertRejects(() => port.ask("map", Command.MEMORY), SystemError, "map");
   await port.give(6).given;
   await clock.pass(1_000_000);
-  assertEquals([library.calls, port.state, seen.length], [["kill"], "written off", 2]);
+  assertEquals([library.told, port.state, seen.length], [["kill"], "written off", 2]);
   for (const line of [/evil.*process 1.*has done nothing for 10 s: killed/, /evil.*process 1.*written off/]) {
     assert(log.lines.some((text) => line.test(text)), log.lines.join("\n"));
   }
   // It has ended after all.
   port.lost("it was killed");
   await port.acknowledged(Command.NOTHING);
-  assertEquals([library.calls, port.state, clock.pending], [["kill", "forget"], "over", 0]);
+  assertEquals([library.told, port.state, clock.pending], [["kill", "forget"], "over", 0]);
   assertEquals(seen.slice(2).sort(), ["acknowledged", "later", "over"]);
-  await stop(port, library);
+  await stop(port);
 });
 
 Deno.test("an idle port is asked for a sign of life, and killed when it gives none; a busy one is not asked", async () => {
@@ -247,13 +276,13 @@ Deno.test("an idle port is asked for a sign of life, and killed when it gives no
   assertEquals(library.commands, [Command.NOTHING, Command.ROUTE]);
   library.done = 2;
   await clock.pass(1_000_000);
-  assertEquals(library.calls, []);
+  assertEquals(library.told, []);
   port.beat();
   await clock.pass(9_999);
-  assertEquals(library.calls, []);
+  assertEquals(library.told, []);
   await clock.pass(1);
-  assertEquals(library.calls, ["kill"]);
-  await stop(port, library);
+  assertEquals(library.told, ["kill"]);
+  await stop(port);
 });
 
 Deno.test("when the whole machine has stood still, ports have their time all the same", async () => {
@@ -266,8 +295,8 @@ Deno.test("when the whole machine has stood still, ports have their time all the
   await clock.pass(7_000);
   library.done = 1;
   await clock.pass(100_000);
-  assertEquals(library.calls, []);
-  await stop(port, library);
+  assertEquals(library.told, []);
+  await stop(port);
 });
 
 Deno.test("a port that was told to end, and is there still, is killed", async () => {
@@ -279,8 +308,8 @@ Deno.test("a port that was told to end, and is there still, is killed", async ()
   port.beat();
   assertEquals(library.commands, [Command.END]);
   await clock.pass(12_000);
-  assertEquals([library.calls, port.state], [["kill"], "killed"]);
-  await stop(port, library);
+  assertEquals([library.told, port.state], [["kill"], "killed"]);
+  await stop(port);
 });
 
 Deno.test("a port that does what it is told is left alone", async () => {
@@ -293,8 +322,8 @@ Deno.test("a port that does what it is told is left alone", async () => {
     library.done = i + 1;
   }
   await clock.pass(1_000_000);
-  assertEquals(library.calls, []);
-  await stop(port, library);
+  assertEquals(library.told, []);
+  await stop(port);
 });
 
 Deno.test("a port that says what none says is killed", async () => {
@@ -312,7 +341,7 @@ Deno.test("a port that says what none says is killed", async () => {
     await library.tell(library.done, event(EventKind.HOST_GONE, 1, 0));
     await until("its end", () => library.calls.includes("kill"));
     assert(log.lines.some((line) => line.includes("not to be believed") && line.includes(": killed")));
-    await stop(port, library);
+    await stop(port);
   }
 });
 
@@ -343,5 +372,91 @@ Deno.test("answers are sent after at most 32 events, and others have their turn 
   assert(runs.every((run) => run.length <= 32), "flushed often enough");
   assertEquals(library.calls.filter((call) => call.startsWith("Error")), ["Error: of the test"]);
   assertEquals(port.events, 3001);
-  await stop(port, library);
+  await stop(port);
+});
+
+Deno.test("what is of no hurry wakes nobody: it is done with what comes next, or asked for in a moment", async () => {
+  const library = new FakeLibrary();
+  const clock = new FakeClock();
+  const port = await started(library, clock);
+  const seen: string[] = [];
+  // The port is awake for something else, has done it, and tells of something: with that it is heard.
+  port.obeyed(Command.UNROUTE).then(() => void seen.push("heard"));
+  await settle();
+  assertEquals([library.commands, library.later, library.calls], [[Command.UNROUTE], [Command.UNROUTE], []]);
+  await library.tell(1, event(EventKind.HOST_GONE, 1, 0));
+  assertEquals(seen, ["heard"]);
+  await clock.pass(100);
+  assertEquals(library.commands, [Command.UNROUTE]);
+  // It has done it, and nothing was to be told.
+  port.obeyed(Command.UNROUTE).then(() => void seen.push("looked"));
+  await library.tell(2);
+  assertEquals(seen, ["heard"]);
+  await clock.pass(100);
+  assertEquals([seen.splice(0), library.commands.length], [["heard", "looked"], 2]);
+  // It sleeps: it is woken, and rings when it has done it. So it is for what has an outcome.
+  port.obeyed(Command.UNROUTE).then(() => void seen.push("woken"));
+  const outcome = port.ask("zero", Command.WIPE, 0, 0, new Uint8Array(), true).then((kept) => seen.push(`${kept}`));
+  await settle();
+  assertEquals(library.told, []);
+  library.calls.length = 0;
+  await clock.pass(1);
+  assertEquals([library.commands.slice(2), library.later.length], [
+    [Command.UNROUTE, Command.WIPE, Command.NOTHING],
+    4,
+  ]);
+  assertEquals(library.calls, ["flush"]);
+  await library.tell(3);
+  assertEquals(seen, ["woken"]);
+  await library.tell(5, event(EventKind.RESULT, 3, 1));
+  await outcome;
+  // Nothing is left to be done later.
+  await clock.pass(100);
+  assertEquals([seen, library.commands.length], [["woken", "1"], 5]);
+  // A port that goes while somebody waits.
+  port.obeyed(Command.UNROUTE).then(() => void seen.push("gone"));
+  port.lost("it has died");
+  await settle();
+  assertEquals(seen.at(-1), "gone");
+  await clock.pass(100);
+  await stop(port);
+});
+
+Deno.test("what a port has told before its process ended is handled first", async () => {
+  const library = new FakeLibrary();
+  const port = await started(library);
+  const seen: string[] = [];
+  port.handler = ({ kind }) => void seen.push(kind);
+  port.ended = (reason) => void seen.push(reason);
+  library.events.push(event(EventKind.HOST_GONE, 1, 0), event(EventKind.HOST_CONNECTED, 1, 0));
+  port.ends("has ended");
+  await settle();
+  assertEquals(seen, ["host-gone", "host-connected", "its port has ended"]);
+  await stop(port);
+});
+
+Deno.test("a port that tells without end does not keep others waiting", async () => {
+  const library = new FakeLibrary();
+  const port = await started(library);
+  const other = new Port(port.context, PORT + 1);
+  await other.start();
+  port.handler = () => {};
+  library.more = () => event(EventKind.HOST_GONE, 1, 0);
+  const turns: string[] = [];
+  for (const [name, each] of [["port", port], ["other", other]] as const) {
+    const turn = each.turn.bind(each);
+    each.turn = async () => {
+      turns.push(name);
+      if (turns.length > 20) library.more = undefined;
+      return await turn();
+    };
+  }
+  port.context.due(port);
+  port.context.due(other);
+  await until("their turns", () => turns.length > 20 && library.more === undefined);
+  await settle();
+  // As if it had told as much.
+  assertEquals(turns.slice(0, 6), ["port", "other", "port", "other", "port", "other"]);
+  other.lost("the test is over");
+  await stop(port);
 });
