@@ -94,9 +94,10 @@ void plane_unwatch(const struct plane *p, int fd)
 
 void plane_ring(struct plane *p)
 {
-	if (p->rings)
+	p->news = true;
+	if (!p->sleeps)
 		return;
-	p->rings = true;
+	p->sleeps = false;
 	/* When it is full, it has been rung. When TypeScript has closed it, nobody waits. */
 	(void)send(p->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

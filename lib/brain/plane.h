@@ -3,7 +3,7 @@
  * The brain's side: a plane's ports, and the sockets that front-ends connect to.
  *
  * Theory of operation. One thread waits for front-ends, for ports' bells and for the ends of their processes, and does nothing else: it takes no message and no descriptor of a
- * front-end, nor of a port. TypeScript is told by the plane's bell that there is any of it, and asks which. It starts a port for each front-end that it admits, and talks to that by its link (link.h).
+ * front-end, nor of a port. TypeScript, while it is awake, looks at those ports that had something lately, and whether there is any of the rest; before it sleeps it says so, and is then told by the plane's bell (hear.c). It starts a port for each front-end that it admits, and talks to that by its link (link.h).
  *
  * Locking: plane->lock guards all of it. It is held for moments: what takes time (starting a process, closing) is done without it.
  */
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "csvn/abi.h"
+#include "csvn/spin.h"
 #include "handle.h"
 #include "interrupt.h"
 #include "link.h"
@@ -22,6 +23,7 @@
 #define PLANES_MAX 256u
 #define LISTENERS_MAX 1024u
 #define PORTS_MAX 4096u
+#define NOTHING_WANTED UINT64_MAX
 
 enum watched { WATCHED_WAKE = 1, WATCHED_LISTENER, WATCHED_PROCESS, WATCHED_BELL };
 
@@ -47,10 +49,17 @@ struct port {
 	int front; /* until it is started; then -1 */
 	int process; /* pidfd, or -1 */
 	int bell; /* an eventfd: link.h */
-	bool rang; /* and TypeScript has not been told of it */
+	bool heard; /* it is in the plane's list of those that are looked at; else it rings when there is something */
+	bool unheard; /* it was killed: whatever it says, nobody looks */
+	uint64_t wanted; /* so many commands done are waited for; NOTHING_WANTED: none */
 	int pid;
 	struct link link;
 	uint64_t looked; /* of its counters, at the last look at those */
+};
+
+struct look {
+	struct csvn_spin spin;
+	uint64_t slept_at; /* nanoseconds; 0: it does not sleep */
 };
 
 struct plane {
@@ -60,7 +69,9 @@ struct plane {
 	int epoll;
 	int wake; /* eventfd: look at closing */
 	int bell; /* TypeScript's, a unix socket */
-	bool rings; /* a byte was sent there, and TypeScript has not looked since */
+	bool sleeps; /* TypeScript does, until a byte comes there */
+	bool news; /* it does not, and is to look at what there is but ports */
+	struct look look; /* TypeScript's, before it sleeps */
 	struct interrupter interrupter; /* wakes ports */
 	bool closing;
 	int resting; /* errno, or 0 */
@@ -68,9 +79,9 @@ struct plane {
 	uint32_t first_id; /* of ports' users and groups; 0: they have the switch's */
 	uint32_t port_descriptors; /* at most */
 	struct handle_table listeners, ports;
-	uint32_t dirty_count, rung_count;
+	uint32_t dirty_count, heard_count, heard_next;
 	int dirty[PORTS_MAX];
-	int rung[PORTS_MAX]; /* ports that rang, in that order */
+	int heard[PORTS_MAX]; /* ports that TypeScript looks at while it is awake, and which comes first */
 	uint64_t budgeted; /* nanoseconds: when the budget was made last */
 	uint32_t look_limit; /* of each port: link.h */
 	uint32_t looked[PORTS_MAX]; /* ports_budget()'s */
@@ -86,7 +97,7 @@ int plane_watch_signals(const struct plane *p, int fd, enum watched what, int ha
 void plane_unwatch(const struct plane *p, int fd);
 /* Whether what is watched is told of. It takes no memory, so it does not fail; what is not watched stays so. */
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle);
-/* Wake TypeScript, unless it was woken and has not looked yet. */
+/* TypeScript is to look: it is woken if it sleeps. */
 void plane_ring(struct plane *p);
 /* A connection to a listening unix socket, or -errno. */
 int plane_dial(const uint8_t *path, uint32_t path_bytes);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "budget.h"
+#include "hear.h"
 #include "listener.h"
 #include "process.h"
 
@@ -25,7 +26,7 @@ static struct port *find(const struct plane *p, int handle)
 
 static void init(struct port *port, int front)
 {
-	*port = (struct port){ .handle = -1, .front = front, .process = -1, .bell = -1 };
+	*port = (struct port){ .handle = -1, .front = front, .process = -1, .bell = -1, .wanted = NOTHING_WANTED };
 	port->link = (struct link){ .wake = -1, .files = -1, .bell = -1 };
 }
 
@@ -71,30 +72,9 @@ static void forget_bell(const struct plane *p, struct port *port)
 	close_descriptor(&port->bell);
 }
 
-void port_rang(struct plane *p, struct port *port)
-{
-	if (!port->rang)
-		p->rung[p->rung_count++] = port->handle;
-	port->rang = true;
-	plane_ring(p);
-}
-
-/* Nobody is to be told any more that it rang. */
-static void hush(struct plane *p, struct port *port)
-{
-	uint32_t left = 0;
-
-	for (uint32_t i = 0; port->rang && i < p->rung_count; i++)
-		if (p->rung[i] != port->handle)
-			p->rung[left++] = p->rung[i];
-	if (port->rang)
-		p->rung_count = left;
-	port->rang = false;
-}
-
 void port_destroy(struct plane *p, struct port *port)
 {
-	hush(p, port);
+	hear_not(p, port);
 	if (port->handle >= 0)
 		handle_remove(&p->ports, port->handle);
 	if (port->process >= 0)
@@ -138,28 +118,7 @@ void port_ended(struct plane *p, struct port *port)
 	if (port->forgotten)
 		port_destroy(p, port);
 	else
-		port_rang(p, port);
-}
-
-int csvn_rung_take(int plane, int32_t *ports, uint32_t most)
-{
-	struct plane *p = plane_enter(plane);
-	uint32_t count;
-
-	if (!p)
-		return -EBADF;
-	p->rings = false;
-	count = p->rung_count < most ? p->rung_count : most;
-	for (uint32_t i = 0; i < count; i++) {
-		struct port *port = handle_get(&p->ports, p->rung[i]);
-
-		ports[i] = p->rung[i];
-		port->rang = false;
-	}
-	p->rung_count -= count;
-	memmove(p->rung, p->rung + count, p->rung_count * sizeof(p->rung[0]));
-	plane_leave(p);
-	return (int)count;
+		hear(p, port);
 }
 
 int csvn_janitor_add(int plane)
@@ -251,6 +210,8 @@ int csvn_port_start(int plane, int handle)
 		if (rc < 0)
 			forget_bell(p, port);
 		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
+		if (rc == 0)
+			hear(p, port);
 		if (!port->janitor)
 			listener_next(p, port->who.listener);
 		if (port->forgotten)
@@ -371,38 +332,6 @@ int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struc
 	return rc;
 }
 
-int csvn_port_park(int plane, int handle, uint64_t done)
-{
-	struct plane *p = plane_enter(plane);
-	struct port *port;
-	int rc = -EBADF;
-
-	if (!p)
-		return rc;
-	port = find(p, handle);
-	if (port && port->link.shared)
-		rc = link_park(&port->link, done);
-	plane_leave(p);
-	return rc;
-}
-
-int csvn_port_want(int plane, int handle, uint64_t done)
-{
-	struct plane *p = plane_enter(plane);
-	struct port *port;
-	int rc = -EBADF;
-
-	if (!p)
-		return rc;
-	port = find(p, handle);
-	if (port && port->link.shared) {
-		link_want(&port->link, done);
-		rc = 0;
-	}
-	plane_leave(p);
-	return rc;
-}
-
 int csvn_port_revoke(int plane, int handle, uint32_t what, uint32_t number, uint32_t revoked)
 {
 	struct plane *p = plane_enter(plane);
@@ -468,6 +397,8 @@ int csvn_port_kill(int plane, int handle)
 	if (!p)
 		return rc;
 	port = find(p, handle);
+	if (port)
+		hear_not(p, port);
 	if (port)
 		rc = port->process < 0 || syscall(SYS_pidfd_send_signal, port->process, SIGKILL, NULL, 0) < 0 ? -ESRCH :
 														 0;

@@ -7,8 +7,6 @@
 
 int port_add(struct plane *p, int listener, int front);
 void port_ended(struct plane *p, struct port *port);
-/* It wants to be heard: TypeScript is told. */
-void port_rang(struct plane *p, struct port *port);
 void port_destroy(struct plane *p, struct port *port);
 /* Now and then: what has each looked, and what may it? */
 void ports_budget(struct plane *p, uint64_t now);

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hear.h"
 #include "ids.h"
 #include "listener.h"
 #include "plane.h"
@@ -54,7 +55,7 @@ static void dispatch(struct plane *p, uint64_t data)
 	case WATCHED_BELL:
 		port = handle_get(&p->ports, handle);
 		if (port)
-			port_rang(p, port);
+			hear(p, port);
 		break;
 	}
 }
@@ -148,6 +149,7 @@ int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_
 	p->first_id = ids_can(first_id) ? first_id : 0;
 	p->port_descriptors = descriptors;
 	p->bell = plane_dial(bell, bell_bytes);
+	csvn_spin_init(&p->look.spin);
 	rc = interrupter_open(&p->interrupter);
 	if (rc == 0)
 		rc = p->epoll < 0 || p->wake < 0 ? -EMFILE : !p->program ? -ENOMEM : p->bell < 0 ? p->bell : 0;

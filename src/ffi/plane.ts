@@ -69,7 +69,7 @@ export interface PlaneCounters {
   ports: number;
   /** Events that were told to this thread. */
   events: number;
-  /** Times that it had nothing more to do for a port, and parked. */
+  /** Times that it had nothing to do for ports, and slept. */
   parks: number;
   /** Circuit ids taken from doorbell queues. */
   doorbells: number;
@@ -282,13 +282,11 @@ export class Plane implements AsyncDisposable {
   counters(): PlaneCounters {
     const sums = Object.fromEntries(counterNames.map((name) => [name, 0])) as unknown as PlaneCounters;
     let events = 0;
-    let parks = 0;
     for (const port of this.#alive.values()) {
       port.progress().counters.forEach((value, i) => sums[counterNames[i]!] += value);
       events += port.events;
-      parks += port.parks;
     }
-    return { ...sums, ports: this.#alive.size, events, parks };
+    return { ...sums, ports: this.#alive.size, events, parks: this.#all.slept };
   }
 
   /** Descriptors that this process has open. @throws {SystemError} */

@@ -24,8 +24,6 @@ import { STUCK_S, Watchdog } from "./watchdog.ts";
 
 const log = getLogger(["csvn", "port"]);
 
-/** Events whose answers are sent on their way at once: more would keep guests waiting while there is work for them. */
-const FLUSH_EVENTS = 32;
 /** Milliseconds after which a port that was killed and has not ended is written off. */
 const KILLED_MS = 10_000;
 const NUMBERS = 0x7fffffff;
@@ -47,14 +45,12 @@ export interface PortsContext {
   readonly report: (error: unknown) => void;
   /** Commands were given: they are sent on their way soon. */
   dirty(): void;
-  /** Send commands on their way now, while events are handled. */
-  flush(): void;
+  /** An event was handled. */
+  handled(): void;
   /** Have {@linkcode Port.turn} called soon. */
   due(port: Port): void;
   /** Have {@linkcode Port.hurry} called in a moment. */
   later(port: Port): void;
-  /** Let everything else in this thread have its turn, if it is due. */
-  yield(): Promise<void>;
 }
 
 /** What a port is in:
@@ -103,13 +99,11 @@ export class Port {
   reason: string | undefined;
   /** Events that it has told. */
   events = 0;
-  /** Times that nothing of it was left to do. */
-  parks = 0;
   #state: PortState = "starting";
   /** It was told to end, or is let go of. */
   #leaving = false;
-  /** Nothing of it is left to do here: it rings when there is. */
-  #parked = false;
+  /** As many commands done are waited for, as was said. */
+  #said = NEVER;
   /** How its process has ended. */
   #end: string | undefined;
   /** Commands given, those that wait here among them. */
@@ -177,29 +171,24 @@ export class Port {
     if (this.gone) return;
     this.#become("running");
     this.#outbox.send();
+    this.#want();
     this.context.dirty();
-    this.context.due(this);
   }
 
-  /** Its turn: handle a batch of what it has told. @returns whether there may be more. If not, it rings when there is. */
-  async turn(): Promise<boolean> {
-    this.#parked = false;
-    const more = this.#state === "running" && await this.#hear();
-    if (!more && this.#end !== undefined) this.lost(this.#end);
-    return more;
+  /** Its turn: handle a batch of what it has told, and of what it has done. */
+  turn(): void {
+    const more = this.#state === "running" && this.#hear();
+    if (this.#end === undefined) return;
+    if (more) this.context.due(this);
+    else this.lost(this.#end);
   }
 
   /** What was of no hurry is now. */
   hurry(): void {
     if (this.#state !== "running") return;
-    if (this.progress().done >= this.#later) {
-      // Those who wait for it are told in its turn, behind what it has told before.
-      if (this.#parked && this.#patient.first !== undefined) this.context.due(this);
-      return;
-    }
     this.#hurried = true;
-    if (this.#parked) this.#want();
-    this.command(Command.NOTHING);
+    this.#want();
+    if (this.progress().done < this.#later) this.command(Command.NOTHING);
   }
 
   /**
@@ -247,7 +236,7 @@ export class Port {
     if (this.#state === "over") return Promise.resolve();
     const promise = this.#awaited.of(this.#given);
     // Before it is given: it may be done at once.
-    if (this.#parked) this.#want();
+    this.#want();
     this.command(kind, handle, aux, bytes);
     return promise;
   }
@@ -368,21 +357,24 @@ export class Port {
     return this.symbols.csvn_port_give(this.context.plane, this.handle, file, fd) !== -Errno.EAGAIN;
   }
 
-  /** Have it ring when what is waited for is done. */
+  /** Say what is waited for: it has a turn when that is done. */
   #want(): void {
-    this.symbols.csvn_port_want(this.context.plane, this.handle, this.#wanted());
+    const wanted = this.#wanted();
+    if (wanted === this.#said || this.#state !== "running") return;
+    this.#said = wanted;
+    this.symbols.csvn_port_want(this.context.plane, this.handle, wanted);
   }
 
-  /** There is no room for commands: there will be, and then it is to ring; or there is by now. */
+  /** There is no room for commands: there will be, or there is by now. */
   #wait(): void {
-    if (this.#state !== "running" || !this.#parked) return;
+    if (this.#state !== "running") return;
     this.#done = Math.max(this.#done, this.progress().done);
     this.#want();
     this.#outbox.send();
   }
 
   /** Whether there may be more. */
-  async #hear(): Promise<boolean> {
+  #hear(): boolean {
     const { plane, buffer } = this.context;
     const bytes = this.symbols.csvn_port_take(plane, this.handle, buffer, buffer.length, this.#progressBytes);
     if (bytes < 0) {
@@ -390,14 +382,11 @@ export class Port {
       return false;
     }
     const done = Number(this.#progress[0]);
-    if (bytes > 0) await this.#deliver(bytes);
+    if (bytes > 0) this.#deliver(bytes);
     this.#acknowledge(done);
     this.#outbox.send();
-    if (this.#state !== "running") return false;
-    if (bytes > 0 || this.symbols.csvn_port_park(plane, this.handle, this.#wanted()) !== 1) return true;
-    this.parks++;
-    this.#parked = true;
-    return false;
+    this.#want();
+    return bytes > 0 && this.#state === "running";
   }
 
   /** The count of commands that is waited for. */
@@ -417,14 +406,9 @@ export class Port {
   }
 
   /** Handle a batch of events, all of it. */
-  async #deliver(bytes: number): Promise<void> {
-    let count = 0;
+  #deliver(bytes: number): void {
     try {
       for (const event of decodeEvents(this.context.buffer, bytes)) {
-        if (count++ % FLUSH_EVENTS === 0) {
-          this.context.flush();
-          await this.context.yield();
-        }
         this.#handle(event);
         if (this.#state !== "running") break;
       }
@@ -432,11 +416,11 @@ export class Port {
       if (!(error instanceof PortEventError)) throw error;
       this.#distrust(error.message);
     }
-    this.context.flush();
   }
 
   #handle(event: PortEvent): void {
     this.events++;
+    this.context.handled();
     if (event.kind === "result") {
       this.#results.get(event.number)?.resolve(event.value);
       this.#results.delete(event.number);

@@ -1,8 +1,8 @@
 /**
  * The processes that the brain has started, ports and janitors, and their turns in this thread.
  *
- * Theory of operation. A thread of the helper library hears their bells, and wakes this one by the plane's. What they have told is handled in turns, of a batch each, as
- * long as there is more: so one that tells without end takes its share and no more. Handlers are synchronous. Set-ups alone can keep the thread busy for ever: so it goes through the
+ * Theory of operation. What they have told is handled in turns, of a batch each, as long as there is more: so one that tells without end takes its share and no more. When none has
+ * anything to say, this thread sleeps, until the plane's bell rings. Handlers are synchronous. Set-ups alone can keep the thread busy for ever: so it goes through the
  * event loop once in a while. Commands that come of events are sent on their way after some of these; others, before the event loop goes on; what is of no hurry, a
  * moment later, unless the port was awake anyway and has done it.
  *
@@ -13,14 +13,18 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Library } from "./library.ts";
 import type { Port, PortsContext } from "./port.ts";
 
-/** Two of the longest records. So that nobody has this thread for long, it is not more. */
-const BUFFER_BYTES = 16 << 10;
+/** A little more than the longest record, so that nobody has this thread for long. */
+const BUFFER_BYTES = 9 << 10;
 /** Milliseconds after which everything else in this thread has its turn, however many events there are. */
 const TURN_MS = 1;
+/** Events whose answers are sent on their way at once: more would keep guests waiting while there is work for them. */
+const FLUSH_EVENTS = 32;
 /** Milliseconds after which what is of no hurry is. */
 const LATER_MS = 1;
-/** Ports that are told of at once. */
-const RUNG_MAX = 256;
+/** Ports that have a turn between two looks at what else there is. */
+const HEARD_MAX = 64;
+/** Promises that follow from one another, mostly fewer. */
+const CONTINUATIONS = 8;
 
 /** What says that something is to be looked at: a {@linkcode Bell}. */
 export interface Ringing extends Disposable {
@@ -30,17 +34,20 @@ export interface Ringing extends Disposable {
 
 /** Gives them their turns. */
 export class Ports implements PortsContext, Disposable {
+  /** Times that this thread had nothing to do for them, and slept. */
+  slept = 0;
   readonly known: Map<number, Port> = new Map();
   readonly buffer: Uint8Array<ArrayBuffer> = new Uint8Array(BUFFER_BYTES);
   readonly #due = new Set<Port>();
   readonly #later = new Set<Port>();
-  readonly #rung = new Int32Array(RUNG_MAX);
-  readonly #rungBytes = new Uint8Array(this.#rung.buffer);
+  readonly #heard = new Int32Array(HEARD_MAX);
+  readonly #heardBytes = new Uint8Array(this.#heard.buffer);
   #timer: Timer | undefined;
   /** When others are to have their turn; as {@linkcode performance.now}. */
   #turnEnds = 0;
   #flushing = false;
-  #turning = false;
+  /** Events since commands were sent on their way. */
+  #handled = 0;
   readonly #loop: Promise<void>;
 
   /**
@@ -57,12 +64,11 @@ export class Ports implements PortsContext, Disposable {
     readonly look: () => void,
     readonly report: (error: unknown) => void,
   ) {
-    this.#loop = this.#listen();
+    this.#loop = this.#run();
   }
 
   due(port: Port): void {
     this.#due.add(port);
-    if (!this.#turning) this.#turns().catch(this.report);
   }
 
   later(port: Port): void {
@@ -84,20 +90,14 @@ export class Ports implements PortsContext, Disposable {
     });
   }
 
-  flush(): void {
-    this.library.symbols.csvn_ports_flush(this.plane);
+  handled(): void {
+    if (++this.#handled >= FLUSH_EVENTS) this.flush();
   }
 
-  async yield(): Promise<void> {
-    const now = performance.now();
-    // After a pause others have had theirs.
-    if (now < this.#turnEnds || now > this.#turnEnds + TURN_MS) {
-      if (now >= this.#turnEnds) this.#turnEnds = now + TURN_MS;
-      return;
-    }
-    this.flush();
-    await this.library.symbols.csvn_turn();
-    this.#turnEnds = performance.now() + TURN_MS;
+  /** Send commands on their way now. */
+  flush(): void {
+    this.#handled = 0;
+    this.library.symbols.csvn_ports_flush(this.plane);
   }
 
   /** No more is heard of them. Resolves when that is so. */
@@ -111,32 +111,43 @@ export class Ports implements PortsContext, Disposable {
     this.bell[Symbol.dispose]();
   }
 
-  async #listen(): Promise<void> {
-    while (await this.bell.rung()) this.#hear();
+  async #run(): Promise<void> {
+    do {
+      for (let count: number; (count = await this.#hear()) >= 0;) {
+        for (let i = 0; i < count; i++) {
+          this.known.get(this.#heard[i]!)?.turn();
+          if (performance.now() >= this.#turnEnds) await this.#yield();
+        }
+        if (performance.now() >= this.#turnEnds) await this.#yield();
+        this.look();
+        for (const port of [...this.#due]) {
+          this.#due.delete(port);
+          port.turn();
+        }
+      }
+      this.slept++;
+    } while (await this.#sleep());
   }
 
-  /** Those that rang have a turn. */
-  #hear(): void {
-    for (let count = RUNG_MAX; count === RUNG_MAX;) {
-      count = this.library.symbols.csvn_rung_take(this.plane, this.#rungBytes, RUNG_MAX);
-      for (let i = 0; i < count; i++) {
-        const port = this.known.get(this.#rung[i]!);
-        if (port) this.due(port);
-      }
-    }
-    this.look();
+  /** Let everything else in this thread have its turn. */
+  async #yield(): Promise<void> {
+    this.flush();
+    await this.library.symbols.csvn_turn();
+    this.#turnEnds = performance.now() + TURN_MS;
   }
 
-  async #turns(): Promise<void> {
-    this.#turning = true;
-    try {
-      for (const port of this.#due) {
-        this.#due.delete(port);
-        if (await port.turn()) this.#due.add(port);
-        this.#hear();
-      }
-    } finally {
-      this.#turning = false;
-    }
+  async #sleep(): Promise<boolean> {
+    const rung = await this.bell.rung();
+    this.#turnEnds = performance.now() + TURN_MS;
+    return rung;
+  }
+
+  /** How many ports have something to say; -EAGAIN: none, nor is there anything else, and the bell rings when there is. */
+  async #hear(): Promise<number> {
+    // What promises go on with comes first: this thread may stand still for a moment now.
+    for (let i = 0; i < CONTINUATIONS; i++) await undefined;
+    if (this.#due.size > 0) return 0;
+    this.flush();
+    return this.library.symbols.csvn_ports_hear(this.plane, this.#heardBytes, HEARD_MAX);
   }
 }

@@ -34,7 +34,7 @@ export const symbols = {
   },
   csvn_unlisten: { parameters: [handle, /* plane */ handle /* listener */], result },
   csvn_accepted_take: { parameters: [handle, /* plane */ "buffer" /* out */], result },
-  csvn_rung_take: { parameters: [handle, /* plane */ "buffer", /* ports */ "u32" /* most */], result },
+  csvn_ports_hear: { parameters: [handle, /* plane */ "buffer", /* ports */ "u32" /* most */], result },
   csvn_ended_take: { parameters: [handle, /* plane */ "buffer" /* signal */], result },
 
   csvn_janitor_add: { parameters: [handle /* plane */], result },
@@ -65,7 +65,6 @@ export const symbols = {
     ],
     result,
   },
-  csvn_port_park: { parameters: [handle, /* plane */ handle, /* port */ "u64" /* done */], result },
   csvn_port_want: { parameters: [handle, /* plane */ handle, /* port */ "u64" /* done */], result },
   csvn_port_progress: { parameters: [handle, /* plane */ handle, /* port */ "buffer" /* progress */], result },
   csvn_port_moved: {

@@ -308,7 +308,7 @@ CSVN_EXPORT uint32_t csvn_abi_version(void);
 
 /*
  * A plane, whose ports are processes of this program; that of janitors, csvn-janitor, is beside it. bell: path of a listening unix socket that is connected to; a byte is sent there when a front-end has come,
- * a port has rung or ended, or descriptors are short, unless one was sent since csvn_rung_take() was called last.
+ * a port has ended or has something to say, or descriptors are short, once after csvn_ports_hear() has said that there is nothing.
  *
  * Ports are jailed (jail.h): each may have so many descriptors, and where this process may do that, has a user and a group of its own, whose number is first_id plus
  * its process id.
@@ -325,8 +325,11 @@ CSVN_EXPORT int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes,
 CSVN_EXPORT int csvn_unlisten(int plane, int listener);
 /* The next front-end that has come: 1, or 0. */
 CSVN_EXPORT int csvn_accepted_take(int plane, struct csvn_accepted *out);
-/* Ports that have rung, or ended, since this was asked last: how many of their handles, `most` at most. A port that has parked rings when there are events, or what is waited for is done. */
-CSVN_EXPORT int csvn_rung_take(int plane, int32_t *ports, uint32_t most);
+/*
+ * Ports that have something to say: events, or what is waited for is done (csvn_port_want()). How many of their handles, `most` at most; 0: none has, but there may be front-ends and ends of ports to be
+ * taken. -EAGAIN: there is nothing, now after a look of up to 50 us; then the plane's bell rings when there is something, once. Until it is called again, nothing is looked at.
+ */
+CSVN_EXPORT int csvn_ports_hear(int plane, int32_t *ports, uint32_t most);
 /* A port that has ended since this was asked last: its handle, or -EAGAIN. signal: what has ended it (SIGSYS: its jail); 0: it has ended by itself. */
 CSVN_EXPORT int csvn_ended_take(int plane, int32_t *signal);
 
@@ -338,7 +341,7 @@ CSVN_EXPORT int csvn_janitor_add(int plane);
 
 /* Start the process. It may take a while. */
 CSVN_EXPORT int csvn_port_start(int plane, int port);
-/* Put a command: 0. -EAGAIN: there is no room; the port rings when it has done some. later: it is of no hurry, and csvn_ports_flush() does not wake the port for it. */
+/* Put a command: 0. -EAGAIN: there is no room. later: it is of no hurry, and csvn_ports_flush() does not wake the port for it. */
 CSVN_EXPORT int csvn_port_command(int plane, int port, uint32_t kind, int handle, uint32_t aux, const uint8_t *bytes,
 				  uint32_t count, uint32_t later);
 /* Wake those ports that sleep, and were given commands since this was called last. */
@@ -347,9 +350,7 @@ CSVN_EXPORT int csvn_ports_flush(int plane);
 CSVN_EXPORT int csvn_port_give(int plane, int port, int file, int fd);
 /* Copy whole events to buffer: their bytes, 0 when there are none. progress: how far it was before those. -EPROTO: it is not to be believed. */
 CSVN_EXPORT int csvn_port_take(int plane, int port, uint8_t *buffer, uint32_t bytes, struct csvn_progress *progress);
-/* 0: there are events, or that many commands are done. 1: neither; then it rings once. */
-CSVN_EXPORT int csvn_port_park(int plane, int port, uint64_t done);
-/* While it is parked: it is waited for that many commands. Said before the last of these is given, or it may not ring. */
+/* So many commands done are waited for; ~0: none. Said before the last of these is given. */
 CSVN_EXPORT int csvn_port_want(int plane, int port, uint64_t done);
 /* How far it is. */
 CSVN_EXPORT int csvn_port_progress(int plane, int port, struct csvn_progress *progress);
