@@ -134,7 +134,7 @@ export class Port {
       sent: () => context.dirty(),
     });
     this.#watchdog = new Watchdog(context.clock, {
-      done: () => this.#done = Math.max(this.#done, this.progress().done),
+      done: () => this.#done = Math.max(this.#done, this.#look()),
       // One that was told to end is not, whatever it has done.
       idle: () => this.#done >= this.#given && !this.#leaving,
       stuck: () => this.#kill(`it has done nothing for ${STUCK_S} s`),
@@ -159,7 +159,7 @@ export class Port {
 
   /** How far it is, now. */
   progress(): Progress {
-    this.symbols.csvn_port_progress(this.context.plane, this.handle, this.#progressBytes);
+    this.#look();
     const [done, delivered, deliveredResets, ...counters] = [...this.#progress].map(Number);
     return { done: done!, delivered: delivered!, deliveredResets: deliveredResets!, counters };
   }
@@ -188,7 +188,7 @@ export class Port {
     if (this.#state !== "running") return;
     this.#hurried = true;
     this.#want();
-    if (this.progress().done < this.#later) this.command(Command.NOTHING);
+    if (this.#look() < this.#later) this.command(Command.NOTHING);
   }
 
   /**
@@ -312,6 +312,12 @@ export class Port {
     this.over();
   }
 
+  /** How far it is, commands done first. */
+  #look(): number {
+    this.symbols.csvn_port_progress(this.context.plane, this.handle, this.#progressBytes);
+    return Number(this.#progress[0]);
+  }
+
   #become(state: PortState): void {
     if (!next[this.#state].includes(state)) throw new Error(`a port cannot go from ${this.#state} to ${state}`);
     this.#state = state;
@@ -368,7 +374,7 @@ export class Port {
   /** There is no room for commands: there will be, or there is by now. */
   #wait(): void {
     if (this.#state !== "running") return;
-    this.#done = Math.max(this.#done, this.progress().done);
+    this.#done = Math.max(this.#done, this.#look());
     this.#want();
     this.#outbox.send();
   }
