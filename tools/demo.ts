@@ -160,7 +160,7 @@ async function scenes(checks: Checks, log: ShownLog, web: Guest, client: Guest):
   const refused = await show(client, `curl -sS --max-time 10 http://${WEB}:81/`);
   checks.check("a port where nobody listens refuses", refused.code === 7);
 
-  await show(web, `socat TCP-LISTEN:${DENIED_PORT},fork,reuseaddr EXEC:/bin/date >/dev/null 2>&1 & sleep 0.5`);
+  await show(web, `socat -t 120 TCP-LISTEN:${DENIED_PORT},fork,reuseaddr EXEC:/bin/date >/dev/null 2>&1 & sleep 0.5`);
   const denied = await show(client, `curl -sS --max-time 10 http://${WEB}:${DENIED_PORT}/`);
   checks.check("a connection that policy denies is refused as well", denied.code === 7);
   checks.check(

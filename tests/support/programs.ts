@@ -127,11 +127,12 @@ export const PROGRAMS: readonly Program[] = [
     port: 11211,
     asks: [
       {
-        run: "printf 'set k 0 0 5\\r\\nhello\\r\\nget k\\r\\nquit\\r\\n' | socat -t 5 - TCP:SERVER:11211",
+        run: "printf 'set k 0 0 5\\r\\nhello\\r\\nget k\\r\\nquit\\r\\n' | socat -t 120 - TCP:SERVER:11211",
         gives: "STORED\r\nVALUE k 0 5\r\nhello\r\nEND\r\n",
       },
       {
-        run: "printf '\\0\\1\\0\\0\\0\\1\\0\\0get k\\r\\n' | socat -t 2 - UDP:SERVER:11211 | tail -c +9",
+        run:
+          "exec 3<>/dev/udp/SERVER/11211; printf '\\0\\1\\0\\0\\0\\1\\0\\0get k\\r\\n' >&3; timeout 120 head -c 33 <&3 | tail -c +9",
         gives: "VALUE k 0 5\r\nhello\r\nEND\r\n",
       },
     ],
@@ -250,7 +251,7 @@ export const PROGRAMS: readonly Program[] = [
   },
   {
     name: "socat",
-    serve: "exec socat TCP-LISTEN:7001,reuseaddr,fork 'SYSTEM:wc -c; echo done'",
+    serve: "exec socat -t 120 TCP-LISTEN:7001,reuseaddr,fork 'SYSTEM:wc -c; echo done'",
     port: 7001,
     asks: [{ run: "head -c 1000000 /dev/zero | socat -t 60 - TCP:SERVER:7001", gives: "1000000\ndone\n" }],
   },

@@ -49,7 +49,7 @@ Deno.test("datagrams of unmodified programs between two guests without a NIC", a
 
   await t.step("socat, both ways", async () => {
     for (const [from, to, at] of [[client, server, address], [server, client, vms.address("client")]] as const) {
-      to.spawn("exec socat -T 120 UDP4-RECVFROM:7001,fork 'SYSTEM:tr a-z A-Z'", { stdin: false });
+      to.spawn("exec socat -t 120 -T 120 UDP4-RECVFROM:7001,fork 'SYSTEM:tr a-z A-Z'", { stdin: false });
       await to.run("until ss -lun | grep -q :7001; do sleep 0.1; done", { check: true });
       for (const word of ["one", "two", "three"]) {
         // It would wait for more answers: it is over with the first.

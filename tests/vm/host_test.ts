@@ -188,7 +188,7 @@ except OSError as e:
   });
 
   await t.step("a published datagram port answers the right client", async () => {
-    const serving = web.spawn("exec socat -T120 UDP4-RECVFROM:5000,fork EXEC:cat", { stdin: false });
+    const serving = web.spawn("exec socat -t 120 -T 120 UDP4-RECVFROM:5000,fork EXEC:cat", { stdin: false });
     await until("the port", () => logged(/198\.18\.77\.1:5000 is published: web datagram port 5000/));
     const program = `
       import { createSocket } from "node:dgram";

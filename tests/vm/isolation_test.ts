@@ -130,7 +130,7 @@ Deno.test("guests are kept apart", async (t) => {
   });
 
   await t.step("a denied connection is ECONNREFUSED, and the log says why", async () => {
-    web.spawn("exec socat TCP-LISTEN:7003,fork EXEC:date", { stdin: false });
+    web.spawn("exec socat -t 120 TCP-LISTEN:7003,fork EXEC:date", { stdin: false });
     await web.run("until ss -ltn | grep -q :7003; do sleep 0.1; done", { check: true });
     const { stdout } = await client.run(
       `python3 -c 'import errno, socket; s = socket.socket(); print(errno.errorcode[s.connect_ex(("${address}", 7003))])'`,

@@ -145,7 +145,7 @@ Deno.test("unmodified programs between two guests without a NIC", async (t) => {
   });
 
   await t.step("socat half-close: the answer comes after the end of file", async () => {
-    web.spawn("exec socat TCP-LISTEN:7001,reuseaddr,fork 'SYSTEM:wc -c; echo done'", { stdin: false });
+    web.spawn("exec socat -t 120 TCP-LISTEN:7001,reuseaddr,fork 'SYSTEM:wc -c; echo done'", { stdin: false });
     await web.run("until ss -ltn | grep -q :7001; do sleep 0.1; done", { check: true });
     const { stdout } = await client.run(`echo x | socat -t 30 - TCP:${address}:7001`, { check: true });
     assertEquals(stdout, "2\ndone\n");
