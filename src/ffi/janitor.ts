@@ -6,6 +6,9 @@
  * does: zeroing twice is as good as once, and nobody has got it meanwhile. But what it was at when it stuck is *abandoned*, with all that is to be done to the same arena: it
  * may be done at any time, or never, and so that arena is of no more use. So whoever holds a lock loses arenas that are their own, and costs others a moment.
  *
+ * A janitor that is stuck is a process that cannot be ended, so there are to be few: nothing is done to arenas of a VM on whose account so many are stuck already. And it has the
+ * descriptors of all arenas that it was given, whose memory is there as long: so it is taken from these before they are closed.
+ *
  * @module
  */
 
@@ -28,9 +31,18 @@ const AGAIN_MS = 1000;
 /** So often the same may be tried, where a janitor ended meanwhile. */
 const TRIES = 3;
 
+/** Janitors that may be stuck at the arenas of one VM. */
+const STUCK_VM = 4;
+/** Janitors that may be stuck, of all. */
+const STUCK_ALL = 64;
+
 /** What is to be zeroed. */
 export interface Swept {
   readonly fd: number;
+  /** Bytes. */
+  readonly length: number;
+  /** The VMs that have it. */
+  readonly vms: readonly string[];
 }
 
 interface Job {
@@ -59,6 +71,8 @@ export class Janitor {
   readonly #giving = new Map<Swept, Promise<void>>();
   /** Janitors that are not over, by their handles. */
   readonly #ports = new Map<number, Port>();
+  /** Those of them that were killed, and what they were at. */
+  readonly #stuck = new Map<Worker, Swept | undefined>();
   #worker: Worker | undefined;
   /** What nobody can do for the moment. */
   #waiting: Job[] = [];
@@ -95,8 +109,13 @@ export class Janitor {
     return job.done.promise;
   }
 
-  /** An arena is about to be closed. Resolves when its descriptor may be; it never rejects. */
+  /** An arena is about to be closed: nothing more is asked for. Resolves when its descriptor may be; it never rejects. */
   async leave(arena: Swept): Promise<void> {
+    if ([...this.#stuck.keys()].some(({ arenas }) => arenas.has(arena))) {
+      await this.wipe(arena, 0, arena.length, 0).catch(() => {});
+    }
+    // What was asked for before may have to be done by another janitor, which cannot be given it any more.
+    this.#abandoned.add(arena);
     await this.#giving.get(arena);
     const worker = this.#worker;
     const number = worker?.arenas.get(arena);
@@ -111,6 +130,7 @@ export class Janitor {
     this.#closed = true;
     this.#again?.cancel();
     this.#watch?.cancel();
+    for (const job of this.#waiting.splice(0)) this.#abandon(job);
     for (const port of [...this.#ports.values()]) port.end();
   }
 
@@ -125,8 +145,9 @@ export class Janitor {
   }
 
   #submit(job: Job): void {
-    if (this.#closed || this.#abandoned.has(job.arena)) return this.#abandon(job);
-    const worker = this.#worker ??= this.#begin();
+    if (this.#closed || this.#abandoned.has(job.arena) || this.#isFutile(job.arena)) return this.#abandon(job);
+    if (!this.#again) this.#worker ??= this.#begin();
+    const worker = this.#worker;
     if (!worker) return void this.#waiting.push(job);
     let number = worker.arenas.get(job.arena);
     if (number === undefined) number = this.#give(worker, job.arena);
@@ -142,6 +163,14 @@ export class Janitor {
       },
     );
     this.#look();
+  }
+
+  /** Is it too likely that a janitor would be stuck at it? */
+  #isFutile({ vms }: Swept): boolean {
+    if (this.#stuck.size >= STUCK_ALL) return true;
+    if (this.#stuck.size < STUCK_VM) return false;
+    const all = [...this.#stuck.values()].flatMap((arena) => arena?.vms ?? []);
+    return vms.some((vm) => all.filter((other) => other === vm).length >= STUCK_VM);
   }
 
   /** Have a janitor take an arena: its number. */
@@ -173,7 +202,10 @@ export class Janitor {
     this.#ports.set(handle, port);
     port.title = "the janitor";
     port.ended = (reason) => this.#over(worker, reason);
-    port.over = () => void this.#ports.delete(handle);
+    port.over = () => {
+      this.#ports.delete(handle);
+      this.#stuck.delete(worker);
+    };
     port.start().then(() => worker.started = true, (error: Error) => port.lost(error.message));
     return worker;
   }
@@ -198,13 +230,20 @@ export class Janitor {
 
   /** A janitor is gone, or was told to go. */
   #over(worker: Worker, reason: string): void {
-    const current = this.#worker === worker;
-    if (current) this.#worker = undefined;
-    if (!this.#closed && current) log.error("the janitor has ended ({reason})", { reason });
+    const killed = worker.port.state !== "over";
+    if (this.#worker === worker) this.#worker = undefined;
+    if (!this.#closed && !killed) log.error("the janitor has ended ({reason})", { reason });
     const jobs = [...worker.jobs];
     worker.jobs.clear();
+    if (killed) {
+      // It may not be gone for ever: what it was at may be done yet, nothing else.
+      const at = jobs[0]?.arena;
+      this.#stuck.set(worker, at);
+      if (at) this.#abandoned.add(at);
+      return this.#resume(jobs);
+    }
     if (!worker.started && !this.#closed) {
-      this.#waiting.push(...jobs);
+      for (const job of jobs) this.#waiting.push(job);
       return this.#wait(reason);
     }
     for (const job of jobs) {
@@ -220,23 +259,17 @@ export class Janitor {
     const { done } = worker.port.progress();
     this.#watch = this.context.clock.after(LOOK_MS, () => {
       this.#watch = undefined;
-      if (this.#worker !== worker || worker.jobs.size === 0) {
+      // It may be another one's turn by now.
+      if (this.#worker !== worker) return this.#look();
+      if (worker.jobs.size === 0) {
         worker.idle = 0;
         return;
       }
       worker.idle = worker.started && worker.port.progress().done === done ? worker.idle + 1 : 0;
-      if (worker.idle === LOOKS) this.#stuck(worker);
+      if (worker.idle === LOOKS) {
+        worker.port.fail(`it has done nothing about an arena for ${LOOKS * LOOK_MS} ms, which is abandoned`);
+      }
       this.#look();
     });
-  }
-
-  /** It is killed, but may not be gone for ever: what it was at may be done yet, nothing else. */
-  #stuck(worker: Worker): void {
-    const jobs = [...worker.jobs];
-    worker.jobs.clear();
-    this.#worker = undefined;
-    if (jobs[0]) this.#abandoned.add(jobs[0].arena);
-    worker.port.fail(`it has done nothing about an arena for ${LOOKS * LOOK_MS} ms, which is abandoned`);
-    this.#resume(jobs);
   }
 }

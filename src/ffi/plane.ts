@@ -289,9 +289,9 @@ export class Plane implements AsyncDisposable {
     };
   }
 
-  /** Make an arena's memory. @throws {SystemError} */
-  arena(length: number): ArenaMemory {
-    return new MemfdArena(this.library, length, this.#janitor);
+  /** Make an arena's memory. @param vms Those that will have it, by name. @throws {SystemError} */
+  arena(length: number, vms: readonly string[] = []): ArenaMemory {
+    return new MemfdArena(this.library, length, vms, this.#janitor);
   }
 
   /** What the ports have counted. */

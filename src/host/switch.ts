@@ -393,7 +393,7 @@ async function partsOf(options: SwitchOptions): Promise<SwitchParts> {
     vms: (options.vms ?? []).map(reservationOf),
     verdict: options.verdict ?? ((attempt, before) => enforcer.verdict(attempt, before)),
     recorder: options.recorder ?? audit,
-    memory: (length) => plane.arena(length),
+    memory: (length, vms) => plane.arena(length, vms),
     host: plane.host,
     outside: options.outside ?? true,
     allowHost: options.allowHost ?? [],

@@ -21,8 +21,8 @@ interface Held extends Disposable {
   readonly seen: Uint8Array;
 }
 
-function hold(plane: Plane): Held {
-  const arena = plane.arena(PAGES * PAGE);
+function hold(plane: Plane, vms: readonly string[] = []): Held {
+  const arena = plane.arena(PAGES * PAGE, vms);
   const memory: Memory = map(arena.fd, 0, PAGES * PAGE);
   const seen = bytesAt(memory, 0, PAGES * PAGE);
   return {
@@ -110,6 +110,31 @@ Deno.test("arenas that are closed before what was asked for is done disturb nobo
   assertEquals(used(held), [0, 1]);
 });
 
+Deno.test("arenas that are closed before what was asked for is done disturb nobody when the janitor is replaced", async () => {
+  for (const how of ["SIGKILL", "SIGSTOP"] as const) {
+    await using opened = await open();
+    using held = hold(opened.plane);
+    await held.arena.wipe(0, PAGE, 0);
+    const [pid] = opened.plane.janitors;
+    Deno.kill(pid!, "SIGSTOP");
+    const first = held.arena.wipe(0, PAGE, 0);
+    const other = hold(opened.plane);
+    other.seen.fill(1);
+    const wipes = Promise.allSettled(
+      Array.from({ length: PAGES }, (_, page) => other.arena.wipe(page * PAGE, PAGE, 0)),
+    );
+    other[Symbol.dispose]();
+    using last = hold(opened.plane);
+    last.seen.fill(1);
+    const done = last.arena.wipe(0, PAGES * PAGE, 0);
+    Deno.kill(pid!, how);
+    const [one] = await Promise.allSettled([first]);
+    assertEquals(one!.status, how === "SIGKILL" ? "fulfilled" : "rejected");
+    await wipes;
+    assertEquals([await done, used(last)], [0, [0, 0]]);
+  }
+});
+
 Deno.test("a janitor that is killed at any moment is replaced, and everything is done", async () => {
   await using opened = await open();
   using held = hold(opened.plane);
@@ -141,6 +166,31 @@ Deno.test("a janitor that does nothing is killed; what it was at is given up, th
   await assertRejects(() => first.arena.wipe(0, PAGE, 0), SystemError, "EBUSY");
   await until("it is gone", () => !exists(pid!));
   assertEquals(opened.plane.janitors.length, 1);
+});
+
+/** Pages of all arenas that a process has descriptors of. */
+function pagesOf(pid: number): number {
+  const all = [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => `/proc/${pid}/fd/${name}`);
+  const arenas = all.filter((path) => Deno.readLinkSync(path).includes("csvn-arena"));
+  return arenas.reduce((sum, path) => sum + Deno.statSync(path).blocks! * 512 / PAGE, 0);
+}
+
+Deno.test("a janitor that is stuck keeps no memory of arenas that are closed", async () => {
+  await using opened = await open();
+  const [first, second] = [hold(opened.plane), hold(opened.plane)];
+  for (const { arena } of [first, second]) await arena.wipe(0, PAGE, 0);
+  const [stuck] = opened.plane.janitors;
+  {
+    using _lock = lockInode(first.arena.fd);
+    await assertRejects(() => first.arena.wipe(0, PAGE, 0), SystemError, "EBUSY");
+    second.seen.fill(1);
+    assert(pagesOf(stuck!) >= PAGES);
+    for (const held of [first, second]) held[Symbol.dispose]();
+    // Whoever holds the lock has used a page.
+    await until("its memory is given back", () => pagesOf(stuck!) <= 1);
+    assert(exists(stuck!), "it cannot be killed");
+  }
+  await until("it is gone when it may be", () => !exists(stuck!));
 });
 
 Deno.test("an inode whose lock is held stops nobody else, and not the end of the switch", async () => {
