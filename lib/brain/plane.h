@@ -51,6 +51,10 @@ struct port {
 	int pid;
 	struct link link;
 	uint64_t looked; /* of its counters, at the last look at those */
+	bool parked; /* TypeScript waits for a byte of rung */
+	bool fruitful; /* there was something for TypeScript since it parked last */
+	uint64_t done; /* commands, when TypeScript looked last */
+	uint32_t vain; /* rings since the last tick for which there was nothing */
 };
 
 struct plane {
@@ -69,9 +73,9 @@ struct plane {
 	struct handle_table listeners, ports;
 	uint32_t dirty_count;
 	int dirty[PORTS_MAX];
-	uint64_t budgeted; /* nanoseconds: when the budget was made last */
+	uint64_t ticked; /* nanoseconds: when the last tick was */
 	uint32_t look_limit; /* of each port: link.h */
-	uint32_t looked[PORTS_MAX]; /* ports_budget()'s */
+	uint32_t looked[PORTS_MAX]; /* budget()'s */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 };
 
@@ -81,6 +85,8 @@ void plane_leave(struct plane *p);
 int plane_watch(const struct plane *p, int fd, enum watched what, int handle);
 /* The same for what somebody else signals, and nobody reads: each signal is told of, and what was full is so for ever. */
 int plane_watch_signals(const struct plane *p, int fd, enum watched what, int handle);
+/* Whether the next ones are told of; when they are again, so is what came meanwhile. It does not fail either. */
+void plane_heed_signals(const struct plane *p, int fd, bool heeded, enum watched what, int handle);
 void plane_unwatch(const struct plane *p, int fd);
 /* Whether what is watched is told of. It takes no memory, so it does not fail; what is not watched stays so. */
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle);

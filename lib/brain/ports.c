@@ -15,6 +15,12 @@
 #include "listener.h"
 #include "process.h"
 
+/*
+ * So many rings of a port may be in vain from one tick to the next. A port that was taken over by its guest can ring without end, and each ring costs this thread and TypeScript's
+ * more than the port: so then it is not heard before the next tick.
+ */
+#define VAIN_MAX 1000u
+
 /* One that TypeScript has not forgotten. */
 static struct port *find(const struct plane *p, int handle)
 {
@@ -73,11 +79,31 @@ static void forget_bell(const struct plane *p, struct port *port)
 	close_descriptor(&port->rung);
 }
 
-void port_rang(const struct port *port)
+/* Something that it does is for nothing. */
+static void count_vain(const struct plane *p, struct port *port)
 {
-	/* There is room: a byte lies in it only between this and the end of parking; and who rings without being asked rings in vain. */
+	if (++port->vain == VAIN_MAX && port->bell >= 0)
+		plane_heed_signals(p, port->bell, false, WATCHED_BELL, port->handle);
+}
+
+void port_rang(const struct plane *p, struct port *port)
+{
+	/* Who is awake, looks before it parks. */
+	if (!port->parked) {
+		count_vain(p, port);
+		return;
+	}
+	port->parked = false;
+	/* There is room: no more than one byte lies in it. */
 	if (port->rung >= 0)
 		(void)send(port->rung, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void heed_again(const struct plane *p, struct port *port)
+{
+	if (port->vain >= VAIN_MAX && port->bell >= 0)
+		plane_heed_signals(p, port->bell, true, WATCHED_BELL, port->handle);
+	port->vain = 0;
 }
 
 void port_destroy(struct plane *p, struct port *port)
@@ -119,7 +145,7 @@ void port_ended(struct plane *p, struct port *port)
 	plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
 	/* It may have rung, and this thread has not seen it yet. */
-	port_rang(port);
+	port_rang(p, port);
 	forget_bell(p, port);
 	port->state = CSVN_PORT_ENDED;
 	port->signal = how.si_code == CLD_EXITED ? 0 : how.si_status;
@@ -332,6 +358,8 @@ int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struc
 	if (port && port->link.shared) {
 		link_progress(&port->link, progress);
 		rc = queue_take(&port->link.events, buffer, bytes);
+		port->fruitful = port->fruitful || rc > 0 || progress->done != port->done;
+		port->done = progress->done;
 		if (rc > 0 && port->state == CSVN_PORT_RUNS && link_is_stalled(&port->link))
 			link_wake(&port->link, &p->interrupter);
 	}
@@ -350,6 +378,12 @@ int csvn_port_park(int plane, int handle, uint64_t done)
 	port = find(p, handle);
 	if (port && port->link.shared)
 		rc = link_park(&port->link, done);
+	if (rc == 1) {
+		if (!port->fruitful)
+			count_vain(p, port);
+		port->fruitful = false;
+		port->parked = true;
+	}
 	plane_leave(p);
 	return rc;
 }
@@ -457,13 +491,13 @@ int csvn_port_forget(int plane, int handle)
 	return port ? 0 : -EBADF;
 }
 
-void ports_budget(struct plane *p, uint64_t now)
+static void budget(struct plane *p, uint64_t now)
 {
-	uint64_t elapsed = now - p->budgeted;
+	uint64_t elapsed = now - p->ticked;
 	uint32_t ports = 0, *looked = p->looked;
 	struct port *port;
 
-	p->budgeted = now;
+	p->ticked = now;
 	handle_for_each(&p->ports, i, port) {
 		struct csvn_progress progress;
 		uint64_t more;
@@ -479,4 +513,13 @@ void ports_budget(struct plane *p, uint64_t now)
 	handle_for_each(&p->ports, i, port)
 		if (port->link.shared)
 			__atomic_store_n(&port->link.shared->look_limit, p->look_limit, __ATOMIC_RELAXED);
+}
+
+void ports_tick(struct plane *p, uint64_t now)
+{
+	struct port *port;
+
+	budget(p, now);
+	handle_for_each(&p->ports, i, port)
+		heed_again(p, port);
 }

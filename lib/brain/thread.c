@@ -16,7 +16,7 @@
 #include "ports.h"
 
 #define REST_MS 100
-#define BUDGET_MS 1000
+#define TICK_MS 1000
 #define BATCH 16
 
 /* One front-end alone. */
@@ -54,20 +54,20 @@ static void dispatch(struct plane *p, uint64_t data)
 	case WATCHED_BELL:
 		port = handle_get(&p->ports, handle);
 		if (port)
-			port_rang(port);
+			port_rang(p, port);
 		break;
 	}
 }
 
-static void budget(struct plane *p)
+static void tick(struct plane *p)
 {
 	struct timespec t;
 	uint64_t now;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-	if (now - p->budgeted >= BUDGET_MS * 1000000ull)
-		ports_budget(p, now);
+	if (now - p->ticked >= TICK_MS * 1000000ull)
+		ports_tick(p, now);
 }
 
 static void *run(void *arg)
@@ -88,8 +88,8 @@ static void *run(void *arg)
 		if (p->resting)
 			listeners_tick(p);
 		if (!closing)
-			budget(p);
-		timeout = p->resting ? REST_MS : p->ports.count ? BUDGET_MS : -1;
+			tick(p);
+		timeout = p->resting ? REST_MS : p->ports.count ? TICK_MS : -1;
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;

@@ -11,6 +11,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -28,10 +30,14 @@
 #define FIRST_ID 2000000000u
 #define DESCRIPTORS 1000u
 #define REST_MS 100 /* between two looks for descriptors */
+#define LOUD 1001u /* descriptors of a port that is loud */
+#define LOUD_MAX 100000u /* rings */
+#define LOUD_MS 200 /* that it is silent */
 
 static char program[4096], own_program[4096]; /* the ports'; this one */
 static struct sockaddr_un bell_address = { .sun_family = AF_UNIX }, address = { .sun_family = AF_UNIX };
 static int plane, plane_bell, bells; /* bells: who listens for them */
+static uint32_t port_descriptors = DESCRIPTORS;
 
 static uint64_t milliseconds(void)
 {
@@ -75,7 +81,7 @@ static const uint8_t *bytes_of(const char *text)
 static int open_plane(const char *what)
 {
 	return csvn_plane_open(bytes_of(what), (uint32_t)strlen(what), bytes_of(bell_address.sun_path),
-			       (uint32_t)strlen(bell_address.sun_path), FIRST_ID, DESCRIPTORS);
+			       (uint32_t)strlen(bell_address.sun_path), FIRST_ID, port_descriptors);
 }
 
 static int listens(void)
@@ -476,28 +482,85 @@ static int be_hostile(void)
 	/* Nothing that would bring descriptors. */
 	if (send(LINK_BELL, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != ENOTSOCK)
 		return 1;
+	/* It is ready. */
+	__atomic_store_n(&l.shared->progress.delivered, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
 		__atomic_store_n(&l.commands.shared->asleep, 1, __ATOMIC_SEQ_CST);
 		usleep(100);
 	}
 }
 
+/* A port that rings without end, and says nothing. */
+static int be_loud(void)
+{
+	struct pollfd brain = { .fd = LINK_FILES };
+
+	for (uint32_t i = 0;; i++) {
+		if (eventfd_write(LINK_BELL, 1) < 0)
+			return 1;
+		if (i % 1024 == 0 && poll(&brain, 1, 0) == 1)
+			return 0;
+	}
+}
+
 /* The eventfd by which a port is woken is full, and blocks whoever writes to it: the brain goes on. Nor is anything sent to it where it does not look. */
 static void test_hostile_port(void)
 {
+	struct csvn_progress progress;
 	struct vm vm;
 
 	end();
 	begin(own_program);
 	alarm(PATIENCE_MS / 1000);
 	vm = begin_port();
-	await_bell(vm.bell);
+	do {
+		CHECK(csvn_port_progress(plane, vm.port, &progress) == 0);
+	} while (progress.delivered == 0);
 	for (int i = 0; i < 100; i++)
 		command(&vm, CSVN_COMMAND_NOTHING, NULL, 0);
 	alarm(0);
 	vm.given = 0; /* it has done none */
 	finish(&vm, true);
 	end();
+	begin(program);
+}
+
+/* How often does it ring, at once, for nothing? */
+static uint32_t count_rings(struct vm *vm, uint32_t most)
+{
+	struct pollfd p = { .fd = vm->bell, .events = POLLIN };
+	struct csvn_progress progress;
+	uint32_t rings = 0;
+	uint8_t buffer[64];
+	char byte;
+
+	for (; rings < most; rings++) {
+		CHECK(csvn_port_take(plane, vm->port, buffer, sizeof(buffer), &progress) == 0);
+		CHECK(csvn_port_park(plane, vm->port, NONE) == 1);
+		if (poll(&p, 1, LOUD_MS) == 0)
+			break;
+		/* One byte for each time that it has parked. */
+		CHECK(recv(vm->bell, &byte, 1, 0) == 1 && recv(vm->bell, &byte, 1, 0) < 0 && errno == EAGAIN);
+	}
+	return rings;
+}
+
+/* A port that rings without end is heard a thousand times, and then after a while again. */
+static void test_loud_port(void)
+{
+	struct vm vm;
+
+	end();
+	port_descriptors = LOUD;
+	begin(own_program);
+	vm = begin_port();
+	for (int i = 0; i < 3; i++) {
+		CHECK(count_rings(&vm, LOUD_MAX) < LOUD_MAX);
+		await_bell(vm.bell);
+	}
+	finish(&vm, true);
+	end();
+	port_descriptors = DESCRIPTORS;
 	begin(program);
 }
 
@@ -616,7 +679,7 @@ int main(int argc, char **argv)
 	int before;
 
 	if (argc == 3)
-		return be_hostile();
+		return strtoul(argv[2], NULL, 10) == LOUD ? be_loud() : be_hostile();
 	test_seed(argc, argv);
 	CHECK(strlen(argv[0]) < sizeof(program) - 32);
 	strcpy(own_program, argv[0]);
@@ -637,6 +700,7 @@ int main(int argc, char **argv)
 	test_let_go(false);
 	test_no_program();
 	test_hostile_port();
+	test_loud_port();
 	test_paths();
 	test_short();
 	test_short_start();
