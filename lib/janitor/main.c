@@ -72,8 +72,9 @@ static int take_file(int wanted)
 	int file, fd;
 
 	while (link_take_file(&brain, &file, &fd) > 0) {
-		if (file == wanted && fd >= 0)
-			return fd;
+		/* The next ones are of other commands. */
+		if (file == wanted)
+			return fd < 0 ? -EMFILE : fd;
 		if (fd >= 0)
 			close(fd);
 	}

@@ -22,6 +22,7 @@
 #include "descriptors.h"
 #include "front_end.h"
 #include "csvn/abi.h"
+#include "csvn/circuit.h"
 #include "link.h"
 
 #define PATIENCE_MS 60000
@@ -320,6 +321,103 @@ static void test_many(void)
 			talk(&vms[i + 1 + (int)test_below((uint32_t)(19 - i))]);
 	}
 	CHECK(descriptors() == before);
+}
+
+/* Has a process descriptors besides the usual three, and those from first on that the link has? */
+static bool has_others(int pid, int first)
+{
+	char path[64];
+	struct dirent *entry;
+	bool others = false;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	CHECK(d);
+	while ((entry = readdir(d))) {
+		int fd = atoi(entry->d_name);
+
+		others = others || (fd > STDERR_FILENO && (fd < first || fd >= LINK_DESCRIPTORS));
+	}
+	closedir(d);
+	return others;
+}
+
+/* A janitor that has begun. */
+static struct vm begin_janitor(void)
+{
+	struct vm janitor = { .front = -1 };
+
+	janitor.port = csvn_janitor_add(plane);
+	CHECK(janitor.port >= 0 && start(&janitor) == 0);
+	janitor.bell = accept_bell();
+	janitor.pid = csvn_port_pid(plane, janitor.port);
+	/* From now on it opens nothing by itself. */
+	command(&janitor, CSVN_COMMAND_NOTHING, NULL, 0);
+	await_done(&janitor);
+	return janitor;
+}
+
+static void end_janitor(struct vm *janitor)
+{
+	int32_t signal;
+
+	command(janitor, CSVN_COMMAND_END, NULL, 0);
+	while (csvn_ended_take(plane, &signal) != janitor->port)
+		await_bell(plane_bell);
+	CHECK(csvn_port_forget(plane, janitor->port) == 0);
+	close(janitor->bell);
+}
+
+/* Descriptors that whoever began the switch left open for it are not for the processes that it begins, whatever their numbers are. */
+static void test_inherited(void)
+{
+	int high = fcntl(plane_bell, F_DUPFD, 50), low = fcntl(LINK_FRONT, F_GETFD);
+	struct vm janitor;
+
+	CHECK(high >= 0 && low >= 0 && fcntl(LINK_FRONT, F_SETFD, 0) == 0);
+	janitor = begin_janitor();
+	CHECK(!has_others(janitor.pid, LINK_MEMORY));
+	end_janitor(&janitor);
+	CHECK(fcntl(LINK_FRONT, F_SETFD, low) == 0);
+	close(high);
+}
+
+/* A janitor that has no room for an arena loses that one alone. */
+static void test_short_janitor(void)
+{
+	static const int expected[3] = { 0, -EMFILE, 0 };
+	struct vm janitor = begin_janitor();
+	struct rlimit limit;
+	struct csvn_progress progress;
+	struct csvn_record r;
+	uint8_t buffer[512];
+	int arena = csvn_arena_create(CSVN_PAGE), results = 0;
+
+	CHECK(arena >= 0 && prlimit(janitor.pid, RLIMIT_NOFILE, NULL, &limit) == 0);
+	/* One number is free, LINK_FRONT. */
+	limit.rlim_cur = LINK_MEMORY;
+	CHECK(prlimit(janitor.pid, RLIMIT_NOFILE, &limit, NULL) == 0);
+	for (int i = 0; i < 3; i++)
+		CHECK(csvn_port_give(plane, janitor.port, i, arena) == 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK(csvn_port_command(plane, janitor.port, CSVN_COMMAND_ARENA, i, (uint32_t)i, NULL, 0) == 0);
+		if (i == 1)
+			CHECK(csvn_port_command(plane, janitor.port, CSVN_COMMAND_UNARENA, 0, 0, NULL, 0) == 0);
+	}
+	CHECK(csvn_ports_flush(plane) == 0);
+	janitor.given += 4;
+	await_done(&janitor);
+	for (int n; (n = csvn_port_take(plane, janitor.port, buffer, sizeof(buffer), &progress)) > 0;) {
+		for (int at = 0; at < n; at += (int)((r.length + 7) & ~7u)) {
+			memcpy(&r, buffer + at, sizeof(r));
+			CHECK(r.kind == CSVN_EVENT_RESULT && results < 3 && (int)r.aux == expected[results]);
+			results++;
+		}
+	}
+	CHECK(results == 3);
+	end_janitor(&janitor);
+	close(arena);
 }
 
 /* Those that are not admitted, and those that go before they are. */
@@ -694,6 +792,8 @@ int main(int argc, char **argv)
 	begin(program);
 	test_one_by_one();
 	test_many();
+	test_inherited();
+	test_short_janitor();
 	test_forgotten();
 	test_one_at_a_time();
 	test_let_go(true);
