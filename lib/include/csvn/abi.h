@@ -374,7 +374,7 @@ CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
 CSVN_EXPORT int csvn_board_create(void);
 CSVN_EXPORT int csvn_eventfd_create(void);
 
-/* A control group: make it, unless it is there; write to one of its files; remove it. Each may take a while. */
+/* A control group: make it (1), unless it is there (0); write to one of its files; remove it. Each may take a while. */
 CSVN_EXPORT int csvn_cgroup_make(const uint8_t *path, uint32_t path_bytes);
 CSVN_EXPORT int csvn_cgroup_write(const uint8_t *path, uint32_t path_bytes, const uint8_t *text, uint32_t text_bytes);
 CSVN_EXPORT int csvn_cgroup_remove(const uint8_t *path, uint32_t path_bytes);
