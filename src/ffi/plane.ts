@@ -317,7 +317,7 @@ export class Plane implements AsyncDisposable {
     return [...this.#ports.values()].map(({ owner = "", pid, state, reason }) => ({ vm: owner, pid, state, reason }));
   }
 
-  /** The janitors' processes: one, after the first circuit has ended; more, while others are stuck. */
+  /** The janitors' processes: one, after the first circuit has ended; another for arenas whose holders keep it waiting; more, while others are stuck. */
   get janitors(): number[] {
     return this.#janitor.processes;
   }

@@ -5,15 +5,19 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { SystemError } from "../../src/errno.ts";
+import { Errno, SystemError } from "../../src/errno.ts";
 import type { ArenaMemory } from "../../src/circuit/plane.ts";
 import { openLibrary } from "../../src/ffi/library.ts";
 import { Plane } from "../../src/ffi/plane.ts";
+import { Busy, busy } from "../support/attack.ts";
 import { bytesAt, lockInode, map, type Memory, unmap } from "../support/native.ts";
 import { until } from "../support/until.ts";
 
 const PAGE = 4096;
 const PAGES = 64;
+
+/** Of an arena that somebody writes to, all at once and without pause. */
+const LARGE = 64 << 20;
 
 /** An arena, and what somebody who has it sees. */
 interface Held extends Disposable {
@@ -191,6 +195,33 @@ Deno.test("a janitor that is stuck keeps no memory of arenas that are closed", a
     assert(exists(stuck!), "it cannot be killed");
   }
   await until("it is gone when it may be", () => !exists(stuck!));
+});
+
+Deno.test("whoever keeps the janitor waiting for each range waits for those, nobody else does", async () => {
+  await using opened = await open();
+  const evil = opened.plane.arena(LARGE, ["evil"]);
+  using held = hold(opened.plane, ["web"]);
+  for (const arena of [evil, held.arena]) await arena.wipe(0, PAGE, 0);
+  let over = 0;
+  let wipes: Promise<unknown>[];
+  {
+    await using _ = busy(Busy.WRITES, { fd: evil.fd, bytes: LARGE, threads: 2 });
+    wipes = Array.from({ length: 128 }, (_, i) => {
+      return evil.wipe(i * PAGE, PAGE, PAGE).catch((error) => assertEquals(error.errno, Errno.EBUSY)).then(() =>
+        over++
+      );
+    });
+    held.seen.fill(1);
+    await Promise.all(Array.from({ length: PAGES }, (_, page) => held.arena.wipe(page * PAGE, PAGE, 0)));
+    assertEquals(used(held), [0, 0]);
+    assert(over < 100, `all others have waited for ${over} ranges`);
+    // It is closed before all of it is done.
+    evil[Symbol.dispose]();
+    held.seen.fill(1);
+    await held.arena.wipe(0, PAGES * PAGE, 0);
+  }
+  await Promise.all(wipes);
+  assertEquals([over, used(held)], [128, [0, 0]]);
 });
 
 Deno.test("an inode whose lock is held stops nobody else, and not the end of the switch", async () => {

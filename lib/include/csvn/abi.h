@@ -21,7 +21,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 11u
+#define CSVN_ABI_VERSION 12u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -259,11 +259,12 @@ struct csvn_wipe {
 	uint64_t offset; /* bytes */
 	uint64_t bytes;
 	uint32_t keep; /* bytes, at most 64 KiB, that may keep their memory; if there are more with memory, all of it goes back to the system */
-	uint32_t reserved;
+	uint32_t patient; /* 0: -EAGAIN where its holders have kept the janitor waiting for too long */
 };
 CSVN_ASSERT(sizeof(struct csvn_wipe) == 24, "wipe size");
 CSVN_ASSERT(offsetof(struct csvn_wipe, bytes) == 8, "wipe.bytes");
 CSVN_ASSERT(offsetof(struct csvn_wipe, keep) == 16, "wipe.keep");
+CSVN_ASSERT(offsetof(struct csvn_wipe, patient) == 20, "wipe.patient");
 
 /* What a port counts, in this order. Totals since it began, but for the last ones. */
 struct csvn_counters {
