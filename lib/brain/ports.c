@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "budget.h"
+#include "closer.h"
 #include "listener.h"
 #include "process.h"
 
@@ -114,7 +115,8 @@ void port_destroy(struct plane *p, struct port *port)
 		plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
 	forget_bell(p, port);
-	close_descriptor(&port->front);
+	if (port->front >= 0)
+		closer_close(p->handle, -1, port->front);
 	link_close(&port->link);
 	free(port);
 }
@@ -125,14 +127,28 @@ static void let_go(struct plane *p, struct port *port)
 	port->forgotten = true;
 	if (port->starting)
 		return;
-	if (port->state == CSVN_PORT_WAITS && !port->janitor)
-		listener_next(p, port->who.listener);
+	if (port->front >= 0) {
+		/* The next one of its socket does not come before. */
+		closer_close(p->handle, port->handle, port->front);
+		port->front = -1;
+		return;
+	}
 	if (port->state == CSVN_PORT_RUNS) {
 		forget_bell(p, port);
 		link_close(&port->link);
 	} else {
 		port_destroy(p, port);
 	}
+}
+
+void port_closed(struct plane *p, int handle)
+{
+	struct port *port = handle_get(&p->ports, handle);
+
+	if (!port)
+		return;
+	listener_next(p, port->who.listener);
+	port_destroy(p, port);
 }
 
 void port_ended(struct plane *p, struct port *port)
@@ -227,9 +243,11 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 		port->starting = true;
 		pthread_mutex_unlock(&p->lock);
 		rc = process_start(p, port->janitor, front, bell, bell_bytes, &b);
+		/* It may be the last one, and wait for what lies in it: closer.h. This is a thread that may. */
+		close_descriptor(&front);
 		pthread_mutex_lock(&p->lock);
 		port->starting = false;
-		close_descriptor(&port->front);
+		port->front = -1;
 		port->link = b.link;
 		port->process = b.process;
 		port->pid = b.pid;

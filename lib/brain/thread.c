@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "ids.h"
 #include "listener.h"
 #include "plane.h"
@@ -29,7 +30,7 @@ static void take(struct plane *p, struct listener *l)
 	if (port_add(p, l->handle, fd) == 0)
 		listener_wait(p, l);
 	else
-		close(fd);
+		closer_close(p->handle, -1, fd);
 }
 
 static void dispatch(struct plane *p, uint64_t data)
