@@ -4,15 +4,12 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "plane.h"
-#include "ports.h"
-
 struct closing {
 	int plane, port, fd;
+	void (*closed)(struct plane *p, int port);
 };
 
 static void *run(void *arg)
@@ -22,11 +19,10 @@ static void *run(void *arg)
 
 	free(arg);
 	close(c.fd);
-	p = plane_enter(c.plane);
+	p = c.closed ? plane_enter(c.plane) : NULL;
 	if (!p)
 		return NULL;
-	if (c.port >= 0)
-		port_closed(p, c.port);
+	c.closed(p, c.port);
 	plane_leave(p);
 	return NULL;
 }
@@ -49,14 +45,14 @@ static int start_thread(struct closing *c)
 	return rc;
 }
 
-void closer_close(int plane, int port, int fd)
+void closer_close(int plane, int port, int fd, void (*closed)(struct plane *p, int port))
 {
 	struct closing *c = malloc(sizeof(*c));
 
 	/* Without memory nothing goes on anyway. */
 	if (!c)
 		abort();
-	*c = (struct closing){ .plane = plane, .port = port, .fd = fd };
+	*c = (struct closing){ .plane = plane, .port = port, .fd = fd, .closed = closed };
 	/* Where the system has no room for a thread, the connection and its socket are lost; others are not kept. */
 	if (start_thread(c) != 0)
 		free(c);

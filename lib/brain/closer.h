@@ -7,7 +7,9 @@
 #ifndef CSVN_BRAIN_CLOSER_H
 #define CSVN_BRAIN_CLOSER_H
 
-/* Close a connection. Then that of a port, if it is one's, is told to the plane, if that is still there: port_closed(). */
-void closer_close(int plane, int port, int fd);
+#include "plane.h"
+
+/* Close it. Then, if somebody is to be told, and the plane is still there: that of a port is closed, by its handle. */
+void closer_close(int plane, int port, int fd, void (*closed)(struct plane *p, int port));
 
 #endif

@@ -50,7 +50,7 @@ void listener_destroy(struct plane *p, struct listener *l)
 	if (l->fd >= 0) {
 		plane_unwatch(p, l->fd);
 		/* With those that it has not given. */
-		closer_close(p->handle, -1, l->fd);
+		closer_close(-1, -1, l->fd, NULL);
 		unlink(l->path);
 	}
 	free(l);

@@ -116,9 +116,20 @@ void port_destroy(struct plane *p, struct port *port)
 	close_descriptor(&port->process);
 	forget_bell(p, port);
 	if (port->front >= 0)
-		closer_close(p->handle, -1, port->front);
+		closer_close(-1, -1, port->front, NULL);
 	link_close(&port->link);
 	free(port);
+}
+
+/* Its connection is closed, and it was forgotten before it was started. */
+static void port_closed(struct plane *p, int handle)
+{
+	struct port *port = handle_get(&p->ports, handle);
+
+	if (!port)
+		return;
+	listener_next(p, port->who.listener);
+	port_destroy(p, port);
 }
 
 /* Forget it. Its process is let go of, and waited for when it ends: a dead one that nobody waits for takes a place in the system. */
@@ -129,7 +140,7 @@ static void let_go(struct plane *p, struct port *port)
 		return;
 	if (port->front >= 0) {
 		/* The next one of its socket does not come before. */
-		closer_close(p->handle, port->handle, port->front);
+		closer_close(p->handle, port->handle, port->front, port_closed);
 		port->front = -1;
 		return;
 	}
@@ -139,16 +150,6 @@ static void let_go(struct plane *p, struct port *port)
 	} else {
 		port_destroy(p, port);
 	}
-}
-
-void port_closed(struct plane *p, int handle)
-{
-	struct port *port = handle_get(&p->ports, handle);
-
-	if (!port)
-		return;
-	listener_next(p, port->who.listener);
-	port_destroy(p, port);
 }
 
 void port_ended(struct plane *p, struct port *port)

@@ -6,8 +6,6 @@
 #include "plane.h"
 
 int port_add(struct plane *p, int listener, int front);
-/* The connection of one that was forgotten before it was started is closed. */
-void port_closed(struct plane *p, int handle);
 void port_ended(struct plane *p, struct port *port);
 /* It wants to be heard. */
 void port_rang(const struct plane *p, struct port *port);

@@ -30,7 +30,7 @@ static void take(struct plane *p, struct listener *l)
 	if (port_add(p, l->handle, fd) == 0)
 		listener_wait(p, l);
 	else
-		closer_close(p->handle, -1, fd);
+		closer_close(-1, -1, fd, NULL);
 }
 
 static void dispatch(struct plane *p, uint64_t data)
