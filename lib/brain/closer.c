@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "plane.h"
+
 struct closing {
 	int plane, port, fd;
 	void (*closed)(struct plane *p, int port);

@@ -7,7 +7,7 @@
 #ifndef CSVN_BRAIN_CLOSER_H
 #define CSVN_BRAIN_CLOSER_H
 
-#include "plane.h"
+struct plane;
 
 /* Close it. Then, if somebody is to be told, and the plane is still there: that of a port is closed, by its handle. */
 void closer_close(int plane, int port, int fd, void (*closed)(struct plane *p, int port));

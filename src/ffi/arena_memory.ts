@@ -39,6 +39,7 @@ export class MemfdArena implements ArenaMemory {
 
   [Symbol.dispose](): void {
     // Its number is given to others when it is closed, and may be on its way to the janitor.
-    this.janitor.leave(this).then(() => this.#descriptor[Symbol.dispose](), () => this.#descriptor[Symbol.dispose]());
+    const close = () => this.#descriptor.closeApart();
+    this.janitor.leave(this).then(close, close);
   }
 }

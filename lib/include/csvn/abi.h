@@ -382,6 +382,7 @@ CSVN_EXPORT int csvn_cgroup_remove(const uint8_t *path, uint32_t path_bytes);
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
 CSVN_EXPORT int csvn_fd_close(int fd);
+CSVN_EXPORT int csvn_fd_close_apart(int fd); /* by a thread of its own: giving much memory back takes its time */
 CSVN_EXPORT int csvn_fd_count(void); /* this process has open */
 
 #endif
