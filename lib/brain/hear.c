@@ -10,14 +10,36 @@
 #include <time.h>
 
 #define LOOK_MAX_NS 50000u
+/*
+ * So many rings of a port may be in vain from one tick to the next. A port that was taken over by its guest can ring without end, and each ring costs the plane's thread and
+ * TypeScript's more than the port: so then it is not heard before the next tick.
+ */
+#define VAIN_MAX 1000u
+
+/* Something that it does is for nothing. */
+static void count_vain(const struct plane *p, struct port *port)
+{
+	if (++port->vain == VAIN_MAX && port->bell >= 0)
+		plane_heed_signals(p, port->bell, false, WATCHED_BELL, port->handle);
+}
 
 void hear(struct plane *p, struct port *port)
 {
-	if (!port->heard && !port->unheard) {
-		p->heard[p->heard_count++] = port->handle;
-		port->heard = true;
+	/* Who is looked at need not ring. */
+	if (port->heard || port->unheard) {
+		count_vain(p, port);
+		return;
 	}
+	p->heard[p->heard_count++] = port->handle;
+	port->heard = true;
 	plane_ring(p);
+}
+
+void hear_again(const struct plane *p, struct port *port)
+{
+	if (port->vain >= VAIN_MAX && port->bell >= 0)
+		plane_heed_signals(p, port->bell, true, WATCHED_BELL, port->handle);
+	port->vain = 0;
 }
 
 void hear_not(struct plane *p, struct port *port)
@@ -36,9 +58,12 @@ void hear_not(struct plane *p, struct port *port)
 
 static bool has_something(struct port *port)
 {
-	return port->link.shared &&
-	       (queue_has(&port->link.events) ||
-		__atomic_load_n(&port->link.shared->progress.done, __ATOMIC_ACQUIRE) >= port->wanted);
+	bool has = port->link.shared &&
+		   (queue_has(&port->link.events) ||
+		    __atomic_load_n(&port->link.shared->progress.done, __ATOMIC_ACQUIRE) >= port->wanted);
+
+	port->fruitful = port->fruitful || has;
+	return has;
 }
 
 /* Those that have something; the next time others come first. */
@@ -65,8 +90,12 @@ static uint32_t park(struct plane *p, int32_t *ports, uint32_t most)
 		struct port *port = handle_get(&p->ports, p->heard[i]);
 
 		port->heard = port->link.shared && !link_park(&port->link, port->wanted);
-		if (!port->heard)
+		if (!port->heard) {
+			if (!port->fruitful)
+				count_vain(p, port);
+			port->fruitful = false;
 			continue;
+		}
 		p->heard[left++] = port->handle;
 		if (found < most)
 			ports[found++] = port->handle;

@@ -81,6 +81,11 @@ int plane_watch_signals(const struct plane *p, int fd, enum watched what, int ha
 	return control(p, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, what, handle);
 }
 
+void plane_heed_signals(const struct plane *p, int fd, bool heeded, enum watched what, int handle)
+{
+	(void)control(p, EPOLL_CTL_MOD, fd, heeded ? EPOLLIN | EPOLLET : 0, what, handle);
+}
+
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle)
 {
 	(void)control(p, EPOLL_CTL_MOD, fd, heeded ? EPOLLIN : 0, what, handle);

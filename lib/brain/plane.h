@@ -55,6 +55,8 @@ struct port {
 	int pid;
 	struct link link;
 	uint64_t looked; /* of its counters, at the last look at those */
+	bool fruitful; /* it has had something to say since it was parked last */
+	uint32_t vain; /* rings since the last tick for which there was nothing */
 };
 
 struct look {
@@ -82,9 +84,9 @@ struct plane {
 	uint32_t dirty_count, heard_count, heard_next;
 	int dirty[PORTS_MAX];
 	int heard[PORTS_MAX]; /* ports that TypeScript looks at while it is awake, and which comes first */
-	uint64_t budgeted; /* nanoseconds: when the budget was made last */
+	uint64_t ticked; /* nanoseconds: when the last tick was */
 	uint32_t look_limit; /* of each port: link.h */
-	uint32_t looked[PORTS_MAX]; /* ports_budget()'s */
+	uint32_t looked[PORTS_MAX]; /* budget()'s */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 };
 
@@ -94,6 +96,8 @@ void plane_leave(struct plane *p);
 int plane_watch(const struct plane *p, int fd, enum watched what, int handle);
 /* The same for what somebody else signals, and nobody reads: each signal is told of, and what was full is so for ever. */
 int plane_watch_signals(const struct plane *p, int fd, enum watched what, int handle);
+/* Whether the next ones are told of; when they are again, so is what came meanwhile. It does not fail either. */
+void plane_heed_signals(const struct plane *p, int fd, bool heeded, enum watched what, int handle);
 void plane_unwatch(const struct plane *p, int fd);
 /* Whether what is watched is told of. It takes no memory, so it does not fail; what is not watched stays so. */
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle);

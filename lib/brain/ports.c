@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "budget.h"
+#include "closer.h"
 #include "hear.h"
 #include "listener.h"
 #include "process.h"
@@ -81,9 +82,21 @@ void port_destroy(struct plane *p, struct port *port)
 		plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
 	forget_bell(p, port);
-	close_descriptor(&port->front);
+	if (port->front >= 0)
+		closer_close(-1, -1, port->front, NULL);
 	link_close(&port->link);
 	free(port);
+}
+
+/* Its connection is closed, and it was forgotten before it was started. */
+static void port_closed(struct plane *p, int handle)
+{
+	struct port *port = handle_get(&p->ports, handle);
+
+	if (!port)
+		return;
+	listener_next(p, port->who.listener);
+	port_destroy(p, port);
 }
 
 /* Forget it. Its process is let go of, and waited for when it ends: a dead one that nobody waits for takes a place in the system. */
@@ -92,8 +105,12 @@ static void let_go(struct plane *p, struct port *port)
 	port->forgotten = true;
 	if (port->starting)
 		return;
-	if (port->state == CSVN_PORT_WAITS && !port->janitor)
-		listener_next(p, port->who.listener);
+	if (port->front >= 0) {
+		/* The next one of its socket does not come before. */
+		closer_close(p->handle, port->handle, port->front, port_closed);
+		port->front = -1;
+		return;
+	}
 	if (port->state == CSVN_PORT_RUNS) {
 		forget_bell(p, port);
 		link_close(&port->link);
@@ -114,11 +131,10 @@ void port_ended(struct plane *p, struct port *port)
 	forget_bell(p, port);
 	port->state = CSVN_PORT_ENDED;
 	port->signal = how.si_code == CLD_EXITED ? 0 : how.si_status;
-	/* It may have rung, and this thread has not seen it yet. */
 	if (port->forgotten)
 		port_destroy(p, port);
 	else
-		hear(p, port);
+		plane_ring(p);
 }
 
 int csvn_janitor_add(int plane)
@@ -193,9 +209,11 @@ int csvn_port_start(int plane, int handle)
 		port->starting = true;
 		pthread_mutex_unlock(&p->lock);
 		rc = process_start(p, port->janitor, front, &b);
+		/* It may be the last one, and wait for what lies in it: closer.h. This is a thread that may. */
+		close_descriptor(&front);
 		pthread_mutex_lock(&p->lock);
 		port->starting = false;
-		close_descriptor(&port->front);
+		port->front = -1;
 		port->link = b.link;
 		port->process = b.process;
 		port->pid = b.pid;
@@ -420,13 +438,13 @@ int csvn_port_forget(int plane, int handle)
 	return port ? 0 : -EBADF;
 }
 
-void ports_budget(struct plane *p, uint64_t now)
+static void budget(struct plane *p, uint64_t now)
 {
-	uint64_t elapsed = now - p->budgeted;
+	uint64_t elapsed = now - p->ticked;
 	uint32_t ports = 0, *looked = p->looked;
 	struct port *port;
 
-	p->budgeted = now;
+	p->ticked = now;
 	handle_for_each(&p->ports, i, port) {
 		struct csvn_progress progress;
 		uint64_t more;
@@ -442,4 +460,13 @@ void ports_budget(struct plane *p, uint64_t now)
 	handle_for_each(&p->ports, i, port)
 		if (port->link.shared)
 			__atomic_store_n(&port->link.shared->look_limit, p->look_limit, __ATOMIC_RELAXED);
+}
+
+void ports_tick(struct plane *p, uint64_t now)
+{
+	struct port *port;
+
+	budget(p, now);
+	handle_for_each(&p->ports, i, port)
+		hear_again(p, port);
 }

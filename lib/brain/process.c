@@ -78,6 +78,9 @@ static int spawn(const struct start *s, pid_t *pid)
 		high[i] = fcntl(s->descriptors[i], F_DUPFD_CLOEXEC, LINK_DESCRIPTORS);
 		rc = high[i] < 0 ? -errno : -posix_spawn_file_actions_adddup2(&actions, high[i], i);
 	}
+	/* A janitor has no front-end, but whoever began the switch may have left something there. */
+	if (rc == 0 && s->janitor)
+		rc = -posix_spawn_file_actions_addclose(&actions, LINK_FRONT);
 	/* Its errors are the switch's, until that is gone. */
 	if (rc == 0)
 		rc = -posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "hear.h"
 #include "ids.h"
 #include "listener.h"
@@ -17,7 +18,7 @@
 #include "ports.h"
 
 #define REST_MS 100
-#define BUDGET_MS 1000
+#define TICK_MS 1000
 #define BATCH 16
 
 /* One front-end alone. */
@@ -30,7 +31,7 @@ static void take(struct plane *p, struct listener *l)
 	if (port_add(p, l->handle, fd) == 0)
 		listener_wait(p, l);
 	else
-		close(fd);
+		closer_close(-1, -1, fd, NULL);
 }
 
 static void dispatch(struct plane *p, uint64_t data)
@@ -60,15 +61,15 @@ static void dispatch(struct plane *p, uint64_t data)
 	}
 }
 
-static void budget(struct plane *p)
+static void tick(struct plane *p)
 {
 	struct timespec t;
 	uint64_t now;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-	if (now - p->budgeted >= BUDGET_MS * 1000000ull)
-		ports_budget(p, now);
+	if (now - p->ticked >= TICK_MS * 1000000ull)
+		ports_tick(p, now);
 }
 
 static void *run(void *arg)
@@ -89,8 +90,8 @@ static void *run(void *arg)
 		if (p->resting)
 			listeners_tick(p);
 		if (!closing)
-			budget(p);
-		timeout = p->resting ? REST_MS : p->ports.count ? BUDGET_MS : -1;
+			tick(p);
+		timeout = p->resting ? REST_MS : p->ports.count ? TICK_MS : -1;
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;

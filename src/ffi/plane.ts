@@ -273,9 +273,9 @@ export class Plane implements AsyncDisposable {
     };
   }
 
-  /** Make an arena's memory. @throws {SystemError} */
-  arena(length: number): ArenaMemory {
-    return new MemfdArena(this.library, length, this.#janitor);
+  /** Make an arena's memory. @param vms Those that will have it, by name. @throws {SystemError} */
+  arena(length: number, vms: readonly string[] = []): ArenaMemory {
+    return new MemfdArena(this.library, length, vms, this.#janitor);
   }
 
   /** What the ports have counted. */
@@ -299,7 +299,7 @@ export class Plane implements AsyncDisposable {
     return [...this.#ports.values()].map(({ owner = "", pid, state, reason }) => ({ vm: owner, pid, state, reason }));
   }
 
-  /** The janitors' processes: one, after the first circuit has ended; more, while others are stuck. */
+  /** The janitors' processes: one, after the first circuit has ended; another for arenas whose holders keep it waiting; more, while others are stuck. */
   get janitors(): number[] {
     return this.#janitor.processes;
   }

@@ -97,5 +97,6 @@ export const symbols = {
 
   csvn_fd_identity: { parameters: [fd, /* fd */ "buffer" /* device_and_inode */], result },
   csvn_fd_close: { parameters: [fd /* fd */], result },
+  csvn_fd_close_apart: { parameters: [fd /* fd */], result },
   csvn_fd_count: { parameters: [], result },
 } as const satisfies Deno.ForeignLibraryInterface;

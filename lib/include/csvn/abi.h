@@ -259,11 +259,12 @@ struct csvn_wipe {
 	uint64_t offset; /* bytes */
 	uint64_t bytes;
 	uint32_t keep; /* bytes, at most 64 KiB, that may keep their memory; if there are more with memory, all of it goes back to the system */
-	uint32_t reserved;
+	uint32_t patient; /* 0: -EAGAIN where its holders have kept the janitor waiting for too long */
 };
 CSVN_ASSERT(sizeof(struct csvn_wipe) == 24, "wipe size");
 CSVN_ASSERT(offsetof(struct csvn_wipe, bytes) == 8, "wipe.bytes");
 CSVN_ASSERT(offsetof(struct csvn_wipe, keep) == 16, "wipe.keep");
+CSVN_ASSERT(offsetof(struct csvn_wipe, patient) == 20, "wipe.patient");
 
 /* What a port counts, in this order. Totals since it began, but for the last ones. */
 struct csvn_counters {
@@ -377,13 +378,14 @@ CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
 CSVN_EXPORT int csvn_board_create(void);
 CSVN_EXPORT int csvn_eventfd_create(void);
 
-/* A control group: make it, unless it is there; write to one of its files; remove it. Each may take a while. */
+/* A control group: make it (1), unless it is there (0); write to one of its files; remove it. Each may take a while. */
 CSVN_EXPORT int csvn_cgroup_make(const uint8_t *path, uint32_t path_bytes);
 CSVN_EXPORT int csvn_cgroup_write(const uint8_t *path, uint32_t path_bytes, const uint8_t *text, uint32_t text_bytes);
 CSVN_EXPORT int csvn_cgroup_remove(const uint8_t *path, uint32_t path_bytes);
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
 CSVN_EXPORT int csvn_fd_close(int fd);
+CSVN_EXPORT int csvn_fd_close_apart(int fd); /* by a thread of its own: giving much memory back takes its time */
 CSVN_EXPORT int csvn_fd_count(void); /* this process has open */
 
 #endif

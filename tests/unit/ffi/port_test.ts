@@ -3,8 +3,9 @@ import { Errno, SystemError } from "../../../src/errno.ts";
 import { Command, EventKind, Layout, PortState } from "../../../src/ffi/abi.ts";
 import type { Library } from "../../../src/ffi/library.ts";
 import { Port } from "../../../src/ffi/port.ts";
-import { Ports, type Ringing } from "../../../src/ffi/ports.ts";
+import { Ports } from "../../../src/ffi/ports.ts";
 import { CapturedLog } from "../../support/captured_log.ts";
+import { FakeBell } from "../../support/fake_bell.ts";
 import { FakeClock, settle } from "../../support/fake_clock.ts";
 import { until } from "../../support/until.ts";
 
@@ -14,25 +15,6 @@ const PORT = 7;
 /** An event of a port. */
 function event(kind: number, handle: number, aux: number, body: readonly number[] = []): Uint8Array {
   return new Uint8Array(Int32Array.of(16 + 4 * body.length, kind, handle, aux, ...body).buffer);
-}
-
-/** A bell that the test rings. */
-class FakeBell implements Ringing {
-  #rung = Promise.withResolvers<boolean>();
-
-  async rung(): Promise<boolean> {
-    const rung = await this.#rung.promise;
-    if (rung) this.#rung = Promise.withResolvers();
-    return rung;
-  }
-
-  ring(): void {
-    this.#rung.resolve(true);
-  }
-
-  [Symbol.dispose](): void {
-    this.#rung.resolve(false);
-  }
 }
 
 /** A library whose port is the test's: what it was told, and what it is to tell. */
