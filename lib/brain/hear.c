@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define LOOK_MAX_NS 50000u
+#define QUIET_MAX 256u /* times that others had something to say, and a port had not, after which it has to ring again, though TypeScript is awake */
 /*
  * So many rings of a port may be in vain from one tick to the next. A port that was taken over by its guest can ring without end, and each ring costs the plane's thread and
  * TypeScript's more than the port: so then it is not heard before the next tick.
@@ -63,7 +64,29 @@ static bool has_something(struct port *port)
 		    __atomic_load_n(&port->link.shared->progress.done, __ATOMIC_ACQUIRE) >= port->wanted);
 
 	port->fruitful = port->fruitful || has;
+	if (has)
+		port->quiet = 0;
 	return has;
+}
+
+/* Those that have been quiet for so long are told that they are not looked at any more, but for those that have something after all. */
+static void park(struct plane *p, uint32_t quiet)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < p->heard_count; i++) {
+		struct port *port = handle_get(&p->ports, p->heard[i]);
+
+		if (port->quiet >= quiet) {
+			port->heard = port->link.shared && !link_park(&port->link, port->wanted);
+			if (!port->heard && !port->fruitful)
+				count_vain(p, port);
+			port->fruitful = false;
+		}
+		if (port->heard)
+			p->heard[left++] = port->handle;
+	}
+	p->heard_count = left;
 }
 
 /* Those that have something; the next time others come first. */
@@ -72,36 +95,27 @@ static uint32_t find(struct plane *p, int32_t *ports, uint32_t most)
 	uint32_t found = 0, i;
 
 	for (i = 0; i < p->heard_count && found < most; i++) {
-		int handle = p->heard[(p->heard_next + i) % p->heard_count];
+		struct port *port = handle_get(&p->ports, p->heard[(p->heard_next + i) % p->heard_count]);
 
-		if (has_something(handle_get(&p->ports, handle)))
-			ports[found++] = handle;
+		if (has_something(port))
+			ports[found++] = port->handle;
 	}
 	p->heard_next += i;
 	return found;
 }
 
-/* All are told that they are not looked at any more, but for those that have something. */
-static uint32_t park(struct plane *p, int32_t *ports, uint32_t most)
+/* What others have to say goes on for so long that those that are quiet are to ring again. */
+static void park_quiet(struct plane *p)
 {
-	uint32_t left = 0, found = 0;
+	bool any = false;
 
 	for (uint32_t i = 0; i < p->heard_count; i++) {
 		struct port *port = handle_get(&p->ports, p->heard[i]);
 
-		port->heard = port->link.shared && !link_park(&port->link, port->wanted);
-		if (!port->heard) {
-			if (!port->fruitful)
-				count_vain(p, port);
-			port->fruitful = false;
-			continue;
-		}
-		p->heard[left++] = port->handle;
-		if (found < most)
-			ports[found++] = port->handle;
+		any = ++port->quiet >= QUIET_MAX || any;
 	}
-	p->heard_count = left;
-	return found;
+	if (any)
+		park(p, QUIET_MAX);
 }
 
 static uint64_t nanoseconds(void)
@@ -154,10 +168,14 @@ int csvn_ports_hear(int plane, int32_t *ports, uint32_t most)
 	p->look.slept_at = 0;
 	p->sleeps = false;
 	found = find(p, ports, most);
+	if (found)
+		park_quiet(p);
 	if (!found && !p->news)
 		found = look(p, ports, most);
-	if (!found && !p->news)
-		found = park(p, ports, most);
+	if (!found && !p->news) {
+		park(p, 0);
+		found = find(p, ports, most);
+	}
 	p->sleeps = !found && !p->news;
 	rc = p->sleeps ? -EAGAIN : (int)found;
 	if (p->sleeps)

@@ -56,6 +56,7 @@ struct port {
 	struct link link;
 	uint64_t looked; /* of its counters, at the last look at those */
 	bool fruitful; /* it has had something to say since it was parked last */
+	uint32_t quiet; /* times that others had something to say since it had */
 	uint32_t vain; /* rings since the last tick for which there was nothing */
 };
 

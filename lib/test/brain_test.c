@@ -713,6 +713,27 @@ static uint32_t count_rings(uint32_t most)
 	return rings;
 }
 
+/* One that says nothing for long, while another one always has something to say, is heard all the same when it does. */
+static void test_quiet_port(void)
+{
+	uint32_t ask[3] = { GET_FEATURES, 1, 0 };
+	struct vm loud = boot(), quiet = boot();
+	uint8_t buffer[512];
+	int32_t port;
+
+	alarm(PATIENCE_MS / 1000);
+	front_end_send(loud.front, ask, sizeof(ask), -1);
+	await_rung(&loud);
+	for (int i = 0; i < 1000; i++)
+		CHECK(csvn_ports_hear(plane, &port, 1) == 1 && port == loud.port);
+	rung_count = 0; /* what was noted before it was quiet */
+	talk(&quiet);
+	alarm(0);
+	await_event(&loud, CSVN_EVENT_MESSAGE, buffer, sizeof(buffer));
+	finish(&quiet, false);
+	finish(&loud, false);
+}
+
 /* A port that rings without end is heard a thousand times, and then after a while again. */
 static void test_loud_port(void)
 {
@@ -865,6 +886,7 @@ int main(int argc, char **argv)
 	test_let_go(true);
 	test_let_go(false);
 	test_no_program();
+	test_quiet_port();
 	test_hostile_port();
 	test_loud_port();
 	test_paths();
