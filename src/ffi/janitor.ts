@@ -197,7 +197,8 @@ export class Janitor {
     worker.arenas.set(arena, number);
     const { file, given } = worker.port.give(arena.fd);
     worker.giving.set(arena, given);
-    given.then(() => void worker.giving.delete(arena));
+    const gone = () => void worker.giving.delete(arena);
+    given.then(gone, gone);
     // What it cannot take it says again for each range.
     worker.port.ask("take an arena", Command.ARENA, number, file).catch(() => {});
     return number;
