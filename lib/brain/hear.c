@@ -7,6 +7,7 @@
 #include "hear.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <time.h>
 
 #define LOOK_MAX_NS 50000u
@@ -126,15 +127,6 @@ static uint64_t nanoseconds(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Some hundred nanoseconds, in which another thread has the lock, and the processor's other half its turn. */
-static void relax(void)
-{
-#if defined(__x86_64__)
-	for (int i = 0; i < 8; i++)
-		__builtin_ia32_pause();
-#endif
-}
-
 /* Look for a moment, if that has paid lately. The lock is free in between. */
 static uint32_t look(struct plane *p, int32_t *ports, uint32_t most)
 {
@@ -146,7 +138,7 @@ static uint32_t look(struct plane *p, int32_t *ports, uint32_t most)
 	began = nanoseconds();
 	while (!found && !p->news && took < length) {
 		pthread_mutex_unlock(&p->lock);
-		relax();
+		sched_yield();
 		pthread_mutex_lock(&p->lock);
 		found = find(p, ports, most);
 		took = nanoseconds() - began;
