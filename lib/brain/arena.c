@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "csvn/abi.h"
 #include "csvn/circuit.h"
 #include "descriptor.h"
@@ -97,4 +98,10 @@ int csvn_fd_count(void)
 int csvn_fd_close(int fd)
 {
 	return close(fd) < 0 ? -errno : 0;
+}
+
+int csvn_fd_close_apart(int fd)
+{
+	closer_close(-1, -1, fd, NULL);
+	return 0;
 }

@@ -27,7 +27,9 @@ int csvn_cgroup_make(const uint8_t *path, uint32_t path_bytes)
 
 	if (rc < 0)
 		return rc;
-	return mkdir(at, 0755) < 0 && errno != EEXIST ? -errno : 0;
+	if (mkdir(at, 0755) == 0)
+		return 1;
+	return errno == EEXIST ? 0 : -errno;
 }
 
 int csvn_cgroup_write(const uint8_t *path, uint32_t path_bytes, const uint8_t *text, uint32_t text_bytes)

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "descriptor.h"
 
 #define BACKLOG 64
@@ -48,7 +49,8 @@ void listener_destroy(struct plane *p, struct listener *l)
 		handle_remove(&p->listeners, l->handle);
 	if (l->fd >= 0) {
 		plane_unwatch(p, l->fd);
-		close(l->fd);
+		/* With those that it has not given. */
+		closer_close(-1, -1, l->fd, NULL);
 		unlink(l->path);
 	}
 	free(l);

@@ -81,6 +81,11 @@ int plane_watch_signals(const struct plane *p, int fd, enum watched what, int ha
 	return control(p, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, what, handle);
 }
 
+void plane_heed_signals(const struct plane *p, int fd, bool heeded, enum watched what, int handle)
+{
+	(void)control(p, EPOLL_CTL_MOD, fd, heeded ? EPOLLIN | EPOLLET : 0, what, handle);
+}
+
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle)
 {
 	(void)control(p, EPOLL_CTL_MOD, fd, heeded ? EPOLLIN : 0, what, handle);
@@ -92,8 +97,12 @@ void plane_unwatch(const struct plane *p, int fd)
 	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-void plane_ring(const struct plane *p)
+void plane_ring(struct plane *p)
 {
+	p->news = true;
+	if (!p->sleeps)
+		return;
+	p->sleeps = false;
 	/* When it is full, it has been rung. When TypeScript has closed it, nobody waits. */
 	(void)send(p->bell, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

@@ -3,7 +3,7 @@
  * The brain's side: a plane's ports, and the sockets that front-ends connect to.
  *
  * Theory of operation. One thread waits for front-ends, for ports' bells and for the ends of their processes, and does nothing else: it takes no message and no descriptor of a
- * front-end, nor of a port. TypeScript is told by the plane's bell, starts a port for each that it admits, and talks to that by its link (link.h).
+ * front-end, nor of a port. TypeScript, while it is awake, looks at those ports that had something lately, and whether there is any of the rest; before it sleeps it says so, and is then told by the plane's bell (hear.c). It starts a port for each front-end that it admits, and talks to that by its link (link.h).
  *
  * Locking: plane->lock guards all of it. It is held for moments: what takes time (starting a process, closing) is done without it.
  */
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "csvn/abi.h"
+#include "csvn/spin.h"
 #include "handle.h"
 #include "interrupt.h"
 #include "link.h"
@@ -22,6 +23,7 @@
 #define PLANES_MAX 256u
 #define LISTENERS_MAX 1024u
 #define PORTS_MAX 4096u
+#define NOTHING_WANTED UINT64_MAX
 
 enum watched { WATCHED_WAKE = 1, WATCHED_LISTENER, WATCHED_PROCESS, WATCHED_BELL };
 
@@ -46,11 +48,21 @@ struct port {
 	int32_t signal; /* that has ended it; 0: none */
 	int front; /* until it is started; then -1 */
 	int process; /* pidfd, or -1 */
-	int bell; /* of the port, an eventfd: link.h */
-	int rung; /* TypeScript's, a unix socket, where a byte follows */
+	int bell; /* an eventfd: link.h */
+	bool heard; /* it is in the plane's list of those that are looked at; else it rings when there is something */
+	bool unheard; /* it was killed: whatever it says, nobody looks */
+	uint64_t wanted; /* so many commands done are waited for; NOTHING_WANTED: none */
 	int pid;
 	struct link link;
 	uint64_t looked; /* of its counters, at the last look at those */
+	bool fruitful; /* it has had something to say since it was parked last */
+	uint32_t quiet; /* times that others had something to say since it had */
+	uint32_t vain; /* rings since the last tick for which there was nothing */
+};
+
+struct look {
+	struct csvn_spin spin;
+	uint64_t slept_at; /* nanoseconds; 0: it does not sleep */
 };
 
 struct plane {
@@ -59,7 +71,10 @@ struct plane {
 	pthread_t thread;
 	int epoll;
 	int wake; /* eventfd: look at closing */
-	int bell;
+	int bell; /* TypeScript's, a unix socket */
+	bool sleeps; /* TypeScript does, until a byte comes there */
+	bool news; /* it does not, and is to look at what there is but ports */
+	struct look look; /* TypeScript's, before it sleeps */
 	struct interrupter interrupter; /* wakes ports */
 	bool closing;
 	int resting; /* errno, or 0 */
@@ -67,11 +82,12 @@ struct plane {
 	uint32_t first_id; /* of ports' users and groups; 0: they have the switch's */
 	uint32_t port_descriptors; /* at most */
 	struct handle_table listeners, ports;
-	uint32_t dirty_count;
+	uint32_t dirty_count, heard_count, heard_next;
 	int dirty[PORTS_MAX];
-	uint64_t budgeted; /* nanoseconds: when the budget was made last */
+	int heard[PORTS_MAX]; /* ports that TypeScript looks at while it is awake, and which comes first */
+	uint64_t ticked; /* nanoseconds: when the last tick was */
 	uint32_t look_limit; /* of each port: link.h */
-	uint32_t looked[PORTS_MAX]; /* ports_budget()'s */
+	uint32_t looked[PORTS_MAX]; /* budget()'s */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 };
 
@@ -81,11 +97,13 @@ void plane_leave(struct plane *p);
 int plane_watch(const struct plane *p, int fd, enum watched what, int handle);
 /* The same for what somebody else signals, and nobody reads: each signal is told of, and what was full is so for ever. */
 int plane_watch_signals(const struct plane *p, int fd, enum watched what, int handle);
+/* Whether the next ones are told of; when they are again, so is what came meanwhile. It does not fail either. */
+void plane_heed_signals(const struct plane *p, int fd, bool heeded, enum watched what, int handle);
 void plane_unwatch(const struct plane *p, int fd);
 /* Whether what is watched is told of. It takes no memory, so it does not fail; what is not watched stays so. */
 void plane_heed(const struct plane *p, int fd, bool heeded, enum watched what, int handle);
-/* Wake TypeScript. */
-void plane_ring(const struct plane *p);
+/* TypeScript is to look: it is woken if it sleeps. */
+void plane_ring(struct plane *p);
 /* A connection to a listening unix socket, or -errno. */
 int plane_dial(const uint8_t *path, uint32_t path_bytes);
 

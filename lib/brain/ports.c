@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "budget.h"
+#include "closer.h"
+#include "hear.h"
 #include "listener.h"
 #include "process.h"
 
@@ -25,7 +27,7 @@ static struct port *find(const struct plane *p, int handle)
 
 static void init(struct port *port, int front)
 {
-	*port = (struct port){ .handle = -1, .front = front, .process = -1, .bell = -1, .rung = -1 };
+	*port = (struct port){ .handle = -1, .front = front, .process = -1, .bell = -1, .wanted = NOTHING_WANTED };
 	port->link = (struct link){ .wake = -1, .files = -1, .bell = -1 };
 }
 
@@ -64,33 +66,37 @@ int port_add(struct plane *p, int listener, int front)
 	return 0;
 }
 
-/* TypeScript reads the end of it. */
 static void forget_bell(const struct plane *p, struct port *port)
 {
 	if (port->bell >= 0)
 		plane_unwatch(p, port->bell);
 	close_descriptor(&port->bell);
-	close_descriptor(&port->rung);
-}
-
-void port_rang(const struct port *port)
-{
-	/* There is room: a byte lies in it only between this and the end of parking; and who rings without being asked rings in vain. */
-	if (port->rung >= 0)
-		(void)send(port->rung, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void port_destroy(struct plane *p, struct port *port)
 {
+	hear_not(p, port);
 	if (port->handle >= 0)
 		handle_remove(&p->ports, port->handle);
 	if (port->process >= 0)
 		plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
 	forget_bell(p, port);
-	close_descriptor(&port->front);
+	if (port->front >= 0)
+		closer_close(-1, -1, port->front, NULL);
 	link_close(&port->link);
 	free(port);
+}
+
+/* Its connection is closed, and it was forgotten before it was started. */
+static void port_closed(struct plane *p, int handle)
+{
+	struct port *port = handle_get(&p->ports, handle);
+
+	if (!port)
+		return;
+	listener_next(p, port->who.listener);
+	port_destroy(p, port);
 }
 
 /* Forget it. Its process is let go of, and waited for when it ends: a dead one that nobody waits for takes a place in the system. */
@@ -99,8 +105,12 @@ static void let_go(struct plane *p, struct port *port)
 	port->forgotten = true;
 	if (port->starting)
 		return;
-	if (port->state == CSVN_PORT_WAITS && !port->janitor)
-		listener_next(p, port->who.listener);
+	if (port->front >= 0) {
+		/* The next one of its socket does not come before. */
+		closer_close(p->handle, port->handle, port->front, port_closed);
+		port->front = -1;
+		return;
+	}
 	if (port->state == CSVN_PORT_RUNS) {
 		forget_bell(p, port);
 		link_close(&port->link);
@@ -118,8 +128,6 @@ void port_ended(struct plane *p, struct port *port)
 		return;
 	plane_unwatch(p, port->process);
 	close_descriptor(&port->process);
-	/* It may have rung, and this thread has not seen it yet. */
-	port_rang(port);
 	forget_bell(p, port);
 	port->state = CSVN_PORT_ENDED;
 	port->signal = how.si_code == CLD_EXITED ? 0 : how.si_status;
@@ -186,7 +194,7 @@ int csvn_ended_take(int plane, int32_t *signal)
 	return rc;
 }
 
-int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_bytes)
+int csvn_port_start(int plane, int handle)
 {
 	struct plane *p = plane_enter(plane);
 	struct port *port = p ? find(p, handle) : NULL;
@@ -200,15 +208,16 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 
 		port->starting = true;
 		pthread_mutex_unlock(&p->lock);
-		rc = process_start(p, port->janitor, front, bell, bell_bytes, &b);
+		rc = process_start(p, port->janitor, front, &b);
+		/* It may be the last one, and wait for what lies in it: closer.h. This is a thread that may. */
+		close_descriptor(&front);
 		pthread_mutex_lock(&p->lock);
 		port->starting = false;
-		close_descriptor(&port->front);
+		port->front = -1;
 		port->link = b.link;
 		port->process = b.process;
 		port->pid = b.pid;
 		port->bell = b.bell;
-		port->rung = b.rung;
 		if (rc == 0) {
 			rc = plane_watch_signals(p, port->bell, WATCHED_BELL, handle);
 			if (rc == 0)
@@ -219,6 +228,8 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 		if (rc < 0)
 			forget_bell(p, port);
 		port->state = rc < 0 ? CSVN_PORT_ENDED : CSVN_PORT_RUNS;
+		if (rc == 0)
+			hear(p, port);
 		if (!port->janitor)
 			listener_next(p, port->who.listener);
 		if (port->forgotten)
@@ -229,7 +240,7 @@ int csvn_port_start(int plane, int handle, const uint8_t *bell, uint32_t bell_by
 }
 
 int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t aux, const uint8_t *bytes,
-		      uint32_t count)
+		      uint32_t count, uint32_t later)
 {
 	struct csvn_record r = { .kind = kind, .handle = object, .aux = aux };
 	struct queue_part parts[2] = { { &r.kind, sizeof(r) - QUEUE_HEADER }, { bytes, count } };
@@ -242,7 +253,7 @@ int csvn_port_command(int plane, int handle, uint32_t kind, int object, uint32_t
 	port = find(p, handle);
 	if (port && port->state == CSVN_PORT_RUNS)
 		rc = count > LINK_RECORD_MAX - sizeof(r) ? -EMSGSIZE : queue_put(&port->link.commands, parts, 2);
-	if (rc == 0 && !port->dirty && p->dirty_count < PORTS_MAX) {
+	if (rc == 0 && !later && !port->dirty && p->dirty_count < PORTS_MAX) {
 		port->dirty = true;
 		p->dirty[p->dirty_count++] = handle;
 	}
@@ -339,38 +350,6 @@ int csvn_port_take(int plane, int handle, uint8_t *buffer, uint32_t bytes, struc
 	return rc;
 }
 
-int csvn_port_park(int plane, int handle, uint64_t done)
-{
-	struct plane *p = plane_enter(plane);
-	struct port *port;
-	int rc = -EBADF;
-
-	if (!p)
-		return rc;
-	port = find(p, handle);
-	if (port && port->link.shared)
-		rc = link_park(&port->link, done);
-	plane_leave(p);
-	return rc;
-}
-
-int csvn_port_want(int plane, int handle, uint64_t done)
-{
-	struct plane *p = plane_enter(plane);
-	struct port *port;
-	int rc = -EBADF;
-
-	if (!p)
-		return rc;
-	port = find(p, handle);
-	if (port && port->link.shared) {
-		link_want(&port->link, done);
-		rc = 0;
-	}
-	plane_leave(p);
-	return rc;
-}
-
 int csvn_port_revoke(int plane, int handle, uint32_t what, uint32_t number, uint32_t revoked)
 {
 	struct plane *p = plane_enter(plane);
@@ -437,6 +416,8 @@ int csvn_port_kill(int plane, int handle)
 		return rc;
 	port = find(p, handle);
 	if (port)
+		hear_not(p, port);
+	if (port)
 		rc = port->process < 0 || syscall(SYS_pidfd_send_signal, port->process, SIGKILL, NULL, 0) < 0 ? -ESRCH :
 														 0;
 	plane_leave(p);
@@ -457,13 +438,13 @@ int csvn_port_forget(int plane, int handle)
 	return port ? 0 : -EBADF;
 }
 
-void ports_budget(struct plane *p, uint64_t now)
+static void budget(struct plane *p, uint64_t now)
 {
-	uint64_t elapsed = now - p->budgeted;
+	uint64_t elapsed = now - p->ticked;
 	uint32_t ports = 0, *looked = p->looked;
 	struct port *port;
 
-	p->budgeted = now;
+	p->ticked = now;
 	handle_for_each(&p->ports, i, port) {
 		struct csvn_progress progress;
 		uint64_t more;
@@ -479,4 +460,13 @@ void ports_budget(struct plane *p, uint64_t now)
 	handle_for_each(&p->ports, i, port)
 		if (port->link.shared)
 			__atomic_store_n(&port->link.shared->look_limit, p->look_limit, __ATOMIC_RELAXED);
+}
+
+void ports_tick(struct plane *p, uint64_t now)
+{
+	struct port *port;
+
+	budget(p, now);
+	handle_for_each(&p->ports, i, port)
+		hear_again(p, port);
 }

@@ -7,10 +7,8 @@
 
 int port_add(struct plane *p, int listener, int front);
 void port_ended(struct plane *p, struct port *port);
-/* It wants to be heard. */
-void port_rang(const struct port *port);
 void port_destroy(struct plane *p, struct port *port);
-/* Now and then: what has each looked, and what may it? */
-void ports_budget(struct plane *p, uint64_t now);
+/* Now and then: what has each looked, and what may it? And those that have rung in vain too often are heard again. */
+void ports_tick(struct plane *p, uint64_t now);
 
 #endif

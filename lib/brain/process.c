@@ -21,15 +21,15 @@ struct start {
 	const struct plane *plane; /* of which nothing is looked at that changes */
 	bool janitor;
 	int descriptors[LINK_DESCRIPTORS];
-	int wake, files, memory, bell, rung; /* the brain's own */
+	int wake, files, memory, bell; /* the brain's own */
 };
 
-static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bell_bytes)
+static int prepare(struct start *s, int front)
 {
 	int pair[2];
 
 	memset(s->descriptors, 0xff, sizeof(s->descriptors));
-	s->wake = s->files = s->memory = s->bell = s->rung = -1;
+	s->wake = s->files = s->memory = s->bell = -1;
 	s->descriptors[LINK_FRONT] = front;
 	s->memory = memfd_create("csvn-link", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (s->memory < 0 || ftruncate(s->memory, (off_t)LINK_BYTES) < 0 ||
@@ -51,8 +51,7 @@ static int prepare(struct start *s, int front, const uint8_t *bell, uint32_t bel
 	if (s->bell < 0)
 		return -errno;
 	s->descriptors[LINK_BELL] = s->bell;
-	s->rung = plane_dial(bell, bell_bytes);
-	return s->rung < 0 ? s->rung : 0;
+	return 0;
 }
 
 static int spawn(const struct start *s, pid_t *pid)
@@ -79,6 +78,9 @@ static int spawn(const struct start *s, pid_t *pid)
 		high[i] = fcntl(s->descriptors[i], F_DUPFD_CLOEXEC, LINK_DESCRIPTORS);
 		rc = high[i] < 0 ? -errno : -posix_spawn_file_actions_adddup2(&actions, high[i], i);
 	}
+	/* A janitor has no front-end, but whoever began the switch may have left something there. */
+	if (rc == 0 && s->janitor)
+		rc = -posix_spawn_file_actions_addclose(&actions, LINK_FRONT);
 	/* Its errors are the switch's, until that is gone. */
 	if (rc == 0)
 		rc = -posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
@@ -110,12 +112,12 @@ void process_give_up(pid_t pid)
 		;
 }
 
-int process_start(const struct plane *p, bool janitor, int front, const uint8_t *bell, uint32_t bell_bytes, struct begun *b)
+int process_start(const struct plane *p, bool janitor, int front, struct begun *b)
 {
 	struct start s = { .plane = p, .janitor = janitor };
-	int rc = prepare(&s, front, bell, bell_bytes), memory;
+	int rc = prepare(&s, front), memory;
 
-	*b = (struct begun){ .link = { .wake = -1, .files = -1, .bell = -1 }, .process = -1, .bell = -1, .rung = -1 };
+	*b = (struct begun){ .link = { .wake = -1, .files = -1, .bell = -1 }, .process = -1, .bell = -1 };
 	if (rc == 0) {
 		memory = fcntl(s.memory, F_DUPFD_CLOEXEC, 0);
 		rc = memory < 0 ? -errno : link_open(&b->link, memory, true);
@@ -133,6 +135,5 @@ int process_start(const struct plane *p, bool janitor, int front, const uint8_t 
 	b->link.wake = s.wake;
 	b->link.files = s.files;
 	b->bell = s.bell;
-	b->rung = s.rung;
 	return rc;
 }

@@ -11,7 +11,7 @@
 /* A process that has been started, or could not be. */
 struct begun {
 	struct link link;
-	int process, pid, bell, rung;
+	int process, pid, bell;
 };
 
 static inline void close_descriptor(int *fd)
@@ -22,7 +22,7 @@ static inline void close_descriptor(int *fd)
 }
 
 /* Start one. What it was started with is closed here, but for front; a janitor has none. Of the plane nothing is looked at that changes. */
-int process_start(const struct plane *p, bool janitor, int front, const uint8_t *bell, uint32_t bell_bytes, struct begun *b);
+int process_start(const struct plane *p, bool janitor, int front, struct begun *b);
 /* One that cannot be waited for as the others are is ended; it has begun a moment ago, and holds nothing that would keep it. */
 void process_give_up(pid_t pid);
 

@@ -10,13 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "closer.h"
+#include "hear.h"
 #include "ids.h"
 #include "listener.h"
 #include "plane.h"
 #include "ports.h"
 
 #define REST_MS 100
-#define BUDGET_MS 1000
+#define TICK_MS 1000
 #define BATCH 16
 
 /* One front-end alone. */
@@ -29,7 +31,7 @@ static void take(struct plane *p, struct listener *l)
 	if (port_add(p, l->handle, fd) == 0)
 		listener_wait(p, l);
 	else
-		close(fd);
+		closer_close(-1, -1, fd, NULL);
 }
 
 static void dispatch(struct plane *p, uint64_t data)
@@ -54,20 +56,20 @@ static void dispatch(struct plane *p, uint64_t data)
 	case WATCHED_BELL:
 		port = handle_get(&p->ports, handle);
 		if (port)
-			port_rang(port);
+			hear(p, port);
 		break;
 	}
 }
 
-static void budget(struct plane *p)
+static void tick(struct plane *p)
 {
 	struct timespec t;
 	uint64_t now;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-	if (now - p->budgeted >= BUDGET_MS * 1000000ull)
-		ports_budget(p, now);
+	if (now - p->ticked >= TICK_MS * 1000000ull)
+		ports_tick(p, now);
 }
 
 static void *run(void *arg)
@@ -88,8 +90,8 @@ static void *run(void *arg)
 		if (p->resting)
 			listeners_tick(p);
 		if (!closing)
-			budget(p);
-		timeout = p->resting ? REST_MS : p->ports.count ? BUDGET_MS : -1;
+			tick(p);
+		timeout = p->resting ? REST_MS : p->ports.count ? TICK_MS : -1;
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;
@@ -148,6 +150,7 @@ int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_
 	p->first_id = ids_can(first_id) ? first_id : 0;
 	p->port_descriptors = descriptors;
 	p->bell = plane_dial(bell, bell_bytes);
+	csvn_spin_init(&p->look.spin);
 	rc = interrupter_open(&p->interrupter);
 	if (rc == 0)
 		rc = p->epoll < 0 || p->wake < 0 ? -EMFILE : !p->program ? -ENOMEM : p->bell < 0 ? p->bell : 0;

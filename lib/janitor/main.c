@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -18,20 +19,21 @@
 #include "csvn/abi.h"
 #include "handle.h"
 #include "link.h"
+#include "toll.h"
 #include "wipe.h"
 
 #define ARENAS_MAX (1u << 20)
 #define RESULT_NUMBERS 0x7fffffffu
 #define FOR_EVER (-1)
 
-static struct link brain;
-static struct handle_table arenas; /* descriptor + 1: a table's object is never NULL */
-static struct csvn_progress progress;
+struct arena {
+	int fd;
+	struct toll toll;
+};
 
-static int descriptor_of(const void *object)
-{
-	return object ? (int)((intptr_t)object - 1) : -EBADF;
-}
+static struct link brain;
+static struct handle_table arenas;
+static struct csvn_progress progress;
 
 /* Until the brain wakes it. False: the brain is gone. */
 static bool sleep_until_woken(void)
@@ -72,43 +74,62 @@ static int take_file(int wanted)
 	int file, fd;
 
 	while (link_take_file(&brain, &file, &fd) > 0) {
-		if (file == wanted && fd >= 0)
-			return fd;
+		/* The next ones are of other commands. */
+		if (file == wanted)
+			return fd < 0 ? -EMFILE : fd;
 		if (fd >= 0)
 			close(fd);
 	}
 	return -EBADF;
 }
 
-static void forget(int arena)
+static void forget(int handle)
 {
-	int fd = descriptor_of(handle_remove(&arenas, arena));
+	struct arena *arena = handle_remove(&arenas, handle);
 
-	if (fd >= 0)
-		close(fd);
+	if (!arena)
+		return;
+	close(arena->fd);
+	free(arena);
 }
 
-static int keep(int arena, int file)
+static int keep(int handle, int file)
 {
-	int fd = take_file(file), rc;
+	struct arena *arena = calloc(1, sizeof(*arena));
+	int rc;
 
-	if (fd < 0)
-		return fd;
-	rc = handle_put(&arenas, arena, (void *)((intptr_t)fd + 1));
-	if (rc < 0)
-		close(fd);
+	if (!arena)
+		return -ENOMEM;
+	rc = arena->fd = take_file(file);
+	if (rc >= 0)
+		rc = handle_put(&arenas, handle, arena);
+	if (rc < 0) {
+		if (arena->fd >= 0)
+			close(arena->fd);
+		free(arena);
+	}
 	return rc;
 }
 
-static int wipe_arena(int arena, const uint8_t *body, uint32_t count)
+static int wipe_arena(int handle, const uint8_t *body, uint32_t count)
 {
-	int fd = descriptor_of(handle_get(&arenas, arena));
+	struct arena *arena = handle_get(&arenas, handle);
 	struct csvn_wipe range;
+	struct moment began, ended;
+	int rc;
 
 	if (count != sizeof(range))
 		return -EINVAL;
 	memcpy(&range, body, sizeof(range));
-	return fd < 0 ? fd : wipe(fd, range.offset, range.bytes, range.keep);
+	if (!arena)
+		return -EBADF;
+	began = moment_now();
+	if (!range.patient && toll_is_high(&arena->toll, &began))
+		return -EAGAIN;
+	rc = wipe(arena->fd, range.offset, range.bytes, range.keep);
+	ended = moment_now();
+	toll_add(&arena->toll, &began, &ended, range.bytes);
+	return rc;
 }
 
 /* Do the next command. 1; 0: there is none; -1: it is over. */

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "look.h"
 
+#include <sched.h>
 #include <time.h>
 
 #include "host.h"
@@ -111,6 +112,8 @@ int look_wait(struct port *p, struct look *l, struct epoll_event *ready, int mos
 			do {
 				n = epoll_wait(p->epoll, ready, most, 0);
 				due = n == 0 && any_due(p);
+				if (n == 0 && !due)
+					sched_yield();
 				took = nanoseconds() - began;
 			} while (n == 0 && !due && took < length);
 			csvn_spin_end(&l->spin, (uint32_t)took, n != 0 || due);

@@ -218,7 +218,7 @@ int attack_fuse_end(void)
 }
 
 /* Threads that keep something busy. */
-enum busy { BUSY_NOTHING, BUSY_SIGNALS, BUSY_PUNCHES, BUSY_CONNECTS };
+enum busy { BUSY_NOTHING, BUSY_SIGNALS, BUSY_PUNCHES, BUSY_CONNECTS, BUSY_WRITES };
 
 #define THREADS_MAX 2
 
@@ -242,6 +242,17 @@ static void connect_once(void)
 	close(fd);
 }
 
+/* The inode's lock is held meanwhile. */
+static void write_all(void)
+{
+	void *zeros = mmap(NULL, busy.bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (zeros == MAP_FAILED)
+		return;
+	(void)!pwrite(busy.fd, zeros, busy.bytes, 0);
+	munmap(zeros, busy.bytes);
+}
+
 static void *keep_busy(void *unused)
 {
 	while (!busy.over) {
@@ -256,6 +267,9 @@ static void *keep_busy(void *unused)
 			break;
 		case BUSY_CONNECTS:
 			connect_once();
+			break;
+		case BUSY_WRITES:
+			write_all();
 			break;
 		}
 	}

@@ -296,6 +296,7 @@ static const struct layout abi_layouts[] = {
 	FIELD(wipe, offset),
 	FIELD(wipe, bytes),
 	FIELD(wipe, keep),
+	FIELD(wipe, patient),
 	SIZE(progress),
 	FIELD(progress, done),
 	FIELD(progress, delivered),

@@ -68,9 +68,11 @@ export class Arenas implements Disposable {
   #count = 0;
   readonly #comings: Notice;
   readonly #leftovers: Notice;
+  readonly #losses: Notice;
 
   constructor(options: ArenasOptions) {
     const leftovers = this.#leftovers = options.notices.of("arenas that are not given back", log, "warn");
+    this.#losses = options.notices.of("arenas that were given up", log, "error");
     this.#comings = options.notices.of("arenas opened and closed", log, "info");
     this.#options = options;
     this.#context = { ...options, leftovers, left: ({ vm, id }) => void this.endsOf(vm).delete(id) };
@@ -243,7 +245,7 @@ export class Arenas implements Disposable {
       const ends = vms.map((vm, i) => new ArenaEnd(vm, vm.nextArenaId(), offsets[i]!, length, this.#context));
       arena = new Arena(
         ++this.#count,
-        this.#options.memory(length),
+        this.#options.memory(length, vms.map(({ name }) => name)),
         this.limits.ringBytes,
         ends,
         this.limits,
@@ -311,7 +313,8 @@ export class Arenas implements Disposable {
   #abandon(arena: Arena, error: unknown): void {
     if (!(error instanceof SystemError)) throw error;
     if (arena.state !== "open" || !this.#live.has(arena.memory.identity)) return;
-    log.error("arena {arena} of {vms} is given up: {reason}", {
+    // Whoever holds the lock of each one has them given up as often as they like.
+    this.#losses.tell(arena.ends[0]!.vm.name, "arena {arena} of {vms} is given up: {reason}", {
       arena: arena.number,
       vms: arena.ends.map((end) => end.vm.name).join(" and "),
       reason: error.message,

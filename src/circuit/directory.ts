@@ -23,6 +23,8 @@ export class DirectoryError extends Error {
 /** Which address of its networks is the switch's; 0 is the network itself. */
 export const GATEWAY = 1;
 const FIRST = 2;
+/** A VM's name: it stands in the DNS, in control groups' paths, and in what drivers are told. */
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** Names and addresses of a switch's VMs. */
 export class Directory {
@@ -33,7 +35,7 @@ export class Directory {
   readonly #reserved = new Map<string, Reservation & { ipv4: Address; ipv6: Address }>();
   readonly #reservedAddresses = new Set<string>();
 
-  /** @throws {DirectoryError} when reservations collide or lie outside the networks. */
+  /** @throws {DirectoryError} when reservations collide or lie outside the networks, or have names that none can have. */
   constructor(readonly network4: Network, readonly network6: Network, reservations: readonly Reservation[] = []) {
     this.gateway4 = network4.at(GATEWAY)!;
     this.gateway6 = network6.at(GATEWAY)!;
@@ -134,6 +136,11 @@ export class Directory {
   }
 
   #reserve({ name, ipv4, ipv6 }: Reservation): void {
+    if (!NAME.test(name)) {
+      throw new DirectoryError(
+        `"${name}" is not a VM name: use up to 63 lower-case letters, digits and hyphens, as in a host name`,
+      );
+    }
     if (this.#reserved.has(name)) throw new DirectoryError(`two VMs are named ${name}`);
     // An IPv6 address follows from the IPv4 one, unless it is given: the same place in its network.
     const same = ipv4 && this.network6.at(Number(this.network4.indexOf(ipv4)));

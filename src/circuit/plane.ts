@@ -44,8 +44,8 @@ export interface ArenaMemory extends Disposable {
   pages(): number;
 }
 
-/** Makes arenas' memory. @throws {SystemError} */
-export type ArenaMemoryFactory = (length: number) => ArenaMemory;
+/** Makes arenas' memory, for those VMs, by name. @throws {SystemError} */
+export type ArenaMemoryFactory = (length: number, vms: readonly string[]) => ArenaMemory;
 
 /**
  * Maps arenas into a VM's window; numbers in bytes, page multiples. Requests are done in their order. They take as long as the front-end

@@ -6,7 +6,7 @@
  */
 
 /** The version that {@linkcode Library} insists on. */
-export const ABI_VERSION = 11;
+export const ABI_VERSION = 12;
 /** Descriptors with one message. */
 export const MESSAGE_FDS = 8;
 /** Permits of a port. */
@@ -110,6 +110,6 @@ export const Layout = {
   },
   route: { size: 16, id: 0, board: 4, mark: 8, own_mark: 12 },
   board: { size: 16, memory: 0, bell: 4, own_bell: 8, side: 12 },
-  wipe: { size: 24, offset: 0, bytes: 8, keep: 16 },
+  wipe: { size: 24, offset: 0, bytes: 8, keep: 16, patient: 20 },
   progress: { size: 144, done: 0, delivered: 8, delivered_resets: 16, counters: 24 },
 } as const;

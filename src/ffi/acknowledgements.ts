@@ -7,23 +7,21 @@
 interface Awaited {
   readonly number: number;
   readonly resolve: () => void;
-  /** Is it enough that the port was killed? */
-  readonly orKilled: boolean;
 }
 
 /** Those who wait for commands, by the commands' numbers. */
 export class Acknowledgements {
-  #awaited: Awaited[] = [];
+  readonly #awaited: Awaited[] = [];
 
   /** The first number that is waited for. */
   get first(): number | undefined {
     return this.#awaited[0]?.number;
   }
 
-  /** Wait for a command, whose number is not below the last one's. @param orKilled Is it enough that the port was killed? */
-  of(number: number, orKilled: boolean): Promise<void> {
+  /** Wait for a command, whose number is not below the last one's. */
+  of(number: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#awaited.push({ number, resolve, orKilled });
+    this.#awaited.push({ number, resolve });
     return promise;
   }
 
@@ -39,14 +37,7 @@ export class Acknowledgements {
     this.#awaited.splice(0, resolved);
   }
 
-  /** The port was killed. */
-  killed(): void {
-    const awaited = this.#awaited;
-    this.#awaited = awaited.filter(({ orKilled }) => !orKilled);
-    for (const { resolve, orKilled } of awaited) if (orKilled) resolve();
-  }
-
-  /** The port is over. */
+  /** Nobody does any more of them. */
   over(): void {
     for (const { resolve } of this.#awaited.splice(0)) resolve();
   }

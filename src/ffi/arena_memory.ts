@@ -9,8 +9,13 @@ export class MemfdArena implements ArenaMemory {
   readonly identity: string;
   readonly #descriptor: OwnedDescriptor;
 
-  /** @throws {SystemError} */
-  constructor(readonly library: Library, readonly length: number, readonly janitor: Janitor) {
+  /** @param vms Those that will have it. @throws {SystemError} */
+  constructor(
+    readonly library: Library,
+    readonly length: number,
+    readonly vms: readonly string[],
+    readonly janitor: Janitor,
+  ) {
     const fd = checked(`make an arena of ${length} bytes`, library.symbols.csvn_arena_create(BigInt(length)));
     this.#descriptor = new OwnedDescriptor(library, fd);
     this.identity = fileIdentity(library, fd);
@@ -34,6 +39,7 @@ export class MemfdArena implements ArenaMemory {
 
   [Symbol.dispose](): void {
     // Its number is given to others when it is closed, and may be on its way to the janitor.
-    this.janitor.leave(this).then(() => this.#descriptor[Symbol.dispose](), () => this.#descriptor[Symbol.dispose]());
+    const close = () => this.#descriptor.closeApart();
+    this.janitor.leave(this).then(close, close);
   }
 }

@@ -12,10 +12,11 @@ export class Cgroup {
     return new Cgroup(this.library, `${this.path}/${name}`);
   }
 
-  /** Make it, unless it is there. @throws {SystemError} */
-  async make(): Promise<void> {
+  /** Make it, unless it is there: whether it was not. @throws {SystemError} */
+  async make(): Promise<boolean> {
     const path = encode(this.path);
-    checked(`make the control group ${this.path}`, await this.library.symbols.csvn_cgroup_make(path, path.length));
+    const rc = await this.library.symbols.csvn_cgroup_make(path, path.length);
+    return checked(`make the control group ${this.path}`, rc) === 1;
   }
 
   /** Write to one of its files. @throws {SystemError} ENOENT: it is no group, or lacks the controller; EINVAL, EBUSY, … */

@@ -30,6 +30,12 @@ export class OwnedDescriptor implements Disposable {
     if (this.#fd >= 0) this.library.symbols.csvn_fd_close(this.#fd);
     this.#fd = -1;
   }
+
+  /** The same, for a file of which much may be given back with its last descriptor: that keeps nobody. */
+  closeApart(): void {
+    if (this.#fd >= 0) this.library.symbols.csvn_fd_close_apart(this.#fd);
+    this.#fd = -1;
+  }
 }
 
 /** A descriptor that a front-end has sent, which its port has. */

@@ -15,6 +15,8 @@ export interface OutCommand {
   readonly handle: number;
   readonly aux: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** It is of no hurry. */
+  readonly later: boolean;
 }
 
 /** A file that is to be given before the next command. */
@@ -47,7 +49,8 @@ export class Outbox implements Disposable {
   /** A command; true: it is on its way, false: it waits. */
   put(command: OutCommand): boolean {
     if (this.empty && this.outlet.put(command)) return true;
-    this.#waiting.push({ ...command, bytes: command.bytes.slice() });
+    // It has waited enough by then.
+    this.#waiting.push({ ...command, bytes: command.bytes.slice(), later: false });
     return false;
   }
 

@@ -1,10 +1,8 @@
 /**
  * The data plane as TypeScript sees it: the sockets that front-ends connect to, and a port for each that has (`port.ts`).
  *
- * Theory of operation. A thread of the helper library accepts connections, and waits for ports' ends; its bell says that there is either. Each port has a bell of its
- * own, and what it tells is handled at once, as long as there is more. Handlers are synchronous. Set-ups alone can keep the
- * thread busy for ever: so it goes through the event loop once in a while. Commands that come of events are sent on their way after some of these; others, before
- * the event loop goes on.
+ * Theory of operation. A thread of the helper library accepts connections, and waits for what ports ring for and for their ends; the plane's bell says that there is any of it. What ports tell is
+ * handled in turns (`ports.ts`).
  *
  * @module
  */
@@ -26,12 +24,11 @@ import { PlaneHostStack } from "./host_stack.ts";
 import { Janitor } from "./janitor.ts";
 import { type Library, portPath } from "./library.ts";
 import { Pace, type PaceLimits } from "./pace.ts";
-import { Port, type PortsContext, type PortState } from "./port.ts";
+import { Port, type PortState } from "./port.ts";
+import { Ports } from "./ports.ts";
 
 const log = getLogger(["csvn", "port"]);
 
-/** Milliseconds after which everything else in this thread has its turn, however many events there are. */
-const TURN_MS = 1;
 /** Milliseconds that ports have to end when the plane does. */
 const END_MS = 5000;
 /**
@@ -72,7 +69,7 @@ export interface PlaneCounters {
   ports: number;
   /** Events that were told to this thread. */
   events: number;
-  /** Times that it had nothing more to do for a port, and parked. */
+  /** Times that it had nothing to do for ports, and slept. */
   parks: number;
   /** Circuit ids taken from doorbell queues. */
   doorbells: number;
@@ -200,7 +197,7 @@ export class Plane implements AsyncDisposable {
   short: (errno: number) => void = () => {};
   /** Told of each port when it begins: has it a user of its own, and what does its jail lack? Mostly nothing, which is "". */
   jailed: (ownUser: boolean, lacks: string) => void = () => {};
-  readonly #context: PortsContext;
+  readonly #all: Ports;
   readonly #boards: Boards;
   readonly #janitor: Janitor;
   readonly #accepts = new Map<number, { readonly accept: AcceptHandler; readonly pace: Pace }>();
@@ -211,32 +208,19 @@ export class Plane implements AsyncDisposable {
   readonly #killed = new Map<Port, number>();
   readonly #heartbeat: Heartbeat;
   #rests = 0;
-  /** When others are to have their turn; as {@linkcode performance.now}. */
-  #turnEnds = 0;
-  #flushing = false;
   #closing = false;
-  readonly #loop: Promise<void>;
 
   private constructor(
     readonly library: Library,
     readonly handle: number,
-    readonly bell: Bell,
+    bell: Bell,
     report: (error: unknown) => void,
     clock: Clock,
   ) {
     this.#boards = new Boards(library, clock);
     this.#heartbeat = new Heartbeat(clock, this.#alive);
-    this.#context = {
-      library,
-      plane: handle,
-      clock,
-      report,
-      dirty: () => this.#dirty(),
-      flush: () => void library.symbols.csvn_ports_flush(handle),
-      yield: () => this.#yield(),
-    };
-    this.#janitor = new Janitor(this.#context);
-    this.#loop = this.#run();
+    this.#all = new Ports(library, handle, clock, bell, () => this.#look(), report);
+    this.#janitor = new Janitor(this.#all);
   }
 
   /**
@@ -280,7 +264,7 @@ export class Plane implements AsyncDisposable {
     const { symbols } = this.library;
     const bytes = new TextEncoder().encode(path);
     const listener = checked(`listen on ${path}`, symbols.csvn_listen(this.handle, bytes, bytes.length, mode));
-    const pace = new Pace(this.#context.clock, limits);
+    const pace = new Pace(this.#all.clock, limits);
     this.#accepts.set(listener, { accept, pace });
     return () => {
       pace[Symbol.dispose]();
@@ -289,22 +273,20 @@ export class Plane implements AsyncDisposable {
     };
   }
 
-  /** Make an arena's memory. @throws {SystemError} */
-  arena(length: number): ArenaMemory {
-    return new MemfdArena(this.library, length, this.#janitor);
+  /** Make an arena's memory. @param vms Those that will have it, by name. @throws {SystemError} */
+  arena(length: number, vms: readonly string[] = []): ArenaMemory {
+    return new MemfdArena(this.library, length, vms, this.#janitor);
   }
 
   /** What the ports have counted. */
   counters(): PlaneCounters {
     const sums = Object.fromEntries(counterNames.map((name) => [name, 0])) as unknown as PlaneCounters;
     let events = 0;
-    let parks = 0;
     for (const port of this.#alive.values()) {
       port.progress().counters.forEach((value, i) => sums[counterNames[i]!] += value);
       events += port.events;
-      parks += port.parks;
     }
-    return { ...sums, ports: this.#alive.size, events, parks };
+    return { ...sums, ports: this.#alive.size, events, parks: this.#all.slept };
   }
 
   /** Descriptors that this process has open. @throws {SystemError} */
@@ -317,7 +299,7 @@ export class Plane implements AsyncDisposable {
     return [...this.#ports.values()].map(({ owner = "", pid, state, reason }) => ({ vm: owner, pid, state, reason }));
   }
 
-  /** The janitors' processes: one, after the first circuit has ended; more, while others are stuck. */
+  /** The janitors' processes: one, after the first circuit has ended; another for arenas whose holders keep it waiting; more, while others are stuck. */
   get janitors(): number[] {
     return this.#janitor.processes;
   }
@@ -331,40 +313,11 @@ export class Plane implements AsyncDisposable {
     const until = performance.now() + END_MS;
     while ((this.#alive.size > 0 || this.#janitor.ends) && performance.now() < until) {
       await new Promise((resolve) => setTimeout(resolve, 5));
-      this.#look();
     }
     for (const port of [...this.#ports.values()]) port.release();
     this.#janitor.release();
-    this.bell[Symbol.dispose]();
-    await this.#loop;
+    await this.#all.close();
     this.library.symbols.csvn_plane_close(this.handle);
-  }
-
-  /** Commands were given: they are sent on their way before the event loop goes on. */
-  #dirty(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    queueMicrotask(() => {
-      this.#flushing = false;
-      this.library.symbols.csvn_ports_flush(this.handle);
-    });
-  }
-
-  /** Let timers, requests on the API and file watches have their turn, if it is time. */
-  async #yield(): Promise<void> {
-    const now = performance.now();
-    // After a pause others have had theirs.
-    if (now < this.#turnEnds || now > this.#turnEnds + TURN_MS) {
-      if (now >= this.#turnEnds) this.#turnEnds = now + TURN_MS;
-      return;
-    }
-    this.library.symbols.csvn_ports_flush(this.handle);
-    await this.library.symbols.csvn_turn();
-    this.#turnEnds = performance.now() + TURN_MS;
-  }
-
-  async #run(): Promise<void> {
-    while (await this.bell.rung()) this.#look();
   }
 
   /** Front-ends may have come, and ports ended; descriptors may be short, or not any more. */
@@ -373,11 +326,11 @@ export class Plane implements AsyncDisposable {
     const signal = new Int32Array(1);
     for (let ended: number; (ended = symbols.csvn_ended_take(this.handle, new Uint8Array(signal.buffer))) >= 0;) {
       const how = signal[0] === 0 ? "has ended" : `was ended by signal ${signal[0]}`;
-      if (!this.#janitor.ended(ended, how)) this.#ports.get(ended)?.lost(`its port ${how}`);
+      this.#all.known.get(ended)?.ends(how);
     }
     const out = new Uint8Array(Layout.accepted.size);
     while (symbols.csvn_accepted_take(this.handle, out) === 1) {
-      this.#accepted(new DataView(out.slice().buffer)).catch(this.#context.report);
+      this.#accepted(new DataView(out.slice().buffer)).catch(this.#all.report);
     }
     const rests = symbols.csvn_plane_short(this.handle);
     if (rests === this.#rests) return;
@@ -388,7 +341,7 @@ export class Plane implements AsyncDisposable {
   async #accepted(who: DataView): Promise<void> {
     const handle = who.getInt32(Layout.accepted.port, true);
     const listener = who.getInt32(Layout.accepted.listener, true);
-    const port = new Port(this.#context, handle);
+    const port = new Port(this.#all, handle);
     // The next one of the socket does not come before this one is served.
     await this.#accepts.get(listener)?.pace.turn();
     const accept = this.#accepts.get(listener)?.accept;

@@ -2,7 +2,7 @@
  * A port, as the brain sees it: the process that alone touches what one front-end and its guest hold (`lib/src`). It is given commands, and tells events.
  *
  * Theory of operation. Commands are done in their order, and counted when they are: what a caller waits for is that count (an acknowledgement), or an event
- * with the outcome, which comes before. A command for which there is no room in the queue waits here, behind those that came before it, and never fails: each is about
+ * with the outcome, which comes before. What is of no hurry does not wake it: it is done with what comes next, or in a moment. A command for which there is no room in the queue waits here, behind those that came before it, and never fails: each is about
  * something that the VM holds, of which there is a bounded number. Files go another way, a socket, each before the commands that name it.
  *
  * A port that is over has done all that it will ever do: what waits for acknowledgement goes on, outcomes are errors. It may be stuck as well (in a loop, or in a system call
@@ -17,7 +17,6 @@ import type { Clock, Timer } from "../clock.ts";
 import { Errno, SystemError } from "../errno.ts";
 import { Command, Layout } from "./abi.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
-import { Bell } from "./bell.ts";
 import { decodeEvents, type PortEvent, PortEventError } from "./events.ts";
 import type { Library } from "./library.ts";
 import { Outbox, type OutCommand } from "./outbox.ts";
@@ -25,9 +24,6 @@ import { STUCK_S, Watchdog } from "./watchdog.ts";
 
 const log = getLogger(["csvn", "port"]);
 
-const BUFFER_BYTES = 256 << 10;
-/** Events whose answers are sent on their way at once: more would keep guests waiting while there is work for them. */
-const FLUSH_EVENTS = 32;
 /** Milliseconds after which a port that was killed and has not ended is written off. */
 const KILLED_MS = 10_000;
 const NUMBERS = 0x7fffffff;
@@ -41,14 +37,20 @@ export interface PortsContext {
   /** The plane's handle. */
   readonly plane: number;
   readonly clock: Clock;
+  /** Those that are not over, by their handles. */
+  readonly known: Map<number, Port>;
+  /** For events, while a port has its turn. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
   /** Told about an exception of a handler, which is a bug of ours. */
   readonly report: (error: unknown) => void;
   /** Commands were given: they are sent on their way soon. */
   dirty(): void;
-  /** Send commands on their way now, while events are handled. */
-  flush(): void;
-  /** Let everything else in this thread have its turn, if it is due. */
-  yield(): Promise<void>;
+  /** An event was handled. */
+  handled(): void;
+  /** Have {@linkcode Port.turn} called soon. */
+  due(port: Port): void;
+  /** Have {@linkcode Port.hurry} called in a moment. */
+  later(port: Port): void;
 }
 
 /** What a port is in:
@@ -89,31 +91,34 @@ export class Port {
   ended: (reason: string) => void = () => {};
   /** Told once when it is over. */
   over: () => void = () => {};
-  /** What it is called in the log, and whose it is. */
+  /** What it is called in the log, and in reasons, and whose it is. */
   title: string;
+  name = "its port";
   owner: string | undefined;
   /** Why nothing is to be had of it any more. */
   reason: string | undefined;
   /** Events that it has told. */
   events = 0;
-  /** Times that nothing of it was left to do. */
-  parks = 0;
   #state: PortState = "starting";
   /** It was told to end, or is let go of. */
   #leaving = false;
-  /** Nothing of it is left to do here: its bell is waited for. */
-  #parked = false;
+  /** As many commands done are waited for, as was said. */
+  #said = NEVER;
+  /** How its process has ended. */
+  #end: string | undefined;
   /** Commands given, those that wait here among them. */
   #given = 0;
   #done = 0;
   readonly #outbox: Outbox;
   readonly #awaited = new Acknowledgements();
+  /** For what matters no more once the port was killed, and is of no hurry. */
+  readonly #patient = new Acknowledgements();
+  /** Behind the last command that is of no hurry; and it is by now. */
+  #later = 0;
+  #hurried = false;
   readonly #results = new Map<number, PromiseWithResolvers<number>>();
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
   readonly #progress = new BigUint64Array(Layout.progress.size / 8);
   readonly #progressBytes = new Uint8Array(this.#progress.buffer);
-  #bell: Bell | undefined;
-  #loop: Promise<void> = Promise.resolve();
   readonly #watchdog: Watchdog;
   #killed: Timer | undefined;
   #nextFile = 0;
@@ -122,13 +127,14 @@ export class Port {
   constructor(readonly context: PortsContext, readonly handle: number) {
     this.symbols = context.library.symbols;
     this.title = `port ${handle}`;
+    context.known.set(handle, this);
     this.#outbox = new Outbox(context.clock, {
       put: (command) => this.#put(command),
       give: (file, fd) => this.#give(file, fd),
       sent: () => context.dirty(),
     });
     this.#watchdog = new Watchdog(context.clock, {
-      done: () => this.#done = Math.max(this.#done, this.progress().done),
+      done: () => this.#done = Math.max(this.#done, this.#look()),
       // One that was told to end is not, whatever it has done.
       idle: () => this.#done >= this.#given && !this.#leaving,
       stuck: () => this.#kill(`it has done nothing for ${STUCK_S} s`),
@@ -153,43 +159,68 @@ export class Port {
 
   /** How far it is, now. */
   progress(): Progress {
-    this.symbols.csvn_port_progress(this.context.plane, this.handle, this.#progressBytes);
+    this.#look();
     const [done, delivered, deliveredResets, ...counters] = [...this.#progress].map(Number);
     return { done: done!, delivered: delivered!, deliveredResets: deliveredResets!, counters };
   }
 
-  /** Start its process, and deliver its events. Rejects when that cannot be. */
+  /** Start its process, and have its events delivered. Rejects when that cannot be. */
   async start(): Promise<void> {
-    const [bell] = await Bell.hang(async (path) => {
-      const rc = await this.symbols.csvn_port_start(this.context.plane, this.handle, path, path.length);
-      if (rc < 0) throw new SystemError("start a port", -rc);
-    });
-    this.#bell = bell;
-    if (this.gone) return bell[Symbol.dispose]();
+    const rc = await this.symbols.csvn_port_start(this.context.plane, this.handle);
+    if (rc < 0) throw new SystemError("start a port", -rc);
+    if (this.gone) return;
     this.#become("running");
     this.#outbox.send();
+    this.#want();
     this.context.dirty();
-    this.#loop = this.#run(bell);
+  }
+
+  /** Its turn: handle a batch of what it has told, and of what it has done. */
+  turn(): void {
+    const more = this.#state === "running" && this.#hear();
+    if (this.#end === undefined) return;
+    if (more) this.context.due(this);
+    else this.lost(this.#end);
+  }
+
+  /** What was of no hurry is now. */
+  hurry(): void {
+    if (this.#state !== "running") return;
+    this.#hurried = true;
+    this.#want();
+    if (this.#look() < this.#later) this.command(Command.NOTHING);
   }
 
   /**
    * Give a command.
    *
    * @param handle The object's number, and `aux`, as the command has them.
+   * @param later It is of no hurry.
    * @returns The command's number.
    */
-  command(kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): number {
+  command(kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY, later = false): number {
     const number = this.#given++;
     if (this.gone) return number;
-    if (this.#outbox.put({ kind, handle, aux, bytes: bytes as Uint8Array<ArrayBuffer> })) this.context.dirty();
-    else this.#wait();
+    if (!this.#outbox.put({ kind, handle, aux, bytes: bytes as Uint8Array<ArrayBuffer>, later })) this.#wait();
+    else if (!later) this.context.dirty();
+    if (later) {
+      this.#later = this.#given;
+      this.context.later(this);
+    }
     if (this.#state === "running") this.#watchdog.told();
     return number;
   }
 
   /** Give a command that has an outcome. Resolves with that; rejects with a {@linkcode SystemError}. @param what Is done, for its message. */
-  async ask(what: string, kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): Promise<number> {
-    const number = this.command(kind, handle, aux, bytes) & NUMBERS;
+  async ask(
+    what: string,
+    kind: number,
+    handle = 0,
+    aux = 0,
+    bytes: Uint8Array = EMPTY,
+    later = false,
+  ): Promise<number> {
+    const number = this.command(kind, handle, aux, bytes, later) & NUMBERS;
     let value: number = -Errno.ECONNRESET;
     if (!this.gone) {
       const result = Promise.withResolvers<number>();
@@ -202,12 +233,20 @@ export class Port {
 
   /** Give a command, and resolve when it is done, or the port is over: then it does not touch what it was about. It never rejects. */
   acknowledged(kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): Promise<void> {
-    return this.#await(false, kind, handle, aux, bytes);
+    if (this.#state === "over") return Promise.resolve();
+    const promise = this.#awaited.of(this.#given);
+    // Before it is given: it may be done at once.
+    this.#want();
+    this.command(kind, handle, aux, bytes);
+    return promise;
   }
 
-  /** The same for what is of no importance any more once the port was killed. */
+  /** The same for what is of no hurry, and of no importance any more once the port was killed. */
   obeyed(kind: number, handle = 0, aux = 0, bytes: Uint8Array = EMPTY): Promise<void> {
-    return this.#await(true, kind, handle, aux, bytes);
+    if (this.gone) return Promise.resolve();
+    const promise = this.#patient.of(this.#given);
+    this.command(kind, handle, aux, bytes, true);
+    return promise;
   }
 
   /** Give a command, and have something done after it, or once the port is over. */
@@ -254,21 +293,29 @@ export class Port {
     this.lost("the switch stops");
   }
 
-  /** Its process has ended, or nobody cares for it any more. */
+  /** Its process has ended. What it has told before is handled first. */
+  ends(how: string): void {
+    this.#end = `${this.name} ${how}`;
+    this.context.due(this);
+  }
+
+  /** Nobody cares for it any more, whether its process has ended or not. */
   lost(reason: string): void {
     if (this.#state === "over") return;
     const { gone } = this;
     this.#become("over");
     this.#killed?.cancel();
     this.symbols.csvn_port_forget(this.context.plane, this.handle);
+    this.context.known.delete(this.handle);
     if (!gone) this.#depart(reason);
     this.#awaited.over();
     this.over();
   }
 
-  /** Resolves when no more of its events are handled. */
-  async settled(): Promise<void> {
-    await this.#loop;
+  /** How far it is, commands done first. */
+  #look(): number {
+    this.symbols.csvn_port_progress(this.context.plane, this.handle, this.#progressBytes);
+    return Number(this.#progress[0]);
   }
 
   #become(state: PortState): void {
@@ -298,26 +345,16 @@ export class Port {
     this.reason = reason;
     this.#watchdog[Symbol.dispose]();
     this.#outbox[Symbol.dispose]();
-    this.#bell?.[Symbol.dispose]();
-    this.#awaited.killed();
+    this.#patient.over();
     for (const { resolve } of this.#results.values()) resolve(-Errno.ECONNRESET);
     this.#results.clear();
     this.ended(reason);
   }
 
-  #await(orKilled: boolean, kind: number, handle: number, aux: number, bytes: Uint8Array): Promise<void> {
-    if (this.#state === "over" || (orKilled && this.gone)) return Promise.resolve();
-    const promise = this.#awaited.of(this.#given, orKilled);
-    // Before it is given: it may be done at once.
-    if (this.#parked) this.#want();
-    this.command(kind, handle, aux, bytes);
-    return promise;
-  }
-
-  #put({ kind, handle, aux, bytes }: OutCommand): boolean {
+  #put({ kind, handle, aux, bytes, later }: OutCommand): boolean {
     if (this.#state !== "running") return false;
-    const { plane } = this.context;
-    return this.symbols.csvn_port_command(plane, this.handle, kind, handle, aux, bytes, bytes.length) === 0;
+    const { symbols, context: { plane } } = this;
+    return symbols.csvn_port_command(plane, this.handle, kind, handle, aux, bytes, bytes.length, later ? 1 : 0) === 0;
   }
 
   #give(file: number, fd: number): boolean {
@@ -326,60 +363,58 @@ export class Port {
     return this.symbols.csvn_port_give(this.context.plane, this.handle, file, fd) !== -Errno.EAGAIN;
   }
 
-  /** Have the bell rung when what is waited for is done. */
+  /** Say what is waited for: it has a turn when that is done. */
   #want(): void {
-    this.symbols.csvn_port_want(this.context.plane, this.handle, this.#wanted());
+    const wanted = this.#wanted();
+    if (wanted === this.#said || this.#state !== "running") return;
+    this.#said = wanted;
+    this.symbols.csvn_port_want(this.context.plane, this.handle, wanted);
   }
 
-  /** There is no room for commands: there will be, and then the bell is to ring; or there is by now. */
+  /** There is no room for commands: there will be, or there is by now. */
   #wait(): void {
-    if (this.#state !== "running" || !this.#parked) return;
-    this.#done = Math.max(this.#done, this.progress().done);
+    if (this.#state !== "running") return;
+    this.#done = Math.max(this.#done, this.#look());
     this.#want();
     this.#outbox.send();
   }
 
-  async #run(bell: Bell): Promise<void> {
-    while (this.#state === "running") {
-      const { plane } = this.context;
-      const bytes = this.symbols.csvn_port_take(plane, this.handle, this.#buffer, BUFFER_BYTES, this.#progressBytes);
-      if (bytes < 0) return this.#distrust(`its queue of events: ${bytes}`);
-      const done = Number(this.#progress[0]);
-      if (bytes > 0) await this.#deliver(bytes);
-      this.#acknowledge(done);
-      this.#outbox.send();
-      if (bytes > 0 || this.#state !== "running") continue;
-      if (this.symbols.csvn_port_park(plane, this.handle, this.#wanted()) !== 1) continue;
-      this.parks++;
-      this.#parked = true;
-      const rung = await bell.rung();
-      this.#parked = false;
-      if (!rung) return;
+  /** Whether there may be more. */
+  #hear(): boolean {
+    const { plane, buffer } = this.context;
+    const bytes = this.symbols.csvn_port_take(plane, this.handle, buffer, buffer.length, this.#progressBytes);
+    if (bytes < 0) {
+      this.#distrust(`its queue of events: ${bytes}`);
+      return false;
     }
+    const done = Number(this.#progress[0]);
+    if (bytes > 0) this.#deliver(bytes);
+    this.#acknowledge(done);
+    this.#outbox.send();
+    this.#want();
+    return bytes > 0 && this.#state === "running";
   }
 
   /** The count of commands that is waited for. */
   #wanted(): bigint {
     if (!this.#outbox.empty) return BigInt(this.#done + 1);
-    const { first } = this.#awaited;
-    return first === undefined ? NEVER : BigInt(first + 1);
+    const { first = Infinity } = this.#awaited;
+    const wanted = Math.min(first, this.#hurried ? this.#patient.first ?? Infinity : Infinity);
+    return wanted === Infinity ? NEVER : BigInt(wanted + 1);
   }
 
   #acknowledge(done: number): void {
     if (done > this.#given) return this.#distrust(`it has done ${done} commands of ${this.#given}`);
     this.#done = Math.max(this.#done, done);
     this.#awaited.done(done);
+    this.#patient.done(done);
+    if (done >= this.#later) this.#hurried = false;
   }
 
   /** Handle a batch of events, all of it. */
-  async #deliver(bytes: number): Promise<void> {
-    let count = 0;
+  #deliver(bytes: number): void {
     try {
-      for (const event of decodeEvents(this.#buffer, bytes)) {
-        if (count++ % FLUSH_EVENTS === 0) {
-          this.context.flush();
-          await this.context.yield();
-        }
+      for (const event of decodeEvents(this.context.buffer, bytes)) {
         this.#handle(event);
         if (this.#state !== "running") break;
       }
@@ -387,11 +422,11 @@ export class Port {
       if (!(error instanceof PortEventError)) throw error;
       this.#distrust(error.message);
     }
-    this.context.flush();
   }
 
   #handle(event: PortEvent): void {
     this.events++;
+    this.context.handled();
     if (event.kind === "result") {
       this.#results.get(event.number)?.resolve(event.value);
       this.#results.delete(event.number);

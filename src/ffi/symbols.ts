@@ -34,15 +34,12 @@ export const symbols = {
   },
   csvn_unlisten: { parameters: [handle, /* plane */ handle /* listener */], result },
   csvn_accepted_take: { parameters: [handle, /* plane */ "buffer" /* out */], result },
+  csvn_ports_hear: { parameters: [handle, /* plane */ "buffer", /* ports */ "u32" /* most */], result },
   csvn_ended_take: { parameters: [handle, /* plane */ "buffer" /* signal */], result },
 
   csvn_janitor_add: { parameters: [handle /* plane */], result },
   // A process is made meanwhile.
-  csvn_port_start: {
-    parameters: [handle, /* plane */ handle, /* port */ "buffer", /* bell */ "u32" /* bell_bytes */],
-    result,
-    nonblocking: true,
-  },
+  csvn_port_start: { parameters: [handle, /* plane */ handle /* port */], result, nonblocking: true },
   csvn_port_command: {
     parameters: [
       handle, /* plane */
@@ -52,6 +49,7 @@ export const symbols = {
       "u32", /* aux */
       "buffer", /* bytes */
       "u32", /* count */
+      "u32", /* later */
     ],
     result,
   },
@@ -67,7 +65,6 @@ export const symbols = {
     ],
     result,
   },
-  csvn_port_park: { parameters: [handle, /* plane */ handle, /* port */ "u64" /* done */], result },
   csvn_port_want: { parameters: [handle, /* plane */ handle, /* port */ "u64" /* done */], result },
   csvn_port_progress: { parameters: [handle, /* plane */ handle, /* port */ "buffer" /* progress */], result },
   csvn_port_moved: {
@@ -100,5 +97,6 @@ export const symbols = {
 
   csvn_fd_identity: { parameters: [fd, /* fd */ "buffer" /* device_and_inode */], result },
   csvn_fd_close: { parameters: [fd /* fd */], result },
+  csvn_fd_close_apart: { parameters: [fd /* fd */], result },
   csvn_fd_count: { parameters: [], result },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -6,7 +6,7 @@
  */
 
 import { getLogger } from "@logtape/logtape";
-import type { Clock } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import { Errno, SystemError } from "../errno.ts";
 
 const log = getLogger(["csvn", "switch"]);
@@ -25,7 +25,8 @@ export interface PortResources {
 export interface Group {
   readonly path: string;
   child(name: string): Group;
-  make(): Promise<void>;
+  /** Make it, unless it is there: whether it was not. */
+  make(): Promise<boolean>;
   write(file: string, text: string): Promise<void>;
   remove(): Promise<void>;
 }
@@ -34,19 +35,34 @@ export interface Group {
 const REMOVE_MS = 100;
 const REMOVES = 600;
 
-/** The files of a group that say what is in it. */
-function files({ cpuWeight, memoryMax, cpus }: PortResources): [controller: string, file: string, text: string][] {
+/** A file of a group that says what is in it may have. */
+interface GroupFile {
+  readonly controller: string;
+  readonly file: string;
+  /** What is configured. */
+  readonly text: string | undefined;
+  /** What it has where nothing is. */
+  readonly otherwise: string;
+}
+
+function files({ cpuWeight, memoryMax, cpus }: PortResources): GroupFile[] {
   return [
-    ...cpuWeight === undefined ? [] : [["cpu", "cpu.weight", `${cpuWeight}`] as [string, string, string]],
-    ...memoryMax === undefined ? [] : [["memory", "memory.max", `${memoryMax}`] as [string, string, string]],
-    ...cpus === undefined ? [] : [["cpuset", "cpuset.cpus", cpus] as [string, string, string]],
+    { controller: "cpu", file: "cpu.weight", text: cpuWeight?.toString(), otherwise: "100" },
+    { controller: "memory", file: "memory.max", text: memoryMax?.toString(), otherwise: "max" },
+    // An empty line: where no byte is written, the kernel does nothing.
+    { controller: "cpuset", file: "cpuset.cpus", text: cpus, otherwise: "\n" },
   ];
 }
 
 /** The groups of all VMs. */
-export class PortGroups implements Disposable {
+export class PortGroups implements AsyncDisposable {
   /** Ports in each group. */
   readonly #ports = new Map<string, number>();
+  /** What is done to each VM's group: one thing after the other, or it might be removed when it has just been found. */
+  readonly #turns = new Map<string, Promise<void>>();
+  /** VMs whose groups are to be removed. */
+  readonly #leaving = new Set<string>();
+  readonly #waiting = new Map<Timer, () => void>();
   #disposed = false;
 
   private constructor(readonly root: Group, readonly clock: Clock) {}
@@ -59,7 +75,8 @@ export class PortGroups implements Disposable {
    */
   static async open(root: Group, all: readonly PortResources[], clock: Clock): Promise<PortGroups> {
     await root.make();
-    for (const controller of new Set(all.flatMap(files).map(([controller]) => controller))) {
+    const needed = all.flatMap(files).filter(({ text }) => text !== undefined);
+    for (const controller of new Set(needed.map(({ controller }) => controller))) {
       await root.write("cgroup.subtree_control", `+${controller}`);
     }
     // There is nothing to be written yet, but it must be there.
@@ -70,10 +87,16 @@ export class PortGroups implements Disposable {
   /** Put a VM's port into the VM's group. @throws {SystemError} */
   async enter(vm: string, pid: number, resources: PortResources): Promise<void> {
     this.#ports.set(vm, (this.#ports.get(vm) ?? 0) + 1);
-    const group = this.root.child(vm);
-    await group.make();
-    for (const [, file, text] of files(resources)) await group.write(file, text);
-    await group.write("cgroup.procs", `${pid}`);
+    await this.#turn(vm, async () => {
+      const group = this.root.child(vm);
+      // One that is found may have been an earlier switch's, or of a VM that may have something else.
+      const made = await group.make();
+      for (const { file, text, otherwise } of files(resources)) {
+        if (text !== undefined) await group.write(file, text);
+        else if (!made) await this.#reset(group, file, otherwise);
+      }
+      await group.write("cgroup.procs", `${pid}`);
+    });
   }
 
   /** A port of a VM, which was put there, is about to end. */
@@ -81,19 +104,67 @@ export class PortGroups implements Disposable {
     const left = (this.#ports.get(vm) ?? 0) - 1;
     if (left > 0) return void this.#ports.set(vm, left);
     this.#ports.delete(vm);
-    for (let i = 0; !this.#disposed && !this.#ports.has(vm); i++) {
-      try {
-        return await this.root.child(vm).remove();
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        if (error.errno !== Errno.EBUSY || i === REMOVES) return log.warn("{error}", { error: error.message });
-      }
-      await new Promise<void>((resolve) => this.clock.after(REMOVE_MS, resolve));
+    this.#leaving.add(vm);
+    for (let i = 0; !await this.#remove(vm, i >= REMOVES); i++) await this.#wait();
+  }
+
+  /** Groups whose ports have not ended are left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    for (const [timer, resolve] of this.#waiting) {
+      timer.cancel();
+      resolve();
+    }
+    this.#waiting.clear();
+    for (const vm of [...this.#leaving]) await this.#remove(vm, false);
+    await Promise.all(this.#turns.values());
+  }
+
+  /** A file has what it has where nothing is configured, if there is such a file. */
+  async #reset(group: Group, file: string, text: string): Promise<void> {
+    try {
+      await group.write(file, text);
+    } catch (error) {
+      if (!(error instanceof SystemError && error.errno === Errno.ENOENT)) throw error;
     }
   }
 
-  /** Groups whose ports stay are left. */
-  [Symbol.dispose](): void {
-    this.#disposed = true;
+  /** Remove a VM's group, unless somebody is in it. @returns Is nothing more to be done? */
+  #remove(vm: string, last: boolean): Promise<boolean> {
+    return this.#turn(vm, async () => {
+      if (!this.#ports.has(vm) && this.#leaving.has(vm)) {
+        try {
+          await this.root.child(vm).remove();
+        } catch (error) {
+          if (!(error instanceof SystemError)) throw error;
+          const busy = error.errno === Errno.EBUSY;
+          if (busy && !last && !this.#disposed) return false;
+          if (!busy || !this.#disposed) log.warn("{error}", { error: error.message });
+        }
+      }
+      this.#leaving.delete(vm);
+      return true;
+    });
+  }
+
+  #wait(): Promise<void> {
+    if (this.#disposed) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = this.clock.after(REMOVE_MS, () => {
+      this.#waiting.delete(timer);
+      resolve();
+    });
+    this.#waiting.set(timer, resolve);
+    return promise;
+  }
+
+  /** Do something to a VM's group when what was begun before is done. */
+  #turn<T>(vm: string, act: () => Promise<T>): Promise<T> {
+    const mine = (this.#turns.get(vm) ?? Promise.resolve()).then(act);
+    const over = mine.then(() => {}, () => {}).then(() => {
+      if (this.#turns.get(vm) === over) this.#turns.delete(vm);
+    });
+    this.#turns.set(vm, over);
+    return mine;
   }
 }

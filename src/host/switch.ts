@@ -291,10 +291,10 @@ export class Switch implements AsyncDisposable {
     for (const stop of this.#stops) stop();
     if (this.#options.portsStay) this.#plane.handOver();
     for (const served of [...this.#live]) served.end("the switch stops");
-    this.#groups?.[Symbol.dispose]();
     this.#operator[Symbol.dispose]();
     await this.#names[Symbol.asyncDispose]();
     await this.#plane[Symbol.asyncDispose]();
+    await this.#groups?.[Symbol.asyncDispose]();
     await this.#audit?.[Symbol.asyncDispose]();
     this.#library.close();
   }
@@ -393,7 +393,7 @@ async function partsOf(options: SwitchOptions): Promise<SwitchParts> {
     vms: (options.vms ?? []).map(reservationOf),
     verdict: options.verdict ?? ((attempt, before) => enforcer.verdict(attempt, before)),
     recorder: options.recorder ?? audit,
-    memory: (length) => plane.arena(length),
+    memory: (length, vms) => plane.arena(length, vms),
     host: plane.host,
     outside: options.outside ?? true,
     allowHost: options.allowHost ?? [],

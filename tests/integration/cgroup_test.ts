@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { Switch } from "../../src/host/switch.ts";
 import { FakeDriver } from "../support/fake_driver.ts";
 import { run } from "../support/program.ts";
 import { SwitchProcess } from "../support/switch_process.ts";
@@ -61,6 +62,33 @@ Deno.test({
         }
         return await Deno.remove(group).then(() => true, () => false);
       });
+    }
+  },
+});
+
+Deno.test({
+  name: `a switch in a program takes its ports' groups with it${left}`,
+  ignore: where === undefined,
+  fn: async () => {
+    const cgroup = await Deno.makeTempDir({ dir: where!, prefix: "csvn-test-" });
+    const directory = await Deno.makeTempDir({ prefix: "csvn-cgroup-" });
+    try {
+      const socket = `${directory}/web`;
+      {
+        await using stack = new AsyncDisposableStack();
+        // The driver is there when the switch goes.
+        const csvn = await Switch.start({ vms: [{ name: "web", socket }], cgroup });
+        stack.use(await FakeDriver.boot(socket));
+        stack.use(csvn);
+        await until("its port", async () => (await processes(`${cgroup}/web`).catch(() => [])).length > 0);
+      }
+      assertEquals([...Deno.readDirSync(cgroup)].filter(({ isDirectory }) => isDirectory), []);
+    } finally {
+      for (const { name, isDirectory } of Deno.readDirSync(cgroup)) {
+        if (isDirectory) await Deno.remove(`${cgroup}/${name}`);
+      }
+      await Deno.remove(cgroup);
+      await Deno.remove(directory, { recursive: true });
     }
   },
 });

@@ -5,15 +5,19 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { SystemError } from "../../src/errno.ts";
+import { Errno, SystemError } from "../../src/errno.ts";
 import type { ArenaMemory } from "../../src/circuit/plane.ts";
 import { openLibrary } from "../../src/ffi/library.ts";
 import { Plane } from "../../src/ffi/plane.ts";
+import { Busy, busy } from "../support/attack.ts";
 import { bytesAt, lockInode, map, type Memory, unmap } from "../support/native.ts";
 import { until } from "../support/until.ts";
 
 const PAGE = 4096;
 const PAGES = 64;
+
+/** Of an arena that somebody writes to, all at once and without pause. */
+const LARGE = 64 << 20;
 
 /** An arena, and what somebody who has it sees. */
 interface Held extends Disposable {
@@ -21,8 +25,8 @@ interface Held extends Disposable {
   readonly seen: Uint8Array;
 }
 
-function hold(plane: Plane): Held {
-  const arena = plane.arena(PAGES * PAGE);
+function hold(plane: Plane, vms: readonly string[] = []): Held {
+  const arena = plane.arena(PAGES * PAGE, vms);
   const memory: Memory = map(arena.fd, 0, PAGES * PAGE);
   const seen = bytesAt(memory, 0, PAGES * PAGE);
   return {
@@ -110,6 +114,31 @@ Deno.test("arenas that are closed before what was asked for is done disturb nobo
   assertEquals(used(held), [0, 1]);
 });
 
+Deno.test("arenas that are closed before what was asked for is done disturb nobody when the janitor is replaced", async () => {
+  for (const how of ["SIGKILL", "SIGSTOP"] as const) {
+    await using opened = await open();
+    using held = hold(opened.plane);
+    await held.arena.wipe(0, PAGE, 0);
+    const [pid] = opened.plane.janitors;
+    Deno.kill(pid!, "SIGSTOP");
+    const first = held.arena.wipe(0, PAGE, 0);
+    const other = hold(opened.plane);
+    other.seen.fill(1);
+    const wipes = Promise.allSettled(
+      Array.from({ length: PAGES }, (_, page) => other.arena.wipe(page * PAGE, PAGE, 0)),
+    );
+    other[Symbol.dispose]();
+    using last = hold(opened.plane);
+    last.seen.fill(1);
+    const done = last.arena.wipe(0, PAGES * PAGE, 0);
+    Deno.kill(pid!, how);
+    const [one] = await Promise.allSettled([first]);
+    assertEquals(one!.status, how === "SIGKILL" ? "fulfilled" : "rejected");
+    await wipes;
+    assertEquals([await done, used(last)], [0, [0, 0]]);
+  }
+});
+
 Deno.test("a janitor that is killed at any moment is replaced, and everything is done", async () => {
   await using opened = await open();
   using held = hold(opened.plane);
@@ -141,6 +170,58 @@ Deno.test("a janitor that does nothing is killed; what it was at is given up, th
   await assertRejects(() => first.arena.wipe(0, PAGE, 0), SystemError, "EBUSY");
   await until("it is gone", () => !exists(pid!));
   assertEquals(opened.plane.janitors.length, 1);
+});
+
+/** Pages of all arenas that a process has descriptors of. */
+function pagesOf(pid: number): number {
+  const all = [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => `/proc/${pid}/fd/${name}`);
+  const arenas = all.filter((path) => Deno.readLinkSync(path).includes("csvn-arena"));
+  return arenas.reduce((sum, path) => sum + Deno.statSync(path).blocks! * 512 / PAGE, 0);
+}
+
+Deno.test("a janitor that is stuck keeps no memory of arenas that are closed", async () => {
+  await using opened = await open();
+  const [first, second] = [hold(opened.plane), hold(opened.plane)];
+  for (const { arena } of [first, second]) await arena.wipe(0, PAGE, 0);
+  const [stuck] = opened.plane.janitors;
+  {
+    using _lock = lockInode(first.arena.fd);
+    await assertRejects(() => first.arena.wipe(0, PAGE, 0), SystemError, "EBUSY");
+    second.seen.fill(1);
+    assert(pagesOf(stuck!) >= PAGES);
+    for (const held of [first, second]) held[Symbol.dispose]();
+    // Whoever holds the lock has used a page.
+    await until("its memory is given back", () => pagesOf(stuck!) <= 1);
+    assert(exists(stuck!), "it cannot be killed");
+  }
+  await until("it is gone when it may be", () => !exists(stuck!));
+});
+
+Deno.test("whoever keeps the janitor waiting for each range waits for those, nobody else does", async () => {
+  await using opened = await open();
+  const evil = opened.plane.arena(LARGE, ["evil"]);
+  using held = hold(opened.plane, ["web"]);
+  for (const arena of [evil, held.arena]) await arena.wipe(0, PAGE, 0);
+  let over = 0;
+  let wipes: Promise<unknown>[];
+  {
+    await using _ = busy(Busy.WRITES, { fd: evil.fd, bytes: LARGE, threads: 2 });
+    wipes = Array.from({ length: 128 }, (_, i) => {
+      return evil.wipe(i * PAGE, PAGE, PAGE).catch((error) => assertEquals(error.errno, Errno.EBUSY)).then(() =>
+        over++
+      );
+    });
+    held.seen.fill(1);
+    await Promise.all(Array.from({ length: PAGES }, (_, page) => held.arena.wipe(page * PAGE, PAGE, 0)));
+    assertEquals(used(held), [0, 0]);
+    assert(over < 100, `all others have waited for ${over} ranges`);
+    // It is closed before all of it is done.
+    evil[Symbol.dispose]();
+    held.seen.fill(1);
+    await held.arena.wipe(0, PAGES * PAGE, 0);
+  }
+  await Promise.all(wipes);
+  assertEquals([over, used(held)], [128, [0, 0]]);
 });
 
 Deno.test("an inode whose lock is held stops nobody else, and not the end of the switch", async () => {

@@ -95,7 +95,8 @@ async function round(number: number, guests: number, random: (below: number) => 
       const why = String(failed.get(name));
       // QEMU needs a switch to begin with.
       const unborn =
-        /no switch at|Connection refused|Failed to connect|vhost_backend_init|initializ|realize|peer closed|memory slots limit \(0\)/i.test(why);
+        /no switch at|Connection refused|Failed to connect|vhost_backend_init|initializ|realize|peer closed|memory slots limit \(0\)/i
+          .test(why);
       return { ...outcome, wrong: unborn ? undefined : why, unborn };
     }
     try {

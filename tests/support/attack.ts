@@ -63,7 +63,7 @@ export async function silentFile(): Promise<{ fd: number } & AsyncDisposable> {
 }
 
 /** What a thread can do in a loop. */
-export const Busy = { NOTHING: 0, SIGNALS: 1, PUNCHES: 2, CONNECTS: 3 } as const;
+export const Busy = { NOTHING: 0, SIGNALS: 1, PUNCHES: 2, CONNECTS: 3, WRITES: 4 } as const;
 
 /** Do something in a loop, in up to two threads, until this is disposed. One thing at a time. */
 export function busy(what: number, { fd = -1, bytes = 0, path = "", threads = 1 } = {}): AsyncDisposable {

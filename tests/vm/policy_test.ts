@@ -139,7 +139,9 @@ except OSError as e: print(errno.errorcode.get(e.errno, e))'`)).stdout.trim();
   const listener = (port: number): string =>
     `socat -t 120 TCP-LISTEN:${port},fork,reuseaddr SYSTEM:'echo from db' >/dev/null 2>&1 &`;
   await db.run(
-    `${listener(5432)} ${listener(80)} socat -t 120 UDP-LISTEN:7000,fork EXEC:cat & socat -t 120 UDP-LISTEN:7001,fork EXEC:cat &
+    `${listener(5432)} ${
+      listener(80)
+    } socat -t 120 UDP-LISTEN:7000,fork EXEC:cat & socat -t 120 UDP-LISTEN:7001,fork EXEC:cat &
     iperf3 -s -D -p 5201; iperf3 -s -D -p 5202`,
     { check: true },
   );

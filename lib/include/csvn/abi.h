@@ -21,7 +21,7 @@
 
 #include "records.h"
 
-#define CSVN_ABI_VERSION 11u
+#define CSVN_ABI_VERSION 12u
 
 #define CSVN_EXPORT __attribute__((visibility("default")))
 
@@ -259,11 +259,12 @@ struct csvn_wipe {
 	uint64_t offset; /* bytes */
 	uint64_t bytes;
 	uint32_t keep; /* bytes, at most 64 KiB, that may keep their memory; if there are more with memory, all of it goes back to the system */
-	uint32_t reserved;
+	uint32_t patient; /* 0: -EAGAIN where its holders have kept the janitor waiting for too long */
 };
 CSVN_ASSERT(sizeof(struct csvn_wipe) == 24, "wipe size");
 CSVN_ASSERT(offsetof(struct csvn_wipe, bytes) == 8, "wipe.bytes");
 CSVN_ASSERT(offsetof(struct csvn_wipe, keep) == 16, "wipe.keep");
+CSVN_ASSERT(offsetof(struct csvn_wipe, patient) == 20, "wipe.patient");
 
 /* What a port counts, in this order. Totals since it began, but for the last ones. */
 struct csvn_counters {
@@ -308,7 +309,7 @@ CSVN_EXPORT uint32_t csvn_abi_version(void);
 
 /*
  * A plane, whose ports are processes of this program; that of janitors, csvn-janitor, is beside it. bell: path of a listening unix socket that is connected to; a byte is sent there when a front-end has come,
- * a port has ended, or descriptors are short.
+ * a port has ended or has something to say, or descriptors are short, once after csvn_ports_hear() has said that there is nothing.
  *
  * Ports are jailed (jail.h): each may have so many descriptors, and where this process may do that, has a user and a group of its own, whose number is first_id plus
  * its process id.
@@ -325,6 +326,11 @@ CSVN_EXPORT int csvn_listen(int plane, const uint8_t *path, uint32_t path_bytes,
 CSVN_EXPORT int csvn_unlisten(int plane, int listener);
 /* The next front-end that has come: 1, or 0. */
 CSVN_EXPORT int csvn_accepted_take(int plane, struct csvn_accepted *out);
+/*
+ * Ports that have something to say: events, or what is waited for is done (csvn_port_want()). How many of their handles, `most` at most; 0: none has, but there may be front-ends and ends of ports to be
+ * taken. -EAGAIN: there is nothing, now after a look of up to 50 us; then the plane's bell rings when there is something, once. Until it is called again, nothing is looked at.
+ */
+CSVN_EXPORT int csvn_ports_hear(int plane, int32_t *ports, uint32_t most);
 /* A port that has ended since this was asked last: its handle, or -EAGAIN. signal: what has ended it (SIGSYS: its jail); 0: it has ended by itself. */
 CSVN_EXPORT int csvn_ended_take(int plane, int32_t *signal);
 
@@ -334,20 +340,18 @@ CSVN_EXPORT int csvn_ended_take(int plane, int32_t *signal);
  */
 CSVN_EXPORT int csvn_janitor_add(int plane);
 
-/* Start the process. bell: as the plane's, of this port: a byte comes when there are events, or what is waited for is done, and its end when the port has ended. It may take a while. */
-CSVN_EXPORT int csvn_port_start(int plane, int port, const uint8_t *bell, uint32_t bell_bytes);
-/* Put a command: 0. -EAGAIN: there is no room; the port's bell rings when it has done some. */
+/* Start the process. It may take a while. */
+CSVN_EXPORT int csvn_port_start(int plane, int port);
+/* Put a command: 0. -EAGAIN: there is no room. later: it is of no hurry, and csvn_ports_flush() does not wake the port for it. */
 CSVN_EXPORT int csvn_port_command(int plane, int port, uint32_t kind, int handle, uint32_t aux, const uint8_t *bytes,
-				  uint32_t count);
+				  uint32_t count, uint32_t later);
 /* Wake those ports that sleep, and were given commands since this was called last. */
 CSVN_EXPORT int csvn_ports_flush(int plane);
 /* Give a port a file, by a number for commands. -EAGAIN: it has not taken the last ones. The descriptor stays the caller's. */
 CSVN_EXPORT int csvn_port_give(int plane, int port, int file, int fd);
 /* Copy whole events to buffer: their bytes, 0 when there are none. progress: how far it was before those. -EPROTO: it is not to be believed. */
 CSVN_EXPORT int csvn_port_take(int plane, int port, uint8_t *buffer, uint32_t bytes, struct csvn_progress *progress);
-/* 0: there are events, or that many commands are done. 1: neither; then its bell rings once. */
-CSVN_EXPORT int csvn_port_park(int plane, int port, uint64_t done);
-/* While it is parked: it is waited for that many commands. Said before the last of these is given, or the bell may not ring. */
+/* So many commands done are waited for; ~0: none. Said before the last of these is given. */
 CSVN_EXPORT int csvn_port_want(int plane, int port, uint64_t done);
 /* How far it is. */
 CSVN_EXPORT int csvn_port_progress(int plane, int port, struct csvn_progress *progress);
@@ -374,13 +378,14 @@ CSVN_EXPORT int csvn_arena_pages(int fd); /* that have memory behind them now */
 CSVN_EXPORT int csvn_board_create(void);
 CSVN_EXPORT int csvn_eventfd_create(void);
 
-/* A control group: make it, unless it is there; write to one of its files; remove it. Each may take a while. */
+/* A control group: make it (1), unless it is there (0); write to one of its files; remove it. Each may take a while. */
 CSVN_EXPORT int csvn_cgroup_make(const uint8_t *path, uint32_t path_bytes);
 CSVN_EXPORT int csvn_cgroup_write(const uint8_t *path, uint32_t path_bytes, const uint8_t *text, uint32_t text_bytes);
 CSVN_EXPORT int csvn_cgroup_remove(const uint8_t *path, uint32_t path_bytes);
 
 CSVN_EXPORT int csvn_fd_identity(int fd, uint64_t *device_and_inode); /* two values */
 CSVN_EXPORT int csvn_fd_close(int fd);
+CSVN_EXPORT int csvn_fd_close_apart(int fd); /* by a thread of its own: giving much memory back takes its time */
 CSVN_EXPORT int csvn_fd_count(void); /* this process has open */
 
 #endif

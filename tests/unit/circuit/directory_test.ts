@@ -112,3 +112,26 @@ Deno.test("Directory() takes an IPv6 address anywhere in a network of 64 bits", 
   const d = directory([reservation("a", undefined, "fd77::ffff:ffff:ffff:fffe")]);
   assertEquals(come(d, "a").identity.ipv6.text, "fd77::ffff:ffff:ffff:fffe");
 });
+
+Deno.test("VMs have names that are safe wherever they stand", () => {
+  for (
+    const name of [
+      "",
+      ".",
+      "..",
+      "../web",
+      "a/b",
+      "cgroup.procs",
+      "a\0",
+      "web.",
+      "-a",
+      "a-",
+      "Web",
+      "a".repeat(64),
+      "a\n",
+    ]
+  ) {
+    assertThrows(() => directory([reservation(name)]), DirectoryError, "is not a VM name");
+  }
+  directory([reservation("a"), reservation("0"), reservation("a-b"), reservation("a".repeat(63))]);
+});
