@@ -69,11 +69,15 @@ def connected(address):
     return s
 
 
+def equal(got, wanted):
+    assert got == wanted, (got, wanted)
+
+
 def expect(error, call):
     try:
         got = call()
     except OSError as e:
-        assert e.errno == error, (errno.errorcode[e.errno], errno.errorcode[error])
+        equal(errno.errorcode[e.errno], errno.errorcode[error])
         return
     raise AssertionError("expected " + errno.errorcode[error] + ", got " + repr(got))
 
@@ -98,7 +102,7 @@ def until(what, seconds=10):
 def unconnected(address):
     s = make()
     for data in (b"e", b"e" * 1400, b"e" + os.urandom(8191)):
-        assert s.sendto(data, (address, PORT)) == len(data)
+        equal(s.sendto(data, (address, PORT)), len(data))
         got, source = s.recvfrom(70000)
         assert got == data and source == (address, PORT), (len(got), source)
     s.close()
@@ -106,7 +110,7 @@ def unconnected(address):
 
 def names(address):
     s = connected(address)
-    assert s.getpeername() == (address, PORT)
+    equal(s.getpeername(), (address, PORT))
     mine = s.getsockname()
     assert mine[1] != 0 and mine[0] != "0.0.0.0", mine
     s.send(b"n")
@@ -123,7 +127,7 @@ def bound(address):
     assert str(port) in s.recv(100).decode()
     s.close()
     s = make()
-    assert s.getsockname() == ("0.0.0.0", 0)
+    equal(s.getsockname(), ("0.0.0.0", 0))
     s.sendto(b"n", (address, PORT))
     port = s.getsockname()[1]
     assert port and str(port) in s.recv(100).decode()
@@ -134,7 +138,7 @@ def sizes(address):
     s = connected(address)
     for n in (0, 1, 7, 8, 9, 1400, 1472, 1473, 8192, 65000, MAX):
         data = b"e" * min(n, 1) + os.urandom(max(n - 1, 0))
-        assert s.send(data) == n
+        equal(s.send(data), n)
         assert s.recv(70000) == data, n
     expect(errno.EMSGSIZE, lambda: s.send(bytes(MAX + 1)))
     expect(errno.EMSGSIZE, lambda: s.sendto(bytes(MAX + 1), (address, PORT)))
@@ -148,9 +152,9 @@ def boundaries(address):
         for part in parts[i : i + 20]:
             s.send(part)
         for part in parts[i : i + 20]:
-            assert s.recv(70000) == part
+            equal(s.recv(70000), part)
     s.sendmsg([b"e", b"", b"bc", b"d" * 100])
-    assert s.recv(1000) == b"ebc" + b"d" * 100
+    equal(s.recv(1000), b"ebc" + b"d" * 100)
     s.send(b"eabcdefgh")
     a, b = bytearray(3), bytearray(100)
     n, _, flags, source = s.recvmsg_into([a, b])
@@ -163,7 +167,7 @@ def order(address):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     s.send(b"b500")
     for i in range(500):
-        assert struct.unpack("!I", s.recv(100))[0] == i
+        equal(struct.unpack("!I", s.recv(100))[0], i)
     s.close()
 
 
@@ -174,11 +178,11 @@ def truncated(address):
     assert data == b"e" * 10 and flags & socket.MSG_TRUNC, flags
     s.send(b"e" * 1000)
     poll(s, select.POLLIN, 5000)
-    assert s.recv_into(bytearray(10), 10, socket.MSG_TRUNC) == 1000
+    equal(s.recv_into(bytearray(10), 10, socket.MSG_TRUNC), 1000)
     s.send(b"e" * 1000)
     poll(s, select.POLLIN, 5000)
-    assert s.recv_into(bytearray(1), 1, socket.MSG_TRUNC | socket.MSG_PEEK) == 1000
-    assert len(s.recv(70000)) == 1000  # not what was cut off
+    equal(s.recv_into(bytearray(1), 1, socket.MSG_TRUNC | socket.MSG_PEEK), 1000)
+    equal(len(s.recv(70000)), 1000)  # not what was cut off
     expect(errno.EAGAIN, lambda: s.recv(100, socket.MSG_DONTWAIT))
     s.close()
 
@@ -188,7 +192,7 @@ def peek(address):
     s.send(b"e1")
     s.send(b"e2")
     for _ in range(3):
-        assert s.recvfrom(100, socket.MSG_PEEK) == (b"e1", (address, PORT))
+        equal(s.recvfrom(100, socket.MSG_PEEK), (b"e1", (address, PORT)))
     assert s.recv(100) == b"e1" and s.recv(100, socket.MSG_PEEK) == b"e2" and s.recv(100) == b"e2"
     s.close()
 
@@ -199,12 +203,12 @@ def inq(address):
     s = connected(address)
     until_readable = lambda: poll(s, select.POLLIN, 5000)
     size = lambda: struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, bytes(4)))[0]
-    assert size() == 0
+    equal(size(), 0)
     s.send(b"e" * 321)
     until_readable()
-    assert size() == 321
+    equal(size(), 321)
     s.recv(1000)
-    assert size() == 0
+    equal(size(), 0)
     s.close()
 
 
@@ -216,8 +220,8 @@ def refused(address):
     s.send(b"x")
     assert until(lambda: poll(s, 0, 100)) & select.POLLERR
     assert poll(s, select.POLLIN, 1000) & select.POLLERR
-    assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
-    assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    equal(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), errno.ECONNREFUSED)
+    equal(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
     assert not poll(s, select.POLLIN, 50)
     s.send(b"x")
     until(lambda: poll(s, 0, 100) & select.POLLERR)
@@ -227,9 +231,9 @@ def refused(address):
     for _ in range(3):
         u.sendto(b"x", (address, 9))
         time.sleep(0.05)
-    assert u.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    equal(u.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
     u.sendto(b"e", (address, PORT))
-    assert u.recv(10) == b"e"
+    equal(u.recv(10), b"e")
     u.close()
     # Connected to one, sending to another.
     s.sendto(b"e2", (address, PORT))
@@ -246,9 +250,9 @@ def comes_and_goes(address):
     c = connected(address)
     for i in range(3):
         c.send(b"s")
-        assert c.recv(10) == b"ready"
+        equal(c.recv(10), b"ready")
         s.send(b"hello")
-        assert s.recv(10) == b"hello"
+        equal(s.recv(10), b"hello")
         time.sleep(0.3)
         s.send(b"x")
         expect(errno.ECONNREFUSED, lambda: s.recv(10))
@@ -259,16 +263,16 @@ def comes_and_goes(address):
 def polls(address):
     s = connected(address)
     both = select.POLLIN | select.POLLOUT
-    assert poll(s, both, 0) == select.POLLOUT
+    equal(poll(s, both, 0), select.POLLOUT)
     began = time.monotonic()
     assert poll(s, select.POLLIN, 200) == 0 and time.monotonic() - began >= 0.19
     s.send(b"d")
-    assert poll(s, select.POLLIN, 5000) == select.POLLIN
-    assert poll(s, both, 0) == both
+    equal(poll(s, select.POLLIN, 5000), select.POLLIN)
+    equal(poll(s, both, 0), both)
     s.recv(10)
-    assert poll(s, both, 0) == select.POLLOUT
+    equal(poll(s, both, 0), select.POLLOUT)
     s.send(b"d")
-    assert select.select([s], [], [], 5)[0] == [s]
+    equal(select.select([s], [], [], 5)[0], [s])
     s.recv(10)
     s.close()
 
@@ -279,12 +283,12 @@ def level(address):
     e.register(s, select.EPOLLIN)  # before it has anything to do with circuits
     s.sendto(b"d", (address, PORT))
     for _ in range(2):
-        assert e.poll(5) == [(s.fileno(), select.EPOLLIN)]
+        equal(e.poll(5), [(s.fileno(), select.EPOLLIN)])
     s.recv(10)
-    assert e.poll(0.05) == []
+    equal(e.poll(0.05), [])
     for _ in range(50):
         s.sendto(b"e", (address, PORT))
-        assert e.poll(5) == [(s.fileno(), select.EPOLLIN)]
+        equal(e.poll(5), [(s.fileno(), select.EPOLLIN)])
         s.recv(10)
     e.close()
     s.close()
@@ -334,7 +338,7 @@ def signals(address):
     s = connected(address)
     signal.signal(signal.SIGALRM, lambda *_: s.send(b"e after the signal"))
     signal.setitimer(signal.ITIMER_REAL, 0.2)
-    assert s.recv(100) == b"e after the signal"
+    equal(s.recv(100), b"e after the signal")
     s.close()
 
 
@@ -354,8 +358,8 @@ def sleepers(address):
 def empty(address):
     s = connected(address)
     s.send(b"z")
-    assert poll(s, select.POLLIN, 5000) == select.POLLIN
-    assert s.recvfrom(10) == (b"", (address, PORT))
+    equal(poll(s, select.POLLIN, 5000), select.POLLIN)
+    equal(s.recvfrom(10), (b"", (address, PORT)))
     s.close()
 
 
@@ -364,17 +368,17 @@ def only_the_peer(address):
     s = make()
     s.bind(("", 0))
     s.sendto(b"e", (address, PORT))
-    assert s.recv(10) == b"e"
+    equal(s.recv(10), b"e")
     s.connect((address, PORT))
     s.send(b"o")
     expect(errno.EAGAIN, lambda: (time.sleep(0.3), s.recv(10, socket.MSG_DONTWAIT)))
     s.send(b"e")
-    assert s.recv(10) == b"e"
+    equal(s.recv(10), b"e")
     disconnect(s)
     expect(errno.ENOTCONN, s.getpeername)
     expect(errno.EDESTADDRREQ, lambda: s.send(b"x"))
     s.sendto(b"o", (address, PORT))
-    assert s.recvfrom(10) == (b"other", (address, PORT + 1))
+    equal(s.recvfrom(10), (b"other", (address, PORT + 1)))
     s.close()
 
 
@@ -382,20 +386,20 @@ def disconnect(s):
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.connect(s.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16) == 0
+    equal(libc.connect(s.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16), 0)
 
 
 def another_socket(address):
     s = make()
     s.sendto(b"o", (address, PORT))
-    assert s.recvfrom(10) == (b"other", (address, PORT + 1))
+    equal(s.recvfrom(10), (b"other", (address, PORT + 1)))
     s.close()
 
 
 def shut(address):
     s = connected(address)
     s.shutdown(socket.SHUT_RD)
-    assert s.recv(10) == b""
+    equal(s.recv(10), b"")
     s.send(b"e")
     s.shutdown(socket.SHUT_WR)
     expect(errno.EPIPE, lambda: s.send(b"x"))
@@ -406,11 +410,11 @@ def mapped(address):
     s = make(socket.AF_INET6)
     peer = "::ffff:" + address
     s.sendto(b"e4", (peer, PORT))
-    assert s.recvfrom(10)[:2] == (b"e4", (peer, PORT, 0, 0))
+    equal(s.recvfrom(10)[:2], (b"e4", (peer, PORT, 0, 0)))
     s.connect((peer, PORT))
     assert s.getpeername()[:2] == (peer, PORT) and s.getsockname()[0].startswith("::ffff:")
     s.send(b"e")
-    assert s.recv(10) == b"e"
+    equal(s.recv(10), b"e")
     s.close()
 
 
@@ -444,7 +448,7 @@ def pktinfo(address):
     assert socket.inet_ntoa(destination) == c.getsockname()[0] and index > 0
     # And to send from that address.
     s.sendmsg([b"e2"], [(0, 8, struct.pack("i4s4s", 0, destination, bytes(4)))], 0, (address, PORT))
-    assert s.recv(10) == b"e2"
+    equal(s.recv(10), b"e2")
     s.close()
     c.close()
 
@@ -466,12 +470,12 @@ def many(address):
     for i, s in enumerate(sockets):
         s.sendto(b"e%d" % i, (address, PORT))
     for i, s in enumerate(sockets):
-        assert s.recv(100) == b"e%d" % i
+        equal(s.recv(100), b"e%d" % i)
     for i, s in enumerate(sockets):
         s.connect((address, PORT))
         s.send(b"e%d again" % i)
     for i, s in enumerate(sockets):
-        assert s.recv(100) == b"e%d again" % i
+        equal(s.recv(100), b"e%d again" % i)
         s.close()
 
 
@@ -479,7 +483,7 @@ def one_by_one(address):
     for i in range(200):
         s = connected(address)
         s.send(b"e%d" % i)
-        assert s.recv(100) == b"e%d" % i
+        equal(s.recv(100), b"e%d" % i)
         s.close()
 
 
@@ -515,7 +519,7 @@ def loopback(address):
     a.bind(("", 0))
     b.bind(("127.0.0.1", 0))
     a.sendto(b"e", (address, PORT))
-    assert a.recv(10) == b"e"
+    equal(a.recv(10), b"e")
     for i in range(50):
         b.sendto(b"local", ("127.0.0.1", a.getsockname()[1]))
         a.sendto(b"e", (address, PORT))
@@ -566,7 +570,7 @@ def batches(address):
     for i in range(20):
         messages[i].iov = ctypes.pointer(iovs[i])
         messages[i].iovlen = 1
-    assert libc.sendmmsg(s.fileno(), messages, 20, 0) == 20
+    equal(libc.sendmmsg(s.fileno(), messages, 20, 0), 20)
     for b in buffers:
         b.raw = bytes(100)
     got = 0
