@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * TypeScript's thread hears ports in two ways. While it is awake, it looks at the queues of those that had something to say since it slept last: none of these rings. Before it
- * sleeps it looks for a moment longer, as long as that pays; then it says to each that it sleeps (link_park()), and the plane's thread wakes it when one rings.
+ * sleeps it busy-polls them, as long as that pays; then it says to each that it sleeps (link_park()), and the plane's thread wakes it when one rings.
  */
 #define _GNU_SOURCE
 #include "hear.h"
@@ -10,7 +10,7 @@
 #include <sched.h>
 #include <time.h>
 
-#define LOOK_MAX_NS 50000u
+#define BUSY_POLL_MAX_NS 50000u
 #define QUIET_MAX 256u /* times that others had something to say, and a port had not, after which it has to ring again, though TypeScript is awake */
 /*
  * So many rings of a port may be in vain from one tick to the next. A port that was taken over by its guest can ring without end, and each ring costs the plane's thread and
@@ -127,10 +127,10 @@ static uint64_t nanoseconds(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Look for a moment, if that has paid lately. The lock is free in between. */
-static uint32_t look(struct plane *p, int32_t *ports, uint32_t most)
+/* Poll for a moment, if that has paid lately. Both the lock and the processor are free in between. */
+static uint32_t busy_poll(struct plane *p, int32_t *ports, uint32_t most)
 {
-	uint32_t length = p->heard_count ? csvn_spin_begin(&p->look.spin, LOOK_MAX_NS) : 0, found = 0;
+	uint32_t length = p->heard_count ? csvn_spin_begin(&p->busy_poll.spin, BUSY_POLL_MAX_NS) : 0, found = 0;
 	uint64_t began, took = 0;
 
 	if (!length)
@@ -143,7 +143,7 @@ static uint32_t look(struct plane *p, int32_t *ports, uint32_t most)
 		found = find(p, ports, most);
 		took = nanoseconds() - began;
 	}
-	csvn_spin_end(&p->look.spin, (uint32_t)took, found || p->news);
+	csvn_spin_end(&p->busy_poll.spin, (uint32_t)took, found || p->news);
 	return found;
 }
 
@@ -155,15 +155,15 @@ int csvn_ports_hear(int plane, int32_t *ports, uint32_t most)
 
 	if (!p)
 		return -EBADF;
-	if (p->look.slept_at)
-		csvn_spin_slept(&p->look.spin, nanoseconds() - p->look.slept_at, LOOK_MAX_NS);
-	p->look.slept_at = 0;
+	if (p->busy_poll.slept_at)
+		csvn_spin_slept(&p->busy_poll.spin, nanoseconds() - p->busy_poll.slept_at, BUSY_POLL_MAX_NS);
+	p->busy_poll.slept_at = 0;
 	p->sleeps = false;
 	found = find(p, ports, most);
 	if (found)
 		park_quiet(p);
 	if (!found && !p->news)
-		found = look(p, ports, most);
+		found = busy_poll(p, ports, most);
 	if (!found && !p->news) {
 		park(p, 0);
 		found = find(p, ports, most);
@@ -171,7 +171,7 @@ int csvn_ports_hear(int plane, int32_t *ports, uint32_t most)
 	p->sleeps = !found && !p->news;
 	rc = p->sleeps ? -EAGAIN : (int)found;
 	if (p->sleeps)
-		p->look.slept_at = nanoseconds();
+		p->busy_poll.slept_at = nanoseconds();
 	p->news = false;
 	plane_leave(p);
 	return rc;

@@ -54,13 +54,13 @@ struct port {
 	uint64_t wanted; /* so many commands done are waited for; NOTHING_WANTED: none */
 	int pid;
 	struct link link;
-	uint64_t looked; /* of its counters, at the last look at those */
+	uint64_t busy_polled; /* of its counters, when these were read last */
 	bool fruitful; /* it has had something to say since it was parked last */
 	uint32_t quiet; /* times that others had something to say since it had */
 	uint32_t vain; /* rings since the last tick for which there was nothing */
 };
 
-struct look {
+struct busy_poll {
 	struct csvn_spin spin;
 	uint64_t slept_at; /* nanoseconds; 0: it does not sleep */
 };
@@ -74,7 +74,7 @@ struct plane {
 	int bell; /* TypeScript's, a unix socket */
 	bool sleeps; /* TypeScript does, until a byte comes there */
 	bool news; /* it does not, and is to look at what there is but ports */
-	struct look look; /* TypeScript's, before it sleeps */
+	struct busy_poll busy_poll; /* TypeScript's, before it sleeps */
 	struct interrupter interrupter; /* wakes ports */
 	bool closing;
 	int resting; /* errno, or 0 */
@@ -86,8 +86,8 @@ struct plane {
 	int dirty[PORTS_MAX];
 	int heard[PORTS_MAX]; /* ports that TypeScript looks at while it is awake, and which comes first */
 	uint64_t ticked; /* nanoseconds: when the last tick was */
-	uint32_t look_limit; /* of each port: link.h */
-	uint32_t looked[PORTS_MAX]; /* budget()'s */
+	uint32_t busy_poll_limit; /* of each port: link.h */
+	uint32_t busy_polled[PORTS_MAX]; /* budget()'s */
 	uint32_t users; /* calls inside; guarded by the registry's lock */
 };
 

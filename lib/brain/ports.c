@@ -441,7 +441,7 @@ int csvn_port_forget(int plane, int handle)
 static void budget(struct plane *p, uint64_t now)
 {
 	uint64_t elapsed = now - p->ticked;
-	uint32_t ports = 0, *looked = p->looked;
+	uint32_t ports = 0, *busy_polled = p->busy_polled;
 	struct port *port;
 
 	p->ticked = now;
@@ -452,14 +452,14 @@ static void budget(struct plane *p, uint64_t now)
 		if (port->state != CSVN_PORT_RUNS || !port->link.shared || port->janitor || ports == PORTS_MAX)
 			continue;
 		link_progress(&port->link, &progress);
-		more = progress.counters.looked - port->looked;
-		port->looked = progress.counters.looked;
-		looked[ports++] = more < elapsed ? (uint32_t)(more * BUDGET_PORT / elapsed) : BUDGET_PORT;
+		more = progress.counters.busy_polled - port->busy_polled;
+		port->busy_polled = progress.counters.busy_polled;
+		busy_polled[ports++] = more < elapsed ? (uint32_t)(more * BUDGET_PORT / elapsed) : BUDGET_PORT;
 	}
-	p->look_limit = budget_limit(looked, ports, budget_of_host(), p->look_limit);
+	p->busy_poll_limit = budget_limit(busy_polled, ports, budget_of_host(), p->busy_poll_limit);
 	handle_for_each(&p->ports, i, port)
 		if (port->link.shared)
-			__atomic_store_n(&port->link.shared->look_limit, p->look_limit, __ATOMIC_RELAXED);
+			__atomic_store_n(&port->link.shared->busy_poll_limit, p->busy_poll_limit, __ATOMIC_RELAXED);
 }
 
 void ports_tick(struct plane *p, uint64_t now)

@@ -150,7 +150,7 @@ int csvn_plane_open(const uint8_t *program, uint32_t program_bytes, const uint8_
 	p->first_id = ids_can(first_id) ? first_id : 0;
 	p->port_descriptors = descriptors;
 	p->bell = plane_dial(bell, bell_bytes);
-	csvn_spin_init(&p->look.spin);
+	csvn_spin_init(&p->busy_poll.spin);
 	rc = interrupter_open(&p->interrupter);
 	if (rc == 0)
 		rc = p->epoll < 0 || p->wake < 0 ? -EMFILE : !p->program ? -ENOMEM : p->bell < 0 ? p->bell : 0;

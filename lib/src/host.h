@@ -53,8 +53,8 @@ struct host_circuit {
 	uint64_t discarded; /* BROKEN: bytes of the guest's that went nowhere */
 	bool write_ended; /* the guest's FIN went out */
 	bool read_ended; /* end of file came, and our FIN is set */
-	bool looks_rx; /* waits for bytes without having armed: see look.h */
-	bool looks_tx; /* the same for room */
+	bool polled_rx; /* waits for bytes without having armed: see busy_poll.h */
+	bool polled_tx; /* the same for room */
 	bool listed; /* in the port's looking */
 	struct csvn_end end;
 };

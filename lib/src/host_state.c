@@ -52,7 +52,7 @@ static void end(struct port *p, struct host_circuit *h, int error)
 	struct csvn_event_done done = { .sent = h->end.tail, .received = h->end.head };
 	uint32_t fin = h->read_ended || error == EPIPE ? CSVN_STATE_FIN : 0;
 
-	h->looks_rx = h->looks_tx = false;
+	h->polled_rx = h->polled_tx = false;
 	if (!error)
 		tell_state(p, h, CSVN_STATE_CLOSED | CSVN_STATE_FIN);
 	else if (is_reset(error))

@@ -31,7 +31,7 @@ struct csvn_link {
 	uint64_t moved[CSVN_MOVED_MAX][2]; /* by a permit's number: bytes to the guest, and from it */
 	/* The brain's. */
 	_Alignas(64) uint64_t wanted; /* so many commands done are waited for; ~0: none */
-	uint32_t look_limit; /* thousandths of its time that the port may look before it sleeps; 0: all of it */
+	uint32_t busy_poll_limit; /* thousandths of its time that the port may poll before it sleeps; 0: all of it */
 	_Alignas(4096) uint8_t revoked_circuits[CSVN_CIRCUITS_MAX]; /* 1: no byte more; by number, and mostly untouched */
 	uint8_t revoked_permits[CSVN_MOVED_MAX];
 };

@@ -143,7 +143,7 @@ void peer_mark(struct port *p, struct peer *peer, uint32_t mark)
 {
 	if (mark >= BOARD_INDICES || !board_mark(&peer->marks, mark) || peer->rings)
 		return;
-	if (p->peers.ringing_count == PEERS_LOOKED)
+	if (p->peers.ringing_count == PEERS_POLLED)
 		ring_all(p);
 	peer->rings = true;
 	p->peers.ringing[p->peers.ringing_count++] = peer->handle;
@@ -177,22 +177,22 @@ static bool take(struct port *p, struct peer *peer)
 
 static void unlist(struct port *p, uint32_t i)
 {
-	struct peer *peer = handle_get(&p->peers.table, p->peers.looked[i]);
+	struct peer *peer = handle_get(&p->peers.table, p->peers.polled[i]);
 
 	if (peer)
-		peer->looked = false;
-	p->peers.looked[i] = p->peers.looked[--p->peers.looked_count];
+		peer->polled = false;
+	p->peers.polled[i] = p->peers.polled[--p->peers.polled_count];
 }
 
 void peer_rung(struct port *p, struct peer *peer)
 {
 	bool more = take(p, peer);
 
-	if (peer->looked)
+	if (peer->polled)
 		return;
-	if (p->peers.looked_count < PEERS_LOOKED) {
-		peer->looked = true;
-		p->peers.looked[p->peers.looked_count++] = peer->handle;
+	if (p->peers.polled_count < PEERS_POLLED) {
+		peer->polled = true;
+		p->peers.polled[p->peers.polled_count++] = peer->handle;
 		return;
 	}
 	/* A bounded number is looked at: this one rings, and what it has marked meanwhile is its next turn. */
@@ -202,8 +202,8 @@ void peer_rung(struct port *p, struct peer *peer)
 
 bool peers_due(const struct port *p)
 {
-	for (uint32_t i = 0; i < p->peers.looked_count; i++) {
-		struct peer *peer = handle_get(&p->peers.table, p->peers.looked[i]);
+	for (uint32_t i = 0; i < p->peers.polled_count; i++) {
+		struct peer *peer = handle_get(&p->peers.table, p->peers.polled[i]);
 
 		if (peer && board_has(&peer->wakes))
 			return true;
@@ -213,8 +213,8 @@ bool peers_due(const struct port *p)
 
 void peers_turn(struct port *p)
 {
-	for (uint32_t i = 0; i < p->peers.looked_count;) {
-		struct peer *peer = handle_get(&p->peers.table, p->peers.looked[i]);
+	for (uint32_t i = 0; i < p->peers.polled_count;) {
+		struct peer *peer = handle_get(&p->peers.table, p->peers.polled[i]);
 
 		if (!peer) {
 			unlist(p, i);
@@ -228,8 +228,8 @@ void peers_turn(struct port *p)
 
 bool peers_rest(struct port *p)
 {
-	for (uint32_t i = 0; i < p->peers.looked_count;) {
-		struct peer *peer = handle_get(&p->peers.table, p->peers.looked[i]);
+	for (uint32_t i = 0; i < p->peers.polled_count;) {
+		struct peer *peer = handle_get(&p->peers.table, p->peers.polled[i]);
 
 		if (peer && !board_listen(&peer->wakes))
 			return true;

@@ -3,7 +3,7 @@
  * The other ports whose circuits this one's doorbells wake. Each shares a board with this one (board.h), on which either marks whom the other is to wake, and
  * a bell each, which is only rung when the other has said that it does not look.
  *
- * Boards that were rung lately are looked at before the thread sleeps (look.h), so that nobody has to ring meanwhile.
+ * Boards that were rung lately are polled before the thread sleeps (busy_poll.h), so that nobody has to ring meanwhile.
  */
 #ifndef CSVN_PEERS_H
 #define CSVN_PEERS_H
@@ -29,12 +29,12 @@ void peer_unplace(struct peer *peer, uint32_t mark);
 /* A circuit rang for the other end's place; peers_ring() tells those that are to be told. */
 void peer_mark(struct port *p, struct peer *peer, uint32_t mark);
 void peers_ring(struct port *p);
-/* A peer has rung: wake whom it has marked, and look at it for a while. */
+/* A peer has rung: wake whom it has marked, and poll it for a while. */
 void peer_rung(struct port *p, struct peer *peer);
-/* Those that are looked at: is something marked? Wake whom they have marked. */
+/* Those that are polled: is something marked? Wake whom they have marked. */
 bool peers_due(const struct port *p);
 void peers_turn(struct port *p);
-/* They are not looked at any more: they ring from now on. True: something was marked after all. */
+/* They are not polled any more: they ring from now on. True: something was marked after all. */
 bool peers_rest(struct port *p);
 
 #endif

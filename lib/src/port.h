@@ -32,8 +32,8 @@
 #define HOST_ARENAS_MAX 65536u
 #define HOST_CIRCUITS_MAX (1u << 20)
 #define FILES_MAX 65536u
-#define LOOKED_MAX 16u
-#define PEERS_LOOKED 16u
+#define POLLED_MAX 16u
+#define PEERS_POLLED 16u
 
 /* What epoll knows of a descriptor: watch.h. */
 struct watch {
@@ -96,26 +96,26 @@ struct peer {
 	int bell, own_bell; /* eventfds */
 	struct watch watch;
 	bool rings; /* it is to be rung at the end of this batch of doorbells */
-	bool looked; /* is in peers->looked */
+	bool polled; /* is in peers->polled */
 	uint64_t *ids; /* by place on the board: this port's circuit, and 1; 0: none */
 	uint32_t capacity; /* of ids */
 };
 
 struct peers {
 	struct handle_table table;
-	uint32_t looked_count;
-	int looked[PEERS_LOOKED];
+	uint32_t polled_count;
+	int polled[PEERS_POLLED];
 	uint32_t ringing_count;
-	int ringing[PEERS_LOOKED];
+	int ringing[PEERS_POLLED];
 };
 
-/* Looking before the port sleeps: look.h. */
-struct look {
+/* Busy-polling before the port sleeps: busy_poll.h. */
+struct busy_poll {
 	struct csvn_spin spin;
 	uint64_t turns; /* of the pump, and commands, up to the last batch */
-	uint64_t saved; /* nanoseconds that it may look, up to `at` */
+	uint64_t saved; /* nanoseconds that it may poll, up to `at` */
 	uint64_t at;
-	bool due; /* there was one of these in the last batch, or something is looked at */
+	bool due; /* there was one of these in the last batch, or something is polled */
 };
 
 /* Events that one object may queue before the brain has taken some: nobody fills the queue for the others. */
@@ -141,10 +141,10 @@ struct port {
 	uint64_t work; /* of the pumps, ever: see host.h */
 	struct interrupter interrupter;
 	bool more; /* something is left for the next turn */
-	struct look look;
-	bool looks; /* what is in looked is looked at before the port sleeps */
-	uint32_t looked_count;
-	int looked[LOOKED_MAX]; /* host circuits; see look.h */
+	struct busy_poll busy_poll;
+	bool polls; /* what is in polled is polled before the port sleeps */
+	uint32_t polled_count;
+	int polled[POLLED_MAX]; /* host circuits; see busy_poll.h */
 	uint32_t resting; /* listening sockets that cannot accept: see rest.h */
 	uint64_t rested; /* when that was last looked at, milliseconds */
 	struct handle_table host_arenas, host_circuits, host_datagrams, host_listeners, host_connections;

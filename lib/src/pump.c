@@ -4,7 +4,7 @@
  *
  * Theory of operation. The host's end of the circuit is an end like a guest's: it produces into its own ring what it reads from
  * the socket, and consumes the guest's ring by writing to it. Each direction goes on until it cannot, and leaves behind
- * what will bring it back: an armed sleep sequence where the guest must move (or a look at its ring: look.h), an epoll event where
+ * what will bring it back: an armed sleep sequence where the guest must move (or a poll of its ring: busy_poll.h), an epoll event where
  * the socket must.
  *
  *   guest -> socket: ring empty: armed for bytes; socket full: EPOLLOUT; guest's FIN and ring empty: shutdown(SHUT_WR);
@@ -31,14 +31,14 @@
 #include "host_options.h"
 #include "host_route.h"
 #include "host_state.h"
-#include "looked.h"
+#include "polled.h"
 #include "watch.h"
 
 #define DISCARDED_MAX (16u << 20)
 
 /* How a direction ended its turn. */
 enum outcome {
-	IDLE, /* the guest must move: armed, or looked at again before the thread sleeps */
+	IDLE, /* the guest must move: armed, or polled before the thread sleeps */
 	BLOCKED, /* the socket must move */
 	MORE, /* the turn is used up */
 	ENDED, /* for good */
@@ -81,8 +81,8 @@ static bool wait_for_bytes(struct port *p, struct host_circuit *h, bool armed)
 {
 	if (armed)
 		return false;
-	h->looks_rx = looked_add(p, h);
-	if (h->looks_rx)
+	h->polled_rx = polled_add(p, h);
+	if (h->polled_rx)
 		return false;
 	csvn_arm_rx(&h->end);
 	return true;
@@ -190,8 +190,8 @@ static enum outcome from_socket(struct port *p, struct host_circuit *h, bool rea
 		if (!room) {
 			if (armed)
 				return IDLE;
-			if (looked_add(p, h)) {
-				h->looks_tx = true;
+			if (polled_add(p, h)) {
+				h->polled_tx = true;
 				return IDLE;
 			}
 			csvn_arm_tx(e);
@@ -283,7 +283,7 @@ void pump(struct port *p, struct host_circuit *h, bool readable)
 	if (h->state != HOST_OPEN && h->state != HOST_BROKEN)
 		return;
 	p->counters.host_turns++;
-	h->looks_rx = h->looks_tx = false;
+	h->polled_rx = h->polled_tx = false;
 	if (h->state == HOST_OPEN)
 		error = move_both(p, h, readable || !(h->watch.events & EPOLLIN), &events);
 	if (h->state == HOST_BROKEN)

@@ -15,15 +15,15 @@ int queue_init(struct queue *q, void *memory, uint32_t size, bool producer)
 	return 0;
 }
 
-/* Bytes that are in the ring, after a look at the other side's cursor, or -EPROTO: it moved back, or beyond what it may have done. */
-static int look(struct queue *q)
+/* Bytes that are in the ring, after the other side's cursor was loaded, or -EPROTO: it moved back, or beyond what it may have done. */
+static int refresh(struct queue *q)
 {
 	uint32_t *cursor = q->producer ? &q->shared->consumed : &q->shared->produced;
 	uint32_t other = __atomic_load_n(cursor, __ATOMIC_ACQUIRE); /* pairs with publish() of the other side */
 	uint32_t used = q->producer ? q->own - q->other : q->other - q->own;
 	uint32_t now = q->producer ? q->own - other : other - q->own;
 
-	/* Seen from the last look, the consumer only makes it less, the producer only more. */
+	/* Seen from the last time, the consumer only makes it less, the producer only more. */
 	if (now > q->size || now % QUEUE_ALIGN || (q->producer ? now > used : now < used))
 		return -EPROTO;
 	q->other = other;
@@ -35,7 +35,7 @@ static void publish(struct queue *q)
 {
 	uint32_t *cursor = q->producer ? &q->shared->produced : &q->shared->consumed;
 
-	__atomic_store_n(cursor, q->own, __ATOMIC_RELEASE); /* pairs with look() */
+	__atomic_store_n(cursor, q->own, __ATOMIC_RELEASE); /* pairs with refresh() */
 }
 
 /* How many of the bytes at a cursor are before the ring's end. */
@@ -84,7 +84,7 @@ int queue_put(struct queue *q, const struct queue_part *parts, uint32_t count)
 		return -EMSGSIZE;
 	length = QUEUE_HEADER + (uint32_t)bytes;
 	if (q->size - (q->own - q->other) < queue_record((uint32_t)bytes)) {
-		int used = look(q);
+		int used = refresh(q);
 
 		if (used < 0)
 			return used;
@@ -104,7 +104,7 @@ int queue_put(struct queue *q, const struct queue_part *parts, uint32_t count)
 
 uint32_t queue_room(struct queue *q)
 {
-	int used = look(q);
+	int used = refresh(q);
 
 	return used < 0 ? 0 : q->size - (uint32_t)used;
 }
@@ -149,7 +149,7 @@ static int take_one(struct queue *q, uint32_t used, uint8_t *buffer, uint32_t by
 int queue_take(struct queue *q, uint8_t *buffer, uint32_t bytes)
 {
 	uint32_t taken = 0;
-	int used = look(q), rc = 0;
+	int used = refresh(q), rc = 0;
 
 	/* Each turn takes QUEUE_ALIGN bytes at least, and no more are looked for than were there at first. */
 	while (used > 0) {
@@ -172,7 +172,7 @@ int queue_next(struct queue *q, uint8_t *buffer, uint32_t bytes)
 	int rc = (int)used;
 
 	if (!used)
-		rc = look(q);
+		rc = refresh(q);
 	if (rc <= 0)
 		return rc;
 	rc = take_one(q, (uint32_t)rc, buffer, bytes);

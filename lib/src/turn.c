@@ -19,7 +19,7 @@
 #include "host_ends.h"
 #include "host_listener.h"
 #include "host_options.h"
-#include "look.h"
+#include "busy_poll.h"
 #include "peers.h"
 #include "rest.h"
 #include "session.h"
@@ -34,8 +34,8 @@ static void init(struct port *p)
 	memset(p, 0, sizeof(*p));
 	p->epoll = p->interrupter.file = -1;
 	p->epoch = 1;
-	p->looks = true;
-	look_init(&p->look);
+	p->polls = true;
+	busy_poll_init(&p->busy_poll);
 	session_init(&p->session, &p->interrupter);
 	device_init(&p->device);
 	peers_init(&p->peers);
@@ -104,7 +104,7 @@ static void go_on_alone(struct port *p)
 	files_end(p);
 	/* What the brain was to be told, and what it had commanded, is nobody's business any more: the port sleeps all the same. */
 	p->news = false;
-	look_init(&p->look);
+	busy_poll_init(&p->busy_poll);
 	session_alone(p);
 }
 
@@ -205,7 +205,7 @@ static int timeout(const struct port *p)
 void port_turn(struct port *p, bool sleeps)
 {
 	struct epoll_event ready[BATCH];
-	int n = look_wait(p, &p->look, ready, BATCH, sleeps ? timeout(p) : 0);
+	int n = busy_poll_wait(p, &p->busy_poll, ready, BATCH, sleeps ? timeout(p) : 0);
 
 	p->more = !p->alone && commands_obey(p);
 	for (int i = 0; i < n && !p->over; i++)
@@ -219,7 +219,7 @@ void port_turn(struct port *p, bool sleeps)
 		device_turn(p, &p->device);
 	if (p->resting)
 		rest_tick(p);
-	look_batch(p, &p->look);
+	busy_poll_batch(p, &p->busy_poll);
 	if (p->device.routes.heads[ROUTES_DUE])
 		wake_flush(p, &p->device);
 	device_flush(p, &p->device);

@@ -3,7 +3,7 @@
 #include "budget.h"
 
 #include "check.h"
-#include "look.h"
+#include "busy_poll.h"
 
 #define PORTS 300u
 #define SECOND 1000000000ull
@@ -11,16 +11,16 @@
 /* Ports that would look so much look as much as the limit lets them. What they come to after some rounds, and the limits on the way. */
 static uint64_t settle(const uint32_t *wanted, uint32_t ports, uint32_t budget, uint32_t *limit)
 {
-	uint32_t looked[PORTS];
+	uint32_t polled[PORTS];
 	uint64_t all = 0;
 
 	for (int round = 0; round < 50; round++) {
 		all = 0;
 		for (uint32_t i = 0; i < ports; i++) {
-			looked[i] = *limit && *limit < wanted[i] ? *limit : wanted[i];
-			all += looked[i];
+			polled[i] = *limit && *limit < wanted[i] ? *limit : wanted[i];
+			all += polled[i];
 		}
-		*limit = budget_limit(looked, ports, budget, *limit);
+		*limit = budget_limit(polled, ports, budget, *limit);
 		CHECK(*limit < BUDGET_PORT);
 	}
 	return all;
@@ -28,28 +28,28 @@ static uint64_t settle(const uint32_t *wanted, uint32_t ports, uint32_t budget, 
 
 static void test_limit(void)
 {
-	uint32_t looked[PORTS], limit = 0;
+	uint32_t polled[PORTS], limit = 0;
 
 	CHECK(budget_limit(NULL, 0, 1000, 0) == 0);
 	/* Enough for all: no limit. */
-	looked[0] = looked[1] = 500;
-	CHECK(budget_limit(looked, 2, 1000, 0) == 0);
+	polled[0] = polled[1] = 500;
+	CHECK(budget_limit(polled, 2, 1000, 0) == 0);
 	/* Those who look little do not pay for those who look much. */
-	looked[0] = 100;
-	looked[1] = looked[2] = 1000;
-	CHECK(budget_limit(looked, 3, 1000, 0) == 450);
-	/* One that says more than can be has no more weight than one that looks all the time. */
-	looked[1] = UINT32_MAX;
-	CHECK(budget_limit(looked, 3, 1000, 0) == 450);
+	polled[0] = 100;
+	polled[1] = polled[2] = 1000;
+	CHECK(budget_limit(polled, 3, 1000, 0) == 450);
+	/* One that says more than can be has no more weight than one that polls all the time. */
+	polled[1] = UINT32_MAX;
+	CHECK(budget_limit(polled, 3, 1000, 0) == 450);
 	/* However many there are, each may look once in a while. */
 	for (uint32_t i = 0; i < PORTS; i++)
-		looked[i] = 1000;
-	CHECK(budget_limit(looked, PORTS, 100, 0) == 1);
+		polled[i] = 1000;
+	CHECK(budget_limit(polled, PORTS, 100, 0) == 1);
 	/* It rises, and is lifted, when there is less to do. */
 	limit = 10;
-	looked[0] = 10;
+	polled[0] = 10;
 	for (int i = 0; i < 60 && limit; i++)
-		limit = budget_limit(looked, 1, 1000, limit);
+		limit = budget_limit(polled, 1, 1000, limit);
 	CHECK(limit == 0);
 }
 
@@ -76,38 +76,38 @@ static void test_settled(void)
 
 static void test_afford(void)
 {
-	struct look l = { .due = false };
-	uint64_t now = 5 * SECOND, looked = 0;
+	struct busy_poll l = { .due = false };
+	uint64_t now = 5 * SECOND, polled = 0;
 
 	/* Without a limit: all of it. */
 	for (int i = 0; i < 1000; i++) {
-		CHECK(look_afford(&l, 0, 50000, now) == 50000);
-		look_spend(&l, 50000);
+		CHECK(busy_poll_afford(&l, 0, 50000, now) == 50000);
+		busy_poll_spend(&l, 50000);
 		now += 50000;
 	}
 	/* With one: no more than it, and what was saved. */
 	for (int i = 0; i < 100000; i++) {
-		uint32_t length = look_afford(&l, 10, 50000, now);
+		uint32_t length = busy_poll_afford(&l, 10, 50000, now);
 
 		CHECK(length == 0 || (length >= 16000 && length <= 50000));
-		look_spend(&l, length);
-		looked += length;
+		busy_poll_spend(&l, length);
+		polled += length;
 		now += 50000;
 	}
-	CHECK(looked <= 50000ull * 100000 / 100 + 1000000 && looked >= 50000ull * 100000 / 100 * 9 / 10);
+	CHECK(polled <= 50000ull * 100000 / 100 + 1000000 && polled >= 50000ull * 100000 / 100 * 9 / 10);
 	/* After an hour of nothing no more than a few are saved up. */
 	now += 3600 * SECOND;
-	looked = 0;
+	polled = 0;
 	for (int i = 0; i < 100; i++) {
-		uint32_t length = look_afford(&l, 10, 50000, now);
+		uint32_t length = busy_poll_afford(&l, 10, 50000, now);
 
-		look_spend(&l, length);
-		looked += length;
+		busy_poll_spend(&l, length);
+		polled += length;
 	}
-	CHECK(looked == 1000000);
+	CHECK(polled == 1000000);
 	/* A look may take longer than it should. */
-	look_spend(&l, SECOND);
-	CHECK(look_afford(&l, 10, 50000, now + 1000) == 0);
+	busy_poll_spend(&l, SECOND);
+	CHECK(busy_poll_afford(&l, 10, 50000, now + 1000) == 0);
 }
 
 int main(int argc, char **argv)

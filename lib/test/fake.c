@@ -289,7 +289,7 @@ static const struct layout abi_layouts[] = {
 	FIELD(counters, host_sent),
 	FIELD(counters, host_dropped),
 	FIELD(counters, rests),
-	FIELD(counters, looked),
+	FIELD(counters, busy_polled),
 	FIELD(counters, routes),
 	FIELD(counters, host_circuits),
 	SIZE(wipe),

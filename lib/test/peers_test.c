@@ -164,7 +164,7 @@ static void sleeps(struct vm *vm)
 {
 	struct epoll_event e;
 
-	CHECK(!look_end(&vm->client.port));
+	CHECK(!busy_poll_end(&vm->client.port));
 	/* And it is: nothing is there for it. */
 	CHECK(epoll_wait(vm->client.port.epoll, &e, 1, 0) == 0);
 }
@@ -183,7 +183,7 @@ static void wake_up(struct vm *vm)
 	struct peer *peer;
 
 	queue_awake(&p->link.commands);
-	p->looks = true;
+	p->polls = true;
 	handle_for_each(&p->peers.table, i, peer)
 		peer_rung(p, peer);
 }
@@ -216,7 +216,7 @@ static void test_one(void)
 		} else {
 			struct peer *peer = handle_get(&to->client.port.peers.table, BOARD);
 
-			CHECK(peer->looked && peer->wakes.shared->listening == 0);
+			CHECK(peer->polled && peer->wakes.shared->listening == 0);
 		}
 		CHECK(wakes(to) == 1 && woken[0] == other);
 		quiet();
@@ -416,7 +416,7 @@ static void test_many(void)
 {
 	struct vm *a = &vms[0], *b = &vms[1];
 
-	for (uint32_t i = 0; i < 3 * PEERS_LOOKED; i++) {
+	for (uint32_t i = 0; i < 3 * PEERS_POLLED; i++) {
 		struct csvn_route there = { .id = 1000 + i, .board = BOARD + 1 + (int)i, .mark = i, .own_mark = 2 * i };
 		struct csvn_route here = { .id = 2000 + i, .board = BOARD + 1 + (int)i, .mark = 2 * i, .own_mark = i };
 
@@ -426,14 +426,14 @@ static void test_many(void)
 	}
 	for (int round = 0; round < 200; round++) {
 		uint32_t ids[64], count = 0, came;
-		static bool due[3 * PEERS_LOOKED];
+		static bool due[3 * PEERS_POLLED];
 
 		/* All that sleep are rung; the port's turn finds them by its epoll set. */
-		if (test_below(2) && !look_end(&b->client.port)) {
+		if (test_below(2) && !busy_poll_end(&b->client.port)) {
 			queue_awake(&b->client.port.link.commands);
-			b->client.port.looks = true;
+			b->client.port.polls = true;
 		}
-		for (uint32_t i = 0; i < 3 * PEERS_LOOKED; i++) {
+		for (uint32_t i = 0; i < 3 * PEERS_POLLED; i++) {
 			due[i] = test_below(2);
 			if (due[i])
 				ids[count++] = 1000 + i;
@@ -447,7 +447,7 @@ static void test_many(void)
 			CHECK(woken[i] >= 2000 && due[woken[i] - 2000]);
 			due[woken[i] - 2000] = false;
 		}
-		CHECK(b->client.port.peers.looked_count <= PEERS_LOOKED);
+		CHECK(b->client.port.peers.polled_count <= PEERS_POLLED);
 	}
 }
 

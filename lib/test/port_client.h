@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "look.h"
+#include "busy_poll.h"
 #include "turn.h"
 
 #define CLIENT_PATIENCE_MS 20000u
@@ -180,11 +180,11 @@ static inline void client_settle(struct client *c)
 	for (int quiet = 0; quiet < 2;) {
 		uint64_t turns = c->port.counters.host_turns;
 
-		(void)look_end(&c->port);
+		(void)busy_poll_end(&c->port);
 		queue_awake(&c->port.link.commands);
-		c->port.looks = true;
+		c->port.polls = true;
 		client_turn(c);
-		quiet = c->port.counters.host_turns == turns && !c->port.looked_count && !c->port.device.again ? quiet + 1 : 0;
+		quiet = c->port.counters.host_turns == turns && !c->port.polled_count && !c->port.device.again ? quiet + 1 : 0;
 		if (client_ms() - began > CLIENT_PATIENCE_MS) {
 			fprintf(stderr, "the port does not come to rest\n");
 			exit(1);

@@ -59,7 +59,7 @@ export const counterNames = [
   "hostSent",
   "hostDropped",
   "rests",
-  "looked",
+  "busyPolled",
   "routes",
   "hostCircuits",
 ] as const;
@@ -95,8 +95,8 @@ export interface PlaneCounters {
   hostDropped: number;
   /** Times that descriptors were short, so that nothing was accepted for a while. */
   rests: number;
-  /** Nanoseconds of looking for something before sleeping. */
-  looked: number;
+  /** Nanoseconds of busy-polling before sleeping. */
+  busyPolled: number;
   routes: number;
   /** Circuits to the host's stack, now. */
   hostCircuits: number;

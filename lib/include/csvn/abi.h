@@ -280,7 +280,7 @@ struct csvn_counters {
 	uint64_t host_sent; /* bytes from the host's stack to guests */
 	uint64_t host_dropped; /* datagrams that were not permitted, or for which there was no room */
 	uint64_t rests; /* times that descriptors were short, so that nothing was accepted for a while */
-	uint64_t looked; /* nanoseconds of looking for something before sleeping */
+	uint64_t busy_polled; /* nanoseconds of busy-polling before sleeping */
 	uint64_t routes; /* now */
 	uint64_t host_circuits; /* now */
 };
@@ -328,7 +328,7 @@ CSVN_EXPORT int csvn_unlisten(int plane, int listener);
 CSVN_EXPORT int csvn_accepted_take(int plane, struct csvn_accepted *out);
 /*
  * Ports that have something to say: events, or what is waited for is done (csvn_port_want()). How many of their handles, `most` at most; 0: none has, but there may be front-ends and ends of ports to be
- * taken. -EAGAIN: there is nothing, now after a look of up to 50 us; then the plane's bell rings when there is something, once. Until it is called again, nothing is looked at.
+ * taken. -EAGAIN: there is nothing, now after busy-polling for up to 50 us; then the plane's bell rings when there is something, once. Until it is called again, nothing is looked at.
  */
 CSVN_EXPORT int csvn_ports_hear(int plane, int32_t *ports, uint32_t most);
 /* A port that has ended since this was asked last: its handle, or -EAGAIN. signal: what has ended it (SIGSYS: its jail); 0: it has ended by itself. */
