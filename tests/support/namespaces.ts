@@ -7,13 +7,19 @@
 
 import { ensureHostTools } from "../../tools/testbed/host.ts";
 import { stderrProgress } from "../../tools/testbed/progress.ts";
+import { loggedDeno, withoutPreload } from "./preload.ts";
 
 /** Addresses of the two ends of the cable. */
 export const SWITCH = { v4: "198.18.77.1", v6: "fd77:18::1" };
 export const OUTSIDE = { v4: "198.18.77.2", v6: "fd77:18::2" };
 
 async function ip(...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("ip", { args, stdout: "piped", stderr: "piped" }).output();
+  const { success, stderr } = await new Deno.Command("ip", {
+    args,
+    env: withoutPreload,
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
   if (!success) throw new Error(`ip ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
 }
 
@@ -47,12 +53,9 @@ export class Namespaces implements AsyncDisposable {
 
   /** A Deno program in one of them, its output in a file. */
   deno(which: "switch" | "outside", args: readonly string[], log: string): Deno.Command {
-    const quiet = 'log=$1; shift; exec "$@" >"$log" 2>&1';
     return new Deno.Command("ip", {
-      args: [
-        ...["netns", "exec", this.name(which), "setpriv", "--pdeathsig", "TERM"],
-        ...["sh", "-c", quiet, "sh", log, Deno.execPath(), ...args],
-      ],
+      args: ["netns", "exec", this.name(which), "setpriv", "--pdeathsig", "TERM", ...loggedDeno(log, args)],
+      env: withoutPreload,
     });
   }
 
@@ -60,6 +63,7 @@ export class Namespaces implements AsyncDisposable {
   command(which: "switch" | "outside", args: readonly string[]): Deno.Command {
     return new Deno.Command("ip", {
       args: ["netns", "exec", this.name(which), "setpriv", "--pdeathsig", "KILL", ...args],
+      env: withoutPreload,
       stdout: "null",
       stderr: "null",
     });
@@ -69,6 +73,7 @@ export class Namespaces implements AsyncDisposable {
   async run(which: "switch" | "outside", command: string): Promise<{ code: number; stdout: string; stderr: string }> {
     const { code, stdout, stderr } = await new Deno.Command("ip", {
       args: ["netns", "exec", this.name(which), "sh", "-c", command],
+      env: withoutPreload,
       stdout: "piped",
       stderr: "piped",
     }).output();

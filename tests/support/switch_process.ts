@@ -5,6 +5,7 @@
  */
 
 import { permissions, project } from "./permissions.ts";
+import { loggedDeno, withoutPreload } from "./preload.ts";
 import { until } from "./until.ts";
 
 /** A running switch; disposing it kills it. */
@@ -19,18 +20,17 @@ export class SwitchProcess implements AsyncDisposable {
   static async start(names: readonly string[], args: readonly string[] = ["--no-outside"]): Promise<SwitchProcess> {
     const directory = await Deno.makeTempDir({ prefix: "csvn-switch-" });
     const log = `${directory}/switch.log`;
-    // A sanitizer's runtime is for Deno alone: with ThreadSanitizer's, a shell does not start.
-    const preload = Deno.env.get("LD_PRELOAD") ?? "";
     // Its output goes to a file: a pipe that nobody reads would stop it. It ends with this process, however that ends.
     const child = new Deno.Command("setpriv", {
       args: [
-        ...["--pdeathsig", "KILL", "sh", "-c", 'log=$1 pre=$2; shift 2; LD_PRELOAD=$pre exec "$@" >"$log" 2>&1', "sh"],
-        ...[log, preload, Deno.execPath()],
-        ...["run", ...permissions(), `${project}mod.ts`, ...args],
-        ...names.flatMap((name) => ["--vm", `name=${name},socket=${directory}/${name}.sock`]),
+        ...["--pdeathsig", "KILL"],
+        ...loggedDeno(log, [
+          ...["run", ...permissions(), `${project}mod.ts`, ...args],
+          ...names.flatMap((name) => ["--vm", `name=${name},socket=${directory}/${name}.sock`]),
+        ]),
       ],
       cwd: project,
-      env: { LD_PRELOAD: "" },
+      env: withoutPreload,
     }).spawn();
     const started = new SwitchProcess(child, directory, log);
     try {
