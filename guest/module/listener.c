@@ -86,9 +86,11 @@ int csvn_listener_tell(struct csvn_listener *l, unsigned int ms)
 /* Give a listener its id, and have it registered with every device that comes. */
 int csvn_listener_publish(struct csvn_listener *l)
 {
-	int err = xa_alloc(&csvn_listener_ids, &l->id, l, XA_LIMIT(1, INT_MAX), GFP_KERNEL);
+	static u32 next;
+	/* Each number once, for long: an INCOMING that is on its way for one that is gone is not for whoever comes next. */
+	int err = xa_alloc_cyclic(&csvn_listener_ids, &l->id, l, XA_LIMIT(1, INT_MAX), &next, GFP_KERNEL);
 
-	if (err)
+	if (err < 0)
 		return err;
 	mutex_lock(&csvn_listeners_lock);
 	list_add_tail(&l->node, &csvn_listeners);
